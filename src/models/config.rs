@@ -1,0 +1,192 @@
+//! The configuration of a DenseNet, from which blocks, transitions and channel counts follow.
+
+use super::DenseNet;
+use crate::nn::{
+    ConvBias, DenseBlockConfig, Dropout, Initialization, LayerKind, NormReluConfig, StemConfig, TransitionBlockConfig,
+    checked, setters,
+};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use tch::nn::Path;
+
+/// Configuration of a [`DenseNet`].
+///
+/// The defaults are those of DenseNet-121 as torchvision builds it. [`fashion_mnist`](Self::fashion_mnist) and
+/// [`d2l`](Self::d2l) are ready-made ones.
+///
+/// # Examples
+///
+/// ```
+/// use densenet::DenseNetConfig;
+/// use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
+///
+/// let vs = VarStore::new(Device::Cpu);
+/// let model = DenseNetConfig::new(10)
+///     .with_input_channels(1)
+///     .with_growth_rate(12)
+///     .with_layers_per_block([2, 2, 2])
+///     .build(&vs.root())?;
+/// let x = Tensor::rand([4, 1, 64, 64], (Kind::Float, Device::Cpu));
+/// assert_eq!(model.forward_t(&x, true).size(), [4, 10]);
+/// # Ok::<(), densenet::Error>(())
+/// ```
+///
+/// # Source
+///
+/// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017, table 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct DenseNetConfig {
+    /// Number of outputs, at least 1.
+    pub classes: usize,
+    /// Channels of the pictures, at least 1. Default 3.
+    pub input_channels: usize,
+    /// Channels that the stem writes, at least 1. Default 64.
+    pub initial_channels: usize,
+    /// Channels that each dense layer adds, at least 1; `k` in the paper. Default 32.
+    pub growth_rate: usize,
+    /// Number of layers of each dense block, at least one block and one layer each. Default [6, 12, 24, 16].
+    #[doc(alias = "convs_per_block")]
+    #[doc(alias = "block_config")]
+    pub layers_per_block: Vec<usize>,
+    /// Plain or bottleneck layers. Default: bottlenecks of factor 4.
+    pub layer_kind: LayerKind,
+    /// Share of channels that a transition keeps, in (0, 1]; θ in the paper. Default 0.5.
+    pub compression: f64,
+    /// The first convolution and what follows it. Default: ImageNet's.
+    pub stem: StemConfig,
+    /// Whether convolutions have a bias. Default: without.
+    pub conv_bias: ConvBias,
+    /// How weights start. Default: Kaiming, fan in.
+    pub initialization: Initialization,
+    /// ε and momentum of all norms.
+    pub norm: NormReluConfig,
+    /// Default: none.
+    pub dropout: Dropout,
+}
+
+/// A dense block and, but for the last one, the transition after it.
+pub(super) struct StageConfig {
+    pub block: DenseBlockConfig,
+    pub transition: Option<TransitionBlockConfig>,
+}
+
+impl DenseNetConfig {
+    /// DenseNet-121 with so many outputs.
+    pub fn new(classes: usize) -> Self {
+        DenseNetConfig {
+            classes,
+            input_channels: 3,
+            initial_channels: 64,
+            growth_rate: 32,
+            layers_per_block: vec![6, 12, 24, 16],
+            layer_kind: LayerKind::default(),
+            compression: 0.5,
+            stem: StemConfig::imagenet(),
+            conv_bias: ConvBias::default(),
+            initialization: Initialization::default(),
+            norm: NormReluConfig::default(),
+            dropout: Dropout::default(),
+        }
+    }
+
+    setters! {
+        with_input_channels => input_channels: usize,
+        with_initial_channels => initial_channels: usize,
+        with_growth_rate => growth_rate: usize,
+        with_layer_kind => layer_kind: LayerKind,
+        with_compression => compression: f64,
+        with_stem => stem: StemConfig,
+        with_conv_bias => conv_bias: ConvBias,
+        with_initialization => initialization: Initialization,
+        with_norm => norm: NormReluConfig,
+        with_dropout => dropout: Dropout,
+    }
+
+    /// Sets [`layers_per_block`](Self::layers_per_block); as many blocks as there are numbers.
+    #[must_use]
+    pub fn with_layers_per_block(mut self, layers_per_block: impl Into<Vec<usize>>) -> Self {
+        self.layers_per_block = layers_per_block.into();
+        self
+    }
+
+    /// Channels of the last features, which the classifier reads.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`build`](Self::build).
+    pub fn out_channels(&self) -> Result<usize> {
+        self.stages()?.last().expect("there is at least one block").block.out_channels()
+    }
+
+    /// Builds the network with torchvision's variable names under `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`], [`Error::Overflow`], [`Error::VariableExists`].
+    pub fn build(&self, path: &Path) -> Result<DenseNet> {
+        DenseNet::new(self, path)
+    }
+
+    /// The blocks and transitions, after everything was checked.
+    pub(super) fn stages(&self) -> Result<Vec<StageConfig>> {
+        self.check()?;
+        let mut channels = self.initial_channels;
+        let mut stages = Vec::with_capacity(self.layers_per_block.len());
+        for (index, &layers) in self.layers_per_block.iter().enumerate() {
+            let block = self.block(channels, layers);
+            block.layer_configs()?;
+            channels = block.out_channels()?;
+            let is_last = index + 1 == self.layers_per_block.len();
+            let transition = if is_last { None } else { Some(self.transition(channels)?) };
+            if let Some(transition) = &transition {
+                channels = transition.out_channels;
+            }
+            stages.push(StageConfig { block, transition });
+        }
+        Ok(stages)
+    }
+
+    fn check(&self) -> Result<()> {
+        for (field, value) in [
+            ("classes", self.classes),
+            ("input channels", self.input_channels),
+            ("initial channels", self.initial_channels),
+            ("growth rate", self.growth_rate),
+            ("number of dense blocks", self.layers_per_block.len()),
+        ] {
+            Error::at_least_one(field, value)?;
+            checked(field, Some(value))?;
+        }
+        if !(self.compression > 0.0 && self.compression <= 1.0) {
+            let value = self.compression.to_string();
+            return Err(Error::InvalidConfig { field: "compression", value, expected: "a number in (0, 1]" });
+        }
+        self.stem.check()
+    }
+
+    fn block(&self, in_channels: usize, layers: usize) -> DenseBlockConfig {
+        DenseBlockConfig::new(in_channels, layers)
+            .with_growth_rate(self.growth_rate)
+            .with_layer_kind(self.layer_kind)
+            .with_conv_bias(self.conv_bias)
+            .with_initialization(self.initialization)
+            .with_norm(self.norm)
+            .with_dropout(self.dropout)
+    }
+
+    fn transition(&self, in_channels: usize) -> Result<TransitionBlockConfig> {
+        // The small addend keeps a product such as 0.29 · 100 = 28.999… from losing a channel to rounding.
+        let out_channels = (in_channels as f64 * self.compression + 1e-9).floor() as usize;
+        if out_channels == 0 {
+            let value = self.compression.to_string();
+            let expected = "large enough to leave each transition a channel";
+            return Err(Error::InvalidConfig { field: "compression", value, expected });
+        }
+        Ok(TransitionBlockConfig::new(in_channels, out_channels)
+            .with_conv_bias(self.conv_bias)
+            .with_initialization(self.initialization)
+            .with_norm(self.norm)
+            .with_dropout(self.dropout))
+    }
+}

@@ -1,0 +1,98 @@
+//! The densely connected network: stem, dense blocks with transitions between them, head.
+
+use super::config::DenseNetConfig;
+use super::layout::{self, Layer, layout};
+use super::model::{Model, input_shape_error};
+use crate::Result;
+use crate::nn::{
+    DenseBlock, Features, ForwardContext, Mode, NormRelu, NormReluConfig, Stem, TransitionBlock, build_linear,
+};
+use tch::nn::{self, Module, ModuleT, Path};
+use tch::{Kind, Tensor};
+
+/// A densely connected network for the classification of pictures.
+///
+/// # Shapes
+///
+/// `[N, C, H, W]` to logits `[N, classes]`.
+#[derive(Debug)]
+pub struct DenseNet {
+    config: DenseNetConfig,
+    layout: Vec<Layer>,
+    stem: Stem,
+    stages: Vec<(DenseBlock, Option<TransitionBlock>)>,
+    norm: NormRelu,
+    classifier: nn::Linear,
+}
+
+impl DenseNet {
+    pub(super) fn new(config: &DenseNetConfig, path: &Path) -> Result<Self> {
+        let layout = layout(config)?;
+        let features = path / "features";
+        let norm: NormReluConfig = config.norm;
+        let conv = config.stem.conv(config.input_channels, config.initial_channels, config.conv_bias);
+        let stem = config.stem.build(&features, conv, config.initialization, &norm)?;
+        let stages = (1..).zip(config.stages()?).map(|(b, stage)| {
+            let block = stage.block.build(&(&features / format!("denseblock{b}")))?;
+            let transition = stage.transition.map(|t| t.build(&(&features / format!("transition{b}"))));
+            Ok((block, transition.transpose()?))
+        });
+        let channels = config.out_channels()?;
+        Ok(DenseNet {
+            layout,
+            stem,
+            stages: stages.collect::<Result<_>>()?,
+            // torchvision's name, whatever the number of blocks.
+            norm: norm.build(&(&features / "norm5"), channels)?,
+            classifier: build_linear(&(path / "classifier"), channels, config.classes, config.initialization)?,
+            config: config.clone(),
+        })
+    }
+
+    /// What the network was built from.
+    pub fn config(&self) -> &DenseNetConfig {
+        &self.config
+    }
+
+    /// Stem, blocks, transitions, head, one after the other.
+    fn run(&self, x: &Tensor, ctx: &ForwardContext) -> Tensor {
+        let mut features = self.stem.forward(x, ctx);
+        for (block, transition) in &self.stages {
+            features = block.forward(features, ctx);
+            if let Some(transition) = transition {
+                features = transition.forward(&features, ctx);
+            }
+        }
+        self.head(&features, ctx)
+    }
+
+    fn head(&self, features: &Features, ctx: &ForwardContext) -> Tensor {
+        let pooled = self.norm.forward(features, ctx).mean_dim([2, 3].as_slice(), false, None::<Kind>);
+        self.classifier.forward(&pooled)
+    }
+}
+
+impl Model for DenseNet {
+    fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
+        self.check_input(&x.size(), ctx.mode)?;
+        Ok(self.run(x, ctx))
+    }
+
+    fn check_input(&self, shape: &[i64], mode: Mode) -> Result<()> {
+        match shape {
+            &[n, c, h, w] if c == self.config.input_channels as i64 => {
+                layout::check(&self.layout, n as usize, [h as usize, w as usize], mode)
+            }
+            _ => Err(input_shape_error(shape, self.config.input_channels)),
+        }
+    }
+}
+
+impl ModuleT for DenseNet {
+    /// # Panics
+    ///
+    /// Where [`Model::forward`] returns an error.
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
+        Model::forward(self, xs, &ForwardContext::new(Mode::from(train))).unwrap_or_else(|error| panic!("{error}"))
+    }
+}

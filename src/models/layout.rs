@@ -1,0 +1,116 @@
+//! The operations of a DenseNet in their order, from which sizes, counts and checks follow.
+
+use super::DenseNetConfig;
+use crate::nn::{ConvGeometry, Mode, StemPool};
+use crate::{Error, Result};
+
+/// One operation and the variable prefix (or role) that names it.
+#[derive(Clone, Debug)]
+pub(super) struct Layer {
+    pub name: String,
+    pub operation: Operation,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Operation {
+    Conv(ConvGeometry),
+    NormRelu { channels: usize },
+    MaxPool { channels: usize },
+    AvgPool { channels: usize },
+    GlobalAvgPool { channels: usize },
+    Linear { inputs: usize, outputs: usize },
+}
+
+/// Height and width in pixels.
+pub(super) type Size = [usize; 2];
+
+impl Operation {
+    /// The output's size; 0 where nothing is left.
+    pub fn out_size(&self, size: Size) -> Size {
+        let window = |kernel: usize, stride: usize, padding: usize| {
+            size.map(|side| match (side + 2 * padding).checked_sub(kernel) {
+                Some(rest) if side > 0 => rest / stride + 1,
+                _ => 0,
+            })
+        };
+        match self {
+            Operation::Conv(conv) => window(conv.kernel, conv.stride, conv.padding),
+            Operation::NormRelu { .. } => size,
+            Operation::MaxPool { .. } => window(3, 2, 1),
+            Operation::AvgPool { .. } => window(2, 2, 0),
+            Operation::GlobalAvgPool { .. } | Operation::Linear { .. } => [1, 1],
+        }
+    }
+}
+
+/// All operations of the network, in the order in which they run.
+pub(super) fn layout(config: &DenseNetConfig) -> Result<Vec<Layer>> {
+    let mut layers = Vec::new();
+    let mut push = |name: String, operation| layers.push(Layer { name, operation });
+    let initial = config.initial_channels;
+    let stages = config.stages()?;
+    push("features.conv0".into(), Operation::Conv(config.stem.conv(config.input_channels, initial, config.conv_bias)));
+    if config.stem.pool == StemPool::NormReluMaxPool {
+        push("features.norm0".into(), Operation::NormRelu { channels: initial });
+        push("features.pool0".into(), Operation::MaxPool { channels: initial });
+    }
+    for (b, stage) in (1..).zip(&stages) {
+        for (l, layer) in (1..).zip(stage.block.layer_configs()?) {
+            for (i, conv) in (1..).zip(layer.convs()?) {
+                let name = |part| format!("features.denseblock{b}.denselayer{l}.{part}{i}");
+                push(name("norm"), Operation::NormRelu { channels: conv.in_channels });
+                push(name("conv"), Operation::Conv(conv));
+            }
+        }
+        if let Some(transition) = &stage.transition {
+            let name = |part| format!("features.transition{b}.{part}");
+            push(name("norm"), Operation::NormRelu { channels: transition.in_channels });
+            push(name("conv"), Operation::Conv(transition.conv()));
+            push(name("pool"), Operation::AvgPool { channels: transition.out_channels });
+        }
+    }
+    let channels = config.out_channels()?;
+    push("features.norm5".into(), Operation::NormRelu { channels });
+    push("global pooling".into(), Operation::GlobalAvgPool { channels });
+    push("classifier".into(), Operation::Linear { inputs: channels, outputs: config.classes });
+    Ok(layers)
+}
+
+/// Whether a batch fits: every layer has an output, and in training every norm more than one value a channel.
+pub(super) fn check(layers: &[Layer], batch: usize, size: Size, mode: Mode) -> Result<()> {
+    let [height, width] = size;
+    let mut current = size;
+    for layer in layers {
+        let is_norm = matches!(layer.operation, Operation::NormRelu { .. });
+        if is_norm && mode.is_train() && batch * current[0] * current[1] == 1 {
+            return Err(Error::OneValuePerChannel { batch, height, width, layer: layer.name.clone() });
+        }
+        current = layer.operation.out_size(current);
+        if current.contains(&0) {
+            let smallest = smallest_side(layers)?;
+            return Err(Error::InputTooSmall { height, width, layer: layer.name.clone(), smallest });
+        }
+    }
+    Ok(())
+}
+
+/// The smallest side of a square picture that leaves every layer an output.
+pub(super) fn smallest_side(layers: &[Layer]) -> Result<usize> {
+    const LARGEST: usize = 1 << 24;
+    let fits = |side| {
+        let mut size = [side, side];
+        layers.iter().all(|layer| {
+            size = layer.operation.out_size(size);
+            size[0] > 0
+        })
+    };
+    if !fits(LARGEST) {
+        return Err(Error::Overflow { what: "the smallest input's side in pixels", limit: LARGEST });
+    }
+    let (mut too_small, mut enough) = (0, LARGEST);
+    while enough - too_small > 1 {
+        let side = (too_small + enough) / 2;
+        if fits(side) { enough = side } else { too_small = side }
+    }
+    Ok(enough)
+}

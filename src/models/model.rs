@@ -1,0 +1,69 @@
+//! What the trainer needs of a model.
+
+use crate::nn::{ForwardContext, Mode};
+use crate::{Error, Result};
+use tch::Tensor;
+use tch::nn::ModuleT;
+
+/// A function of tensors with variables: what the [`Trainer`](crate::train::Trainer) trains.
+pub trait Model {
+    /// The model's output for a batch, such as logits `[N, classes]` for pictures `[N, C, H, W]`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`check_input`](Self::check_input), and what libtorch reports.
+    fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor>;
+
+    /// Whether a batch of this shape can go through in this mode. The trainer asks for every batch size of a run, the last
+    /// one too, before the first step. Without an own implementation everything is accepted.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the model cannot take, such as [`Error::InputTooSmall`] or [`Error::OneValuePerChannel`].
+    fn check_input(&self, shape: &[i64], mode: Mode) -> Result<()> {
+        let _ = (shape, mode);
+        Ok(())
+    }
+}
+
+impl<M: Model + ?Sized> Model for Box<M> {
+    fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
+        (**self).forward(x, ctx)
+    }
+
+    fn check_input(&self, shape: &[i64], mode: Mode) -> Result<()> {
+        (**self).check_input(shape, mode)
+    }
+}
+
+/// Makes any module of tch a [`Model`].
+///
+/// # Examples
+///
+/// ```
+/// use densenet::models::{Model, ModuleModel};
+/// use densenet::nn::{ForwardContext, Mode};
+/// use densenet::tch::{Device, Kind, Tensor, nn};
+///
+/// let vs = nn::VarStore::new(Device::Cpu);
+/// let model = ModuleModel(nn::seq_t().add(nn::linear(vs.root(), 4, 2, Default::default())));
+/// let x = Tensor::rand([8, 4], (Kind::Float, Device::Cpu));
+/// assert_eq!(model.forward(&x, &ForwardContext::new(Mode::Eval))?.size(), [8, 2]);
+/// # Ok::<(), densenet::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ModuleModel<M>(
+    /// The module.
+    pub M,
+);
+
+impl<M: ModuleT> Model for ModuleModel<M> {
+    fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
+        Ok(self.0.forward_t(x, ctx.mode.is_train()))
+    }
+}
+
+/// An error that says which rank and how many channels were wanted.
+pub(super) fn input_shape_error(actual: &[i64], channels: usize) -> Error {
+    Error::InputShape { actual: actual.to_vec(), expected: format!("[N, {channels}, H, W]") }
+}

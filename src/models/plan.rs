@@ -1,0 +1,161 @@
+//! The plan of a network: what each layer costs, before anything is built.
+
+use super::DenseNetConfig;
+use super::layout::{self, Layer, Operation, Size, layout};
+use crate::nn::{ConvBias, Mode};
+use crate::{Error, Result};
+use std::fmt;
+
+/// One layer of a [`Plan`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanRow {
+    /// The prefix of the layer's variables, such as `features.conv0`, or what it does where it has none.
+    pub name: String,
+    /// What the layer does, such as "conv 3×3".
+    pub operation: String,
+    /// Shape of the output for one picture: `[C, H, W]`.
+    pub output: [usize; 3],
+    /// Number of trained values.
+    pub parameters: usize,
+    /// Number of buffer values: running means and variances.
+    pub buffers: usize,
+    /// Multiply-adds of a forward pass of one picture; norms and pooling are not counted.
+    pub multiply_adds: u64,
+    /// Values of one picture that composed execution keeps for the backward pass.
+    pub kept_activations: u64,
+}
+
+/// What a network does to a picture of a given size, layer by layer; printed as a table.
+///
+/// # Examples
+///
+/// ```
+/// let plan = densenet::DenseNetConfig::fashion_mnist().plan([1, 96, 96])?;
+/// assert_eq!(plan.parameters(), 758_226);
+/// assert_eq!(plan.smallest_input, 33);
+/// println!("{plan}");
+/// # Ok::<(), densenet::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Shape of one picture: `[C, H, W]`.
+    pub input: [usize; 3],
+    /// The layers in the order in which they run.
+    pub rows: Vec<PlanRow>,
+    /// Smallest side of a square picture that leaves every layer an output, in pixels.
+    pub smallest_input: usize,
+}
+
+impl DenseNetConfig {
+    /// Shapes and costs of every layer for a picture `[C, H, W]`.
+    ///
+    /// # Errors
+    ///
+    /// What makes the configuration invalid, [`Error::InputShape`] and [`Error::InputTooSmall`].
+    pub fn plan(&self, input: [usize; 3]) -> Result<Plan> {
+        let layers = layout(self)?;
+        let [channels, height, width] = input;
+        if channels != self.input_channels {
+            let actual = input.map(|size| size as i64).to_vec();
+            return Err(Error::InputShape { actual, expected: format!("[{}, H, W]", self.input_channels) });
+        }
+        layout::check(&layers, 1, [height, width], Mode::Eval)?;
+        let mut size = [height, width];
+        let rows = layers.iter().map(|layer| {
+            let row = plan_row(layer, size);
+            size = layer.operation.out_size(size);
+            row
+        });
+        Ok(Plan { input, rows: rows.collect(), smallest_input: layout::smallest_side(&layers)? })
+    }
+}
+
+fn plan_row(layer: &Layer, [height, width]: Size) -> PlanRow {
+    let [out_height, out_width] = layer.operation.out_size([height, width]);
+    let (pixels, out_pixels) = (height * width, out_height * out_width);
+    // Channels out, parameters, buffers, multiply-adds, values kept.
+    let (operation, channels, parameters, buffers, multiply_adds, kept) = match layer.operation {
+        Operation::Conv(conv) => {
+            let weights = conv.in_channels * conv.out_channels * conv.kernel * conv.kernel;
+            let biases = if conv.bias == ConvBias::With { conv.out_channels } else { 0 };
+            let stride = if conv.stride == 1 { String::new() } else { format!(" /{}", conv.stride) };
+            let name = format!("conv {0}×{0}{stride}", conv.kernel);
+            // Its input is the rectified output that the norm before it counts; only the stem's is the picture.
+            let kept = if layer.name == "features.conv0" { conv.in_channels * pixels } else { 0 };
+            (name, conv.out_channels, weights + biases, 0, weights * out_pixels, kept)
+        }
+        // The norm's backward pass reads its input, ReLU's and the convolution's the rectified output.
+        Operation::NormRelu { channels } => {
+            ("norm, ReLU".to_owned(), channels, 2 * channels, 2 * channels, 0, 2 * channels * pixels)
+        }
+        // One index a value.
+        Operation::MaxPool { channels } => ("max pool 3×3 /2".to_owned(), channels, 0, 0, 0, channels * out_pixels),
+        Operation::AvgPool { channels } => ("avg pool 2×2 /2".to_owned(), channels, 0, 0, 0, channels * pixels),
+        Operation::GlobalAvgPool { channels } => ("mean".to_owned(), channels, 0, 0, 0, 0),
+        Operation::Linear { inputs, outputs } => {
+            ("linear".to_owned(), outputs, inputs * outputs + outputs, 0, inputs * outputs, inputs)
+        }
+    };
+    PlanRow {
+        name: layer.name.clone(),
+        operation,
+        output: [channels, out_height, out_width],
+        parameters,
+        buffers,
+        multiply_adds: multiply_adds as u64,
+        kept_activations: kept as u64,
+    }
+}
+
+impl Plan {
+    /// Number of trained values.
+    pub fn parameters(&self) -> usize {
+        self.rows.iter().map(|row| row.parameters).sum()
+    }
+
+    /// Number of buffer values: running means and variances.
+    pub fn buffers(&self) -> usize {
+        self.rows.iter().map(|row| row.buffers).sum()
+    }
+
+    /// Multiply-adds of a forward pass of one picture.
+    pub fn multiply_adds(&self) -> u64 {
+        self.rows.iter().map(|row| row.multiply_adds).sum()
+    }
+
+    /// Values of one picture that composed execution keeps for the backward pass.
+    pub fn kept_activations(&self) -> u64 {
+        self.rows.iter().map(|row| row.kept_activations).sum()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape = |[c, h, w]: [usize; 3]| format!("{c}×{h}×{w}");
+        let name_width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max(5);
+        let mut line = |cells: [&str; 6]| {
+            let [name, operation, output, parameters, multiply_adds, kept] = cells;
+            writeln!(
+                f,
+                "{name:name_width$}  {operation:<15}  {output:>11}  {parameters:>11}  {multiply_adds:>14}  {kept:>12}"
+            )
+        };
+        line(["layer", "operation", "output", "parameters", "multiply-adds", "kept values"])?;
+        line(["input", "", &shape(self.input), "", "", ""])?;
+        for row in &self.rows {
+            let (parameters, multiply_adds) = (grouped(row.parameters as u64), grouped(row.multiply_adds));
+            let kept = grouped(row.kept_activations);
+            line([&row.name, &row.operation, &shape(row.output), &parameters, &multiply_adds, &kept])?;
+        }
+        let (parameters, multiply_adds) = (grouped(self.parameters() as u64), grouped(self.multiply_adds()));
+        line(["total", "", "", &parameters, &multiply_adds, &grouped(self.kept_activations())])?;
+        write!(f, "smallest input: {0}×{0}", self.smallest_input)
+    }
+}
+
+/// 758226 as "758,226".
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).expect("digits")).collect();
+    groups.join(",")
+}

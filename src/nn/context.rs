@@ -1,0 +1,59 @@
+//! How a forward pass is to be run.
+
+/// Whether a model learns or answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Norms use the batch's statistics and update their running ones; dropout drops.
+    Train,
+    /// Norms use their running statistics; nothing is dropped and nothing changes.
+    Eval,
+}
+
+impl Mode {
+    /// tch's `train` argument.
+    pub fn is_train(self) -> bool {
+        self == Mode::Train
+    }
+}
+
+impl From<bool> for Mode {
+    /// From tch's `train` argument.
+    fn from(train: bool) -> Self {
+        if train { Mode::Train } else { Mode::Eval }
+    }
+}
+
+/// Which implementation of the blocks runs. A choice of the moment, not of the architecture: all give the same function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Execution {
+    /// The fastest one that fits the device and the mode.
+    #[default]
+    Auto,
+    /// A composition of libtorch's own operations, one after the other; the reference for all others.
+    Composed,
+}
+
+/// What a forward pass needs to know beside its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ForwardContext {
+    /// Learn or answer.
+    pub mode: Mode,
+    /// Which implementation runs.
+    pub execution: Execution,
+}
+
+impl ForwardContext {
+    /// A pass in this mode with [`Execution::Auto`].
+    pub fn new(mode: Mode) -> Self {
+        ForwardContext { mode, execution: Execution::default() }
+    }
+
+    /// Sets [`execution`](Self::execution).
+    #[must_use]
+    pub fn with_execution(mut self, execution: Execution) -> Self {
+        self.execution = execution;
+        self
+    }
+}

@@ -1,0 +1,60 @@
+//! Dropout: how much, and where.
+
+use super::{ForwardContext, Mode};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+
+/// After which convolutions values are dropped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DropoutPlace {
+    /// After the last convolution of each dense layer, as in torchvision.
+    #[default]
+    LayerOutput,
+    /// After every convolution but the stem's: 1×1, 3×3 and the transitions', as in the paper's own code.
+    EveryConv,
+}
+
+/// The dropout of a network, a block or a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Dropout {
+    /// The share of values set to 0 in training, in [0, 1). Default 0; the paper uses 0.2 on small data sets without augmentation.
+    pub rate: f64,
+    /// Where. Default: after each dense layer.
+    pub place: DropoutPlace,
+}
+
+impl Dropout {
+    /// This rate after each dense layer.
+    pub fn new(rate: f64) -> Self {
+        Dropout { rate, ..Default::default() }
+    }
+
+    super::setters! {
+        with_place => place: DropoutPlace,
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if (0.0..1.0).contains(&self.rate) {
+            return Ok(());
+        }
+        Err(Error::InvalidConfig { field: "drop rate", value: self.rate.to_string(), expected: "a number in [0, 1)" })
+    }
+
+    /// Drops from the output of a dense layer.
+    pub(crate) fn after_layer(&self, x: Tensor, ctx: &ForwardContext) -> Tensor {
+        match self.rate > 0.0 && ctx.mode == Mode::Train {
+            true => x.dropout(self.rate, true),
+            false => x,
+        }
+    }
+
+    /// Drops from the output of any other convolution.
+    pub(crate) fn after_inner_conv(&self, x: Tensor, ctx: &ForwardContext) -> Tensor {
+        match self.place {
+            DropoutPlace::LayerOutput => x,
+            DropoutPlace::EveryConv => self.after_layer(x, ctx),
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Batch normalisation followed by ReLU, as everywhere in a DenseNet.
+
+use super::conv::ensure_free;
+use super::{Features, ForwardContext, Statistics};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use tch::nn::{Init, Path};
+use tch::{Tensor, no_grad};
+
+/// The constants of batch normalisation, the same for all norms of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct NormReluConfig {
+    /// ε, added to the variance; positive. Default 1e-5.
+    pub epsilon: f64,
+    /// How much of each batch's statistics goes into the running ones, in [0, 1]. Default 0.1.
+    pub momentum: f64,
+}
+
+impl Default for NormReluConfig {
+    fn default() -> Self {
+        NormReluConfig { epsilon: 1e-5, momentum: 0.1 }
+    }
+}
+
+impl NormReluConfig {
+    super::setters! {
+        with_epsilon => epsilon: f64,
+        with_momentum => momentum: f64,
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let invalid = |field, value: f64, expected| Error::InvalidConfig { field, value: value.to_string(), expected };
+        if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
+            return Err(invalid("epsilon", self.epsilon, "a positive number"));
+        }
+        if !(0.0..=1.0).contains(&self.momentum) {
+            return Err(invalid("momentum of the running statistics", self.momentum, "a number in [0, 1]"));
+        }
+        Ok(())
+    }
+
+    /// Builds a norm over `channels` channels with the variables `weight` (1 at the start), `bias`, `running_mean`, `running_var`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`], [`Error::VariableExists`].
+    pub fn build(&self, path: &Path, channels: usize) -> Result<NormRelu> {
+        self.check()?;
+        ensure_free(path, "weight")?;
+        let shape = [channels as i64];
+        Ok(NormRelu {
+            weight: path.var("weight", &shape, Init::Const(1.0)),
+            bias: path.var("bias", &shape, Init::Const(0.0)),
+            running_mean: path.zeros_no_train("running_mean", &shape),
+            running_var: path.ones_no_train("running_var", &shape),
+            config: *self,
+        })
+    }
+}
+
+/// γ·(x − μ)/√(σ² + ε) + β, then ReLU.
+#[derive(Debug)]
+pub struct NormRelu {
+    /// γ `[C]`.
+    pub weight: Tensor,
+    /// β `[C]`.
+    pub bias: Tensor,
+    /// Running mean `[C]`.
+    pub running_mean: Tensor,
+    /// Running variance `[C]`, unbiased.
+    pub running_var: Tensor,
+    config: NormReluConfig,
+}
+
+impl NormRelu {
+    /// Normalises and rectifies `[N, C, H, W]`.
+    ///
+    /// In training mode the statistics that came with the features are used where there are some, and the running ones are
+    /// updated.
+    ///
+    /// # Panics
+    ///
+    /// If the features have another number of channels, or, in training mode, one value a channel: its variance is undefined,
+    /// and libtorch would leave NaN in `running_var` without a word.
+    pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Tensor {
+        let (values, channels) = (features.data.numel(), self.weight.numel());
+        assert!(!ctx.mode.is_train() || values > channels, "training on {values} values in {channels} channels");
+        match &features.statistics {
+            Some(statistics) if ctx.mode.is_train() => self.with_statistics(&features.data, statistics),
+            _ => features
+                .data
+                .batch_norm(
+                    Some(&self.weight),
+                    Some(&self.bias),
+                    Some(&self.running_mean),
+                    Some(&self.running_var),
+                    ctx.mode.is_train(),
+                    self.config.momentum,
+                    self.config.epsilon,
+                    true,
+                )
+                .relu_(),
+        }
+    }
+
+    fn with_statistics(&self, x: &Tensor, statistics: &Statistics) -> Tensor {
+        self.update_running_statistics(x, statistics);
+        let per_channel = |t: &Tensor| t.view([1, -1, 1, 1]);
+        let scale = &self.weight * &statistics.rstd;
+        let shift = &self.bias - &statistics.mean * &scale;
+        (x * per_channel(&scale) + per_channel(&shift)).relu_()
+    }
+
+    fn update_running_statistics(&self, x: &Tensor, statistics: &Statistics) {
+        no_grad(|| {
+            let values = (x.numel() / self.weight.numel()) as f64;
+            let variance = statistics.rstd.pow_tensor_scalar(-2) - self.config.epsilon;
+            let unbiased = variance * (values / (values - 1.0));
+            let mut mean = self.running_mean.shallow_clone();
+            let mut var = self.running_var.shallow_clone();
+            let _ = mean.lerp_(&statistics.mean.detach(), self.config.momentum);
+            let _ = var.lerp_(&unbiased, self.config.momentum);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::Mode;
+    use tch::{Device, Kind, nn::VarStore};
+
+    /// Output, gradients and running statistics after one training step on `x`.
+    fn step(with_statistics: bool) -> Vec<Tensor> {
+        let mut vs = VarStore::new(Device::Cpu);
+        let norm = NormReluConfig::default().build(&vs.root(), 3).unwrap();
+        vs.double();
+        no_grad(|| {
+            let _ = norm.weight.shallow_clone().copy_(&Tensor::from_slice(&[1.5, -0.5, 0.0]));
+            let _ = norm.bias.shallow_clone().copy_(&Tensor::from_slice(&[0.1, 0.2, -0.3]));
+        });
+        let x = (Tensor::arange(4 * 3 * 5 * 7, (Kind::Double, Device::Cpu)) * 0.37).sin().view([4, 3, 5, 7]);
+        let x = x.set_requires_grad(true);
+        let features = match with_statistics {
+            true => Features::with_statistics(x.shallow_clone(), 1e-5),
+            false => Features::new(x.shallow_clone()),
+        };
+        let y = norm.forward(&features, &ForwardContext::new(Mode::Train));
+        let projection = Tensor::arange(y.numel() as i64, (Kind::Double, Device::Cpu)).cos().view_as(&y);
+        (&y * projection).sum(None::<Kind>).backward();
+        vec![y.detach(), x.grad(), norm.weight.grad(), norm.bias.grad(), norm.running_mean, norm.running_var]
+    }
+
+    #[test]
+    fn statistics_that_came_along_give_what_batch_norm_gives() {
+        for (own, given) in step(false).iter().zip(step(true)) {
+            let deviation = (own - given).abs().max().double_value(&[]);
+            assert!(deviation < 1e-12, "{deviation}");
+        }
+    }
+
+    #[test]
+    fn constants_out_of_range_are_errors_that_name_them() {
+        let vs = VarStore::new(Device::Cpu);
+        for (config, word) in [
+            (NormReluConfig::default().with_epsilon(0.0), "epsilon"),
+            (NormReluConfig::default().with_epsilon(f64::NAN), "epsilon"),
+            (NormReluConfig::default().with_momentum(1.5), "momentum"),
+        ] {
+            let error = config.build(&vs.root(), 3).unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn building_twice_at_one_path_is_an_error() {
+        let vs = VarStore::new(Device::Cpu);
+        let path = vs.root() / "norm";
+        NormReluConfig::default().build(&path, 3).unwrap();
+        let error = NormReluConfig::default().build(&path, 3).unwrap_err().to_string();
+        assert!(error.contains("norm.weight"), "{error}");
+    }
+}

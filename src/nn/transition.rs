@@ -1,0 +1,113 @@
+//! The transition between dense blocks: fewer channels, half the size.
+
+use super::{ConvBias, ConvGeometry, Dropout, Features, ForwardContext, Initialization, Mode, NormRelu, NormReluConfig};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use tch::nn::{self, Module, ModuleT, Path};
+
+/// Configuration of a [`TransitionBlock`].
+///
+/// # Examples
+///
+/// ```
+/// use densenet::nn::TransitionBlockConfig;
+/// use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
+///
+/// let vs = VarStore::new(Device::Cpu);
+/// let transition = TransitionBlockConfig::new(23, 10).build(&vs.root())?;
+/// let x = Tensor::rand([4, 23, 8, 8], (Kind::Float, Device::Cpu));
+/// assert_eq!(transition.forward_t(&x, true).size(), [4, 10, 4, 4]);
+/// # Ok::<(), densenet::Error>(())
+/// ```
+///
+/// # Source
+///
+/// Huang et al. 2017, section 3, *Pooling layers* and *Compression*.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TransitionBlockConfig {
+    /// Channels that the transition reads, at least 1.
+    pub in_channels: usize,
+    /// Channels that it writes, at least 1: compression θ times `in_channels` in the paper.
+    pub out_channels: usize,
+    /// Whether the convolution has a bias. Default: without.
+    pub conv_bias: ConvBias,
+    /// How weights start. Default: Kaiming, fan in.
+    pub initialization: Initialization,
+    /// ε and momentum of the norm.
+    pub norm: NormReluConfig,
+    /// Default: none. Only [`DropoutPlace::EveryConv`](super::DropoutPlace::EveryConv) concerns a transition.
+    pub dropout: Dropout,
+}
+
+impl TransitionBlockConfig {
+    /// A transition between these numbers of channels.
+    pub fn new(in_channels: usize, out_channels: usize) -> Self {
+        TransitionBlockConfig {
+            in_channels,
+            out_channels,
+            conv_bias: ConvBias::default(),
+            initialization: Initialization::default(),
+            norm: NormReluConfig::default(),
+            dropout: Dropout::default(),
+        }
+    }
+
+    super::setters! {
+        with_conv_bias => conv_bias: ConvBias,
+        with_initialization => initialization: Initialization,
+        with_norm => norm: NormReluConfig,
+        with_dropout => dropout: Dropout,
+    }
+
+    pub(crate) fn conv(&self) -> ConvGeometry {
+        ConvGeometry::same(self.in_channels, self.out_channels, 1, self.conv_bias)
+    }
+
+    /// Builds the transition with the variables `norm.*` and `conv.*` under `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`], [`Error::VariableExists`].
+    pub fn build(&self, path: &Path) -> Result<TransitionBlock> {
+        Error::at_least_one("input channels of a transition", self.in_channels)?;
+        Error::at_least_one("output channels of a transition", self.out_channels)?;
+        self.dropout.check()?;
+        Ok(TransitionBlock {
+            norm: self.norm.build(&(path / "norm"), self.in_channels)?,
+            conv: self.conv().build(&(path / "conv"), self.initialization)?,
+            dropout: self.dropout,
+        })
+    }
+}
+
+/// Norm → ReLU → 1×1 convolution → 2×2 average pooling.
+///
+/// # Shapes
+///
+/// `[N, C, H, W]` to `[N, out_channels, ⌊H/2⌋, ⌊W/2⌋]`.
+#[derive(Debug)]
+pub struct TransitionBlock {
+    norm: NormRelu,
+    conv: nn::Conv2D,
+    dropout: Dropout,
+}
+
+impl TransitionBlock {
+    /// Compresses and halves the features.
+    pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Features {
+        let y = self.conv.forward(&self.norm.forward(features, ctx));
+        Features::new(self.dropout.after_inner_conv(y, ctx).avg_pool2d_default(2))
+    }
+}
+
+impl ModuleT for TransitionBlock {
+    /// # Panics
+    ///
+    /// If `xs` has other channels than the transition was built for, is smaller than 2×2, or, in training mode, has one value
+    /// a channel.
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
+        self.forward(&Features::new(xs.shallow_clone()), &ForwardContext::new(Mode::from(train))).data
+    }
+}

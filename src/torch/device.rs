@@ -1,0 +1,83 @@
+//! Which device to train on.
+
+use super::ffi;
+use crate::{Error, Result};
+use std::sync::OnceLock;
+use tch::Device;
+
+/// The first CUDA device if there is one, else the CPU.
+///
+/// Ask this, not [`Device::cuda_if_available`], and ask it first: a program linked to libtorch does not load libtorch's
+/// CUDA library by itself, libtorch caches its answer to the first question about CUDA, and this function opens the
+/// library before it asks.
+pub fn default_device() -> Device {
+    open_cuda();
+    Device::cuda_if_available()
+}
+
+/// Reads "cpu", "cuda" or "cuda:1".
+///
+/// # Errors
+///
+/// [`Error::Device`] where the text names no device, or one that this machine lacks.
+pub fn parse_device(name: &str) -> Result<Device> {
+    let unusable = |reason: String| Error::Device { name: name.to_owned(), reason };
+    let index = match name {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" => 0,
+        other => other
+            .strip_prefix("cuda:")
+            .and_then(|index| index.parse().ok())
+            .ok_or_else(|| unusable("it is neither cpu nor cuda nor cuda:N".to_owned()))?,
+    };
+    let problem = open_cuda();
+    let count = tch::Cuda::device_count();
+    if (index as i64) < count {
+        return Ok(Device::Cuda(index));
+    }
+    Err(unusable(match problem {
+        Some(problem) => format!("libtorch's CUDA library does not load: {problem}"),
+        None => format!("this machine has {count} CUDA devices that libtorch can use"),
+    }))
+}
+
+/// "cpu" or "cuda:0": what [`parse_device`] reads.
+pub fn device_name(device: Device) -> String {
+    match device {
+        Device::Cpu => "cpu".to_owned(),
+        Device::Cuda(index) => format!("cuda:{index}"),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+/// Opens libtorch's CUDA library once; says why that failed, if it did.
+fn open_cuda() -> Option<&'static str> {
+    static PROBLEM: OnceLock<Option<String>> = OnceLock::new();
+    PROBLEM
+        .get_or_init(|| {
+            // SAFETY: the entry takes a place for its message and nothing else.
+            ffi::call("libtorch's CUDA library", |error| unsafe { ffi::densenet_open_cuda(error) })
+                .err()
+                .map(|error| error.to_string())
+        })
+        .as_deref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_reads_back_from_its_name() {
+        assert_eq!(parse_device(&device_name(Device::Cpu)).unwrap(), Device::Cpu);
+        assert_eq!(device_name(Device::Cuda(3)), "cuda:3");
+    }
+
+    #[test]
+    fn an_unknown_or_missing_device_is_an_error_that_names_it() {
+        for name in ["tpu", "cuda:x", "cuda:4096"] {
+            let error = parse_device(name).unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The variables of a `VarStore` in a fixed order.
+
+use tch::{Tensor, nn::VarStore};
+
+/// A named tensor of a [`VarStore`]: a parameter or a buffer.
+#[derive(Debug)]
+pub struct Variable {
+    /// The full name, such as `features.conv0.weight`.
+    pub name: String,
+    /// Shares its memory with the model's own.
+    pub tensor: Tensor,
+    /// Whether it is trained; buffers, such as running statistics, are not.
+    pub trainable: bool,
+}
+
+/// All variables sorted by name. A `VarStore` itself is a hash map, whose order changes from run to run.
+pub fn named_variables(vs: &VarStore) -> Vec<Variable> {
+    let mut variables: Vec<Variable> = vs
+        .variables()
+        .into_iter()
+        .map(|(name, tensor)| Variable { name, trainable: tensor.requires_grad(), tensor })
+        .collect();
+    variables.sort_by(|a, b| a.name.cmp(&b.name));
+    variables
+}

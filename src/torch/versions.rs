@@ -1,0 +1,32 @@
+//! Which libtorch runs, and how.
+
+use super::ffi;
+use std::ffi::CStr;
+
+/// What a run stands on, to print and to keep with its results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Versions {
+    /// This crate's version.
+    pub densenet: String,
+    /// libtorch's version, such as "2.13.0".
+    pub libtorch: String,
+    /// The instruction set that libtorch's own CPU kernels use, such as "AVX512".
+    pub cpu_capability: String,
+    /// How many threads libtorch's operations use on the CPU.
+    pub threads: usize,
+}
+
+/// Asks libtorch what it is.
+pub fn versions() -> Versions {
+    // SAFETY: the entry hands out a static string that ends in a zero byte.
+    let libtorch = unsafe { CStr::from_ptr(ffi::densenet_libtorch_version()) };
+    // SAFETY: the entry takes a place for its message and nothing else.
+    let capability = ffi::call("the CPU's capability", |error| unsafe { ffi::densenet_cpu_capability(error) });
+    Versions {
+        densenet: env!("CARGO_PKG_VERSION").to_owned(),
+        libtorch: libtorch.to_string_lossy().into_owned(),
+        cpu_capability: capability.map_or_else(|error| error.to_string(), ffi::take_string),
+        threads: tch::get_num_threads().max(1) as usize,
+    }
+}
