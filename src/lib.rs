@@ -1,8 +1,71 @@
-//! densenet
+//! Train, fine-tune and ship densely connected networks on libtorch.
+//!
+//! # A tour
+//!
+//! | module | what it is for |
+//! |---|---|
+//! | [`data`] | where samples come from: [`Dataset`](data::Dataset), Fashion-MNIST and other IDX files, synthetic data, the [`Loader`](data::Loader) |
+//! | [`nn`] | the parts: [`DenseBlock`], [`TransitionBlock`], stem, norms |
+//! | [`models`] | [`DenseNet`], its configuration, its [plan](models::Plan); the [`Model`](models::Model) seam |
+//! | [`optim`] | SGD, AdamW, schedules |
+//! | [`train`] | the [`Trainer`], its configuration, [observers](train::Observer), early stopping |
+//! | [`predict`] | answers of a trained model |
+//! | [`report`] | progress bars, log lines, CSV, `report.html` |
+//! | [`metrics`] | loss, accuracy, the confusion matrix |
+//! | [`weights`] | safetensors in and out |
+//! | [`torch`](mod@torch) | the bridge to what tch has no call for |
+//!
+//! [`tch`] and [`ndarray`] are re-exported, so that a program uses the versions that fit.
+//!
+//! # Ten lines
+//!
+//! ```
+//! use densenet::data::SyntheticConfig;
+//! use densenet::{DenseNetConfig, SgdConfig, TrainConfig, Trainer, tch::nn::VarStore};
+//!
+//! let vs = VarStore::new(densenet::default_device());
+//! let model = DenseNetConfig::new(4)                   // classes
+//!     .with_input_channels(1)
+//!     .with_initial_channels(16)
+//!     .with_growth_rate(8)
+//!     .with_layers_per_block([2, 2])
+//!     .build(&vs.root())?;
+//! let optimizer = SgdConfig::new(0.1).build(&vs)?;     // learning rate
+//! let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(3))?;   // epochs
+//! let samples = SyntheticConfig::new(512).with_sample_shape([1, 16, 16]).with_classes(4);
+//! let history = trainer.fit(&samples.clone().build()?, &samples.with_seed(1).build()?)?;
+//! assert!(history.last().unwrap().test.accuracy.unwrap() > 0.5);
+//! # Ok::<(), densenet::Error>(())
+//! ```
+//!
+//! The numbers of the layers above refer to nothing else: a module uses those that stand before it in
+//! `ARCHITECTURE.md`, never the other way round.
+#![warn(missing_docs)]
+
+#[macro_use]
+mod setters;
+
+pub mod data;
 pub mod error;
-pub mod nn;
+mod files;
+pub mod metrics;
 pub mod models;
+pub mod nn;
+pub mod optim;
+pub mod predict;
+pub mod report;
 pub mod torch;
+pub mod train;
+pub mod weights;
+
+pub use data::{Dataset, FashionMnist, Preparation, Split};
 pub use error::{Error, Result};
-pub use models::*;
+pub use models::{DenseNet, DenseNetConfig, Model};
+pub use nn::{DenseBlock, DenseBlockConfig, TransitionBlock, TransitionBlockConfig};
+pub use optim::{AdamWConfig, SgdConfig};
+pub use train::{TrainConfig, Trainer};
+
+pub use torch::default_device;
+
+pub use ndarray;
 pub use tch;

@@ -3,7 +3,7 @@
 use super::DenseNet;
 use crate::nn::{
     ConvBias, DenseBlockConfig, Dropout, Initialization, LayerKind, NormReluConfig, StemConfig, TransitionBlockConfig,
-    checked, setters,
+    checked,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};

@@ -67,7 +67,7 @@ impl DenseBlockConfig {
         }
     }
 
-    super::setters! {
+    setters! {
         with_growth_rate => growth_rate: usize,
         with_layer_kind => layer_kind: LayerKind,
         with_conv_bias => conv_bias: ConvBias,

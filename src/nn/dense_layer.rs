@@ -1,10 +1,12 @@
 //! One layer of a dense block: reads all features before it, writes `k` new ones.
 
-use super::{ConvBias, ConvGeometry, Dropout, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked};
+use super::{
+    ConvBias, ConvGeometry, Dropout, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
+};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use tch::nn::{self, Module, Path};
 use tch::Tensor;
+use tch::nn::{self, Module, Path};
 
 /// What a dense layer consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

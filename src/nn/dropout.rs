@@ -31,7 +31,7 @@ impl Dropout {
         Dropout { rate, ..Default::default() }
     }
 
-    super::setters! {
+    setters! {
         with_place => place: DropoutPlace,
     }
 

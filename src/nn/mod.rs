@@ -10,7 +10,6 @@ mod dense_layer;
 mod dropout;
 mod features;
 mod norm_relu;
-mod setters;
 mod stem;
 mod transition;
 
@@ -25,4 +24,3 @@ pub use stem::{Stem, StemConfig, StemPool};
 pub use transition::{TransitionBlock, TransitionBlockConfig};
 
 pub(crate) use conv::{ConvGeometry, build_linear, checked};
-pub(crate) use setters::setters;

@@ -24,7 +24,7 @@ impl Default for NormReluConfig {
 }
 
 impl NormReluConfig {
-    super::setters! {
+    setters! {
         with_epsilon => epsilon: f64,
         with_momentum => momentum: f64,
     }

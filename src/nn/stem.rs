@@ -40,7 +40,7 @@ impl StemConfig {
         StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare }
     }
 
-    super::setters! {
+    setters! {
         with_kernel => kernel: usize,
         with_stride => stride: usize,
         with_padding => padding: usize,

@@ -1,6 +1,8 @@
 //! The transition between dense blocks: fewer channels, half the size.
 
-use super::{ConvBias, ConvGeometry, Dropout, Features, ForwardContext, Initialization, Mode, NormRelu, NormReluConfig};
+use super::{
+    ConvBias, ConvGeometry, Dropout, Features, ForwardContext, Initialization, Mode, NormRelu, NormReluConfig,
+};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -54,7 +56,7 @@ impl TransitionBlockConfig {
         }
     }
 
-    super::setters! {
+    setters! {
         with_conv_bias => conv_bias: ConvBias,
         with_initialization => initialization: Initialization,
         with_norm => norm: NormReluConfig,
@@ -98,7 +100,8 @@ impl TransitionBlock {
     /// Compresses and halves the features.
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Features {
         let y = self.conv.forward(&self.norm.forward(features, ctx));
-        Features::new(self.dropout.after_inner_conv(y, ctx).avg_pool2d_default(2))
+        // Not tch's avg_pool2d_default: its divisor is 1, so that it sums.
+        Features::new(self.dropout.after_inner_conv(y, ctx).avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None))
     }
 }
 

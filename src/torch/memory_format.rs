@@ -14,8 +14,7 @@ pub fn to_channels_last(tensor: &Tensor) -> Result<Tensor> {
     // SAFETY: the pointer is a live tensor's for the length of the call; the entry hands over a tensor of its own, or null
     // with a message.
     unsafe {
-        let copy =
-            ffi::call("channels-last order", |error| ffi::densenet_to_channels_last(tensor.as_ptr(), error))?;
+        let copy = ffi::call("channels-last order", |error| ffi::densenet_to_channels_last(tensor.as_ptr(), error))?;
         Ok(Tensor::from_ptr(copy))
     }
 }

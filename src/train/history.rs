@@ -1,18 +1,7 @@
 //! What a training run reached, epoch by epoch.
 
+use crate::metrics::Scores;
 use serde::{Deserialize, Serialize};
-
-/// Loss and accuracy over a set of samples: sums over the samples divided by their number, so that a small last batch
-/// counts for what it holds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Scores {
-    /// Mean loss a sample.
-    pub loss: f64,
-    /// Share of samples whose class was predicted right, from 0 to 1; `None` where the targets are not classes.
-    pub accuracy: Option<f64>,
-    /// The number of samples.
-    pub samples: usize,
-}
 
 /// One epoch of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

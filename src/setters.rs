@@ -11,5 +11,3 @@ macro_rules! setters {
         }
     )*};
 }
-
-pub(crate) use setters;

@@ -1,0 +1,45 @@
+//! Whether samples, targets and classes fit together: asked once for data in memory, and for every batch of a data set.
+
+use super::{Batch, SampleKey, Targets};
+use crate::error::BatchProblem;
+use crate::{Error, Result};
+
+/// Checks a batch against its own shape and the number of classes.
+pub(super) fn check_batch(batch: &Batch, classes: usize) -> Result<(), BatchProblem> {
+    let samples = check_targets(&batch.targets, classes)?;
+    let sample_shape = || batch.sample_shape.clone();
+    let width = match batch.sample_shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size)) {
+        None | Some(0) => return Err(BatchProblem::SampleShape { sample_shape: sample_shape() }),
+        Some(width) => width,
+    };
+    if samples.checked_mul(width) != Some(batch.values.len()) {
+        return Err(BatchProblem::ValueCount { samples, sample_shape: sample_shape(), values: batch.values.len() });
+    }
+    Ok(())
+}
+
+fn check_targets(targets: &Targets, classes: usize) -> Result<usize, BatchProblem> {
+    match targets {
+        Targets::Classes(indices) => match indices.iter().position(|&class| class as usize >= classes) {
+            Some(position) => Err(BatchProblem::ClassOutOfRange { position, class: indices[position], classes }),
+            None => Ok(indices.len()),
+        },
+        Targets::Values { data, width } => {
+            if *width == 0 || !data.len().is_multiple_of(*width) {
+                return Err(BatchProblem::TargetWidth { numbers: data.len(), width: *width });
+            }
+            if classes != 0 && classes != *width {
+                return Err(BatchProblem::ClassesWithoutTargets { classes, width: *width });
+            }
+            Ok(data.len() / width)
+        }
+    }
+}
+
+/// Checks that every key is of one of `len` samples.
+pub(super) fn check_keys(keys: &[SampleKey], len: usize) -> Result<()> {
+    match keys.iter().find(|key| key.index >= len) {
+        Some(key) => Err(Error::IndexOutOfRange { index: key.index, len }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,102 @@
+//! A data set that is an array in memory.
+
+use super::check::{check_batch, check_keys};
+use super::{Batch, Dataset, SampleKey, Targets, Values};
+use crate::{Error, Result};
+use std::fmt;
+use std::sync::Arc;
+
+/// Samples and targets in memory. A clone shares them.
+///
+/// # Examples
+///
+/// ```
+/// use densenet::data::{Batch, Dataset, InMemoryDataset, Targets, Values};
+///
+/// let samples = Batch {
+///     sample_shape: vec![1, 1, 2],
+///     values: Values::U8(vec![10, 20, 30, 40, 50, 60]),
+///     targets: Targets::Classes(vec![0, 1, 1]),
+/// };
+/// let dataset = InMemoryDataset::new(samples, &["cat", "dog"])?;
+/// assert_eq!(dataset.len(), 3);
+/// # Ok::<(), densenet::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct InMemoryDataset {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    samples: Batch,
+    classes: Vec<String>,
+}
+
+impl InMemoryDataset {
+    /// All `samples` of the data set as one batch, and the names of the classes in the order of their indices.
+    ///
+    /// `classes` is empty for a regression; for soft labels there is one name for each of a sample's target numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Samples`] where the counts differ or a class index has no name.
+    pub fn new(samples: Batch, classes: &[&str]) -> Result<Self> {
+        check_batch(&samples, classes.len()).map_err(|problem| Error::Samples { problem })?;
+        let classes = classes.iter().map(|&name| name.to_owned()).collect();
+        Ok(InMemoryDataset { shared: Arc::new(Shared { samples, classes }) })
+    }
+
+    /// All samples as one batch.
+    pub fn samples(&self) -> &Batch {
+        &self.shared.samples
+    }
+}
+
+impl Dataset for InMemoryDataset {
+    fn len(&self) -> usize {
+        self.samples().len()
+    }
+
+    fn sample_shape(&self) -> &[usize] {
+        &self.samples().sample_shape
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.shared.classes
+    }
+
+    fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
+        check_keys(keys, self.len())?;
+        let all = self.samples();
+        let width = all.sample_shape.iter().product();
+        let values = match &all.values {
+            Values::U8(bytes) => Values::U8(rows(bytes, width, keys)),
+            Values::F32(numbers) => Values::F32(rows(numbers, width, keys)),
+        };
+        let targets = match &all.targets {
+            Targets::Classes(classes) => Targets::Classes(rows(classes, 1, keys)),
+            Targets::Values { data, width } => Targets::Values { data: rows(data, *width, keys), width: *width },
+        };
+        Ok(Batch { sample_shape: all.sample_shape.clone(), values, targets })
+    }
+}
+
+/// The rows of `width` elements that belong to the keys.
+fn rows<T: Copy>(all: &[T], width: usize, keys: &[SampleKey]) -> Vec<T> {
+    let mut rows = Vec::with_capacity(keys.len() * width);
+    for key in keys {
+        rows.extend_from_slice(&all[key.index * width..][..width]);
+    }
+    rows
+}
+
+/// Sizes only, not the samples.
+impl fmt::Debug for InMemoryDataset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InMemoryDataset")
+            .field("len", &self.len())
+            .field("sample_shape", &self.sample_shape())
+            .field("classes", &self.classes())
+            .finish_non_exhaustive()
+    }
+}

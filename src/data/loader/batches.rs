@@ -1,0 +1,100 @@
+//! The iterator over the batches of an epoch.
+
+use super::LoaderConfig;
+use super::queue::Queue;
+use crate::data::Batch;
+use crate::{Error, Result};
+use std::iter::FusedIterator;
+use std::sync::Arc;
+use std::thread::{Builder, Scope};
+
+type Fetch<'scope> = dyn Fn(usize) -> Result<Batch> + Send + Sync + 'scope;
+
+/// The batches of an epoch, in order; made by [`Loader::batches`](super::Loader::batches).
+///
+/// An error, or a panic of the data set in whichever thread, is yielded by the next call of `next`, before batches that are
+/// ready; afterwards the iterator has ended.
+pub struct Batches<'scope> {
+    source: Source<'scope>,
+    remaining: usize,
+    position: usize,
+}
+
+enum Source<'scope> {
+    /// The caller's thread, and the number of the next batch.
+    Caller(Arc<Fetch<'scope>>, usize),
+    Workers(Arc<Queue>),
+}
+
+impl<'scope> Batches<'scope> {
+    pub(super) fn start(
+        scope: &'scope Scope<'scope, '_>,
+        fetch: impl Fn(usize) -> Result<Batch> + Send + Sync + 'scope,
+        batches: usize,
+        position: usize,
+        config: &LoaderConfig,
+    ) -> Result<Self> {
+        let fetch: Arc<Fetch<'scope>> = Arc::new(fetch);
+        if config.workers == 0 {
+            return Ok(Batches { source: Source::Caller(fetch, 0), remaining: batches, position });
+        }
+        let queue = Arc::new(Queue::new(batches, config.workers + config.prefetch_batches));
+        // Made before the threads, so that dropping it stops them when one cannot be started.
+        let iterator = Batches { source: Source::Workers(Arc::clone(&queue)), remaining: batches, position };
+        for worker in 0..config.workers.min(batches) {
+            let (queue, fetch) = (Arc::clone(&queue), Arc::clone(&fetch));
+            let work = move || {
+                while let Some(number) = queue.claim() {
+                    queue.put(number, fetch(number));
+                }
+            };
+            let thread = Builder::new().name(format!("loader-{worker}"));
+            thread.spawn_scoped(scope, work).map_err(|source| Error::WorkerStart { worker, source })?;
+        }
+        Ok(iterator)
+    }
+
+    /// How many samples of the epoch lie before the next batch: where [`batches_from`](super::Loader::batches_from) would go on.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Result<Batch>> {
+        if self.remaining == 0 {
+            return None;
+        }
+        let result = match &mut self.source {
+            Source::Caller(fetch, next) => {
+                *next += 1;
+                Some(fetch(*next - 1))
+            }
+            Source::Workers(queue) => queue.take(),
+        };
+        match &result {
+            Some(Ok(batch)) => {
+                self.remaining -= 1;
+                self.position += batch.len();
+            }
+            Some(Err(_)) | None => self.remaining = 0,
+        }
+        result
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.remaining))
+    }
+}
+
+impl FusedIterator for Batches<'_> {}
+
+impl Drop for Batches<'_> {
+    fn drop(&mut self) {
+        if let Source::Workers(queue) = &self.source {
+            queue.stop();
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! Where samples come from: data sets, and the loader that makes batches of them.
+//!
+//! A [`Dataset`] is anything that can hand out samples by index; [`FashionMnist`], [`InMemoryDataset`] and
+//! [`SyntheticDataset`] are some. A [`Loader`] goes through one in batches, epoch by epoch, with worker threads. A [`Batch`]
+//! is plain memory and becomes tensors on the training device.
+
+mod batch;
+mod check;
+mod dataset;
+#[cfg(feature = "download")]
+mod download;
+mod fashion_mnist;
+mod gzip;
+mod idx;
+mod in_memory;
+mod known_file;
+mod loader;
+mod locate;
+mod preparation;
+mod random;
+mod subset;
+mod synthetic;
+mod validation;
+
+pub use batch::{Batch, Targets, Values};
+pub use dataset::{Dataset, SampleKey};
+#[cfg(feature = "download")]
+pub use download::DownloadConfig;
+pub use fashion_mnist::{FashionMnist, Split};
+pub use idx::{IdxArray, IdxLimits, open_idx_pair, read_idx};
+pub use in_memory::InMemoryDataset;
+pub use known_file::KnownFile;
+pub use loader::{Batches, LastBatch, Loader, LoaderConfig, Order, epoch_order};
+pub use preparation::{Normalization, Preparation, Resize};
+pub use subset::Subset;
+pub use synthetic::{SyntheticConfig, SyntheticDataset};
+pub use validation::{ValidationSize, split_validation};

@@ -1,0 +1,113 @@
+//! A small generator of random numbers whose output never changes.
+//!
+//! The order of samples and the validation split are promises: the same seed gives the same ones with every version of this
+//! crate and of its dependencies. So the generator is written out here, and tests hold its numbers fast.
+
+/// What the numbers are for; each purpose has streams of its own, so that equal seeds do not give related choices.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    EpochOrder = 1,
+    ValidationSplit = 2,
+    SyntheticSample = 3,
+}
+
+/// SplitMix64: a counter that is scrambled by a bijection.
+///
+/// # Source
+///
+/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014), with the constants of David Stafford's
+/// "Mix13".
+pub(super) struct Random {
+    counter: u64,
+}
+
+/// 2⁶⁴ divided by the golden ratio, odd.
+const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Random {
+    /// The stream number `number` of a purpose and a seed.
+    pub(super) fn new(purpose: Purpose, seed: u64, number: u64) -> Self {
+        let stream = scramble(seed.wrapping_add((purpose as u64).wrapping_mul(STEP)));
+        Random { counter: scramble(stream ^ number) }
+    }
+
+    /// 64 random bits.
+    pub(super) fn bits(&mut self) -> u64 {
+        self.counter = self.counter.wrapping_add(STEP);
+        scramble(self.counter)
+    }
+
+    /// A number below `bound`, each with the same probability; `bound` is not 0.
+    ///
+    /// # Source
+    ///
+    /// Lemire: Fast random integer generation in an interval (2019), section 4.
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
+        // The first 2⁶⁴ mod `bound` fractions are one too many for some results: they are drawn again.
+        let surplus = bound.wrapping_neg() % bound;
+        loop {
+            let product = u128::from(self.bits()) * u128::from(bound);
+            if product as u64 >= surplus {
+                return (product >> 64) as u64;
+            }
+        }
+    }
+
+    /// The numbers from 0 to `len` − 1, each order with the same probability (Fisher–Yates).
+    pub(super) fn permutation(&mut self, len: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..len).collect();
+        for last in (1..len).rev() {
+            order.swap(last, self.below(last as u64 + 1) as usize);
+        }
+        order
+    }
+}
+
+fn scramble(z: u64) -> u64 {
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_those_of_the_published_generator() {
+        // The first numbers of the authors' C program for the seed 1234567.
+        let mut random = Random { counter: 1_234_567 };
+        let expected = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        assert_eq!([random.bits(), random.bits(), random.bits()], expected);
+    }
+
+    #[test]
+    fn below_is_uniform_and_in_range() {
+        let mut random = Random::new(Purpose::EpochOrder, 7, 0);
+        let mut counts = [0_u32; 6];
+        for _ in 0..60_000 {
+            counts[random.below(6) as usize] += 1;
+        }
+        // Six standard deviations of a count: √(60,000 · 1/6 · 5/6) = 91.
+        assert!(counts.iter().all(|&count| count.abs_diff(10_000) < 550), "{counts:?}");
+        assert!((0..100).all(|_| random.below(1) == 0));
+    }
+
+    #[test]
+    fn below_draws_surplus_fractions_again() {
+        // Of the bound 3·2⁶², four fractions make three results; without drawing again every third result comes twice as often.
+        let mut random = Random::new(Purpose::EpochOrder, 1, 1);
+        let thirds = (0..3_000).filter(|_| random.below(3 << 62).is_multiple_of(3)).count();
+        // Six standard deviations: √(3,000 · 1/3 · 2/3) = 26.
+        assert!(thirds.abs_diff(1_000) < 156, "{thirds}");
+    }
+
+    #[test]
+    fn purposes_seeds_and_numbers_have_streams_of_their_own() {
+        let first = |purpose, seed, number| Random::new(purpose, seed, number).bits();
+        let mut all = vec![first(Purpose::ValidationSplit, 0, 0), first(Purpose::SyntheticSample, 0, 0)];
+        all.extend((0..30).flat_map(|seed| (0..30).map(move |number| first(Purpose::EpochOrder, seed, number))));
+        let distinct: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+}

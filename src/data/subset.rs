@@ -1,0 +1,69 @@
+//! Some of the samples of another data set.
+
+use super::check::check_keys;
+use super::{Batch, Dataset, SampleKey};
+use crate::{Error, Result};
+
+/// The samples of `D` at given indices, in the given order. Classes and shapes are those of `D`.
+///
+/// # Examples
+///
+/// ```
+/// use densenet::data::{Dataset, Subset, SyntheticConfig};
+///
+/// let first = Subset::first(SyntheticConfig::new(100).build()?, 10);
+/// assert_eq!(first.len(), 10);
+/// # Ok::<(), densenet::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Subset<D> {
+    dataset: D,
+    indices: Vec<usize>,
+}
+
+impl<D: Dataset> Subset<D> {
+    /// The samples of `dataset` at `indices`; an index may occur more than once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::IndexOutOfRange`].
+    pub fn new(dataset: D, indices: Vec<usize>) -> Result<Self> {
+        let len = dataset.len();
+        match indices.iter().find(|&&index| index >= len) {
+            Some(&index) => Err(Error::IndexOutOfRange { index, len }),
+            None => Ok(Subset { dataset, indices }),
+        }
+    }
+
+    /// The first `len` samples, or all where there are fewer.
+    pub fn first(dataset: D, len: usize) -> Self {
+        let indices = (0..len.min(dataset.len())).collect();
+        Subset { dataset, indices }
+    }
+
+    /// The indices of the samples in the other data set.
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+}
+
+impl<D: Dataset> Dataset for Subset<D> {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn sample_shape(&self) -> &[usize] {
+        self.dataset.sample_shape()
+    }
+
+    fn classes(&self) -> &[String] {
+        self.dataset.classes()
+    }
+
+    /// The other data set sees its own indices in the keys, so that a sample's augmentation does not depend on the subset.
+    fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
+        check_keys(keys, self.len())?;
+        let inner: Vec<_> = keys.iter().map(|key| SampleKey { index: self.indices[key.index], ..*key }).collect();
+        self.dataset.fetch(&inner)
+    }
+}

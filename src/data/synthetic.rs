@@ -1,0 +1,151 @@
+//! Pictures made from nothing, for tests, benches and first steps.
+
+use super::check::check_keys;
+use super::random::{Purpose, Random};
+use super::{Batch, Dataset, SampleKey, Targets, Values};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// Configuration of a [`SyntheticDataset`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SyntheticConfig {
+    /// The number of samples.
+    pub len: usize,
+    /// The number of classes, at least 1. Default 10.
+    pub classes: usize,
+    /// The shape of a sample, `[C, H, W]`. Default `[1, 28, 28]`.
+    pub sample_shape: [usize; 3],
+    /// The largest random deviation of a pixel, in steps of brightness, from 0 to 255. Default 64.
+    pub noise: u8,
+    /// Makes the samples others, but not the pattern of a class: use one seed for training, another for testing. Default 0.
+    pub seed: u64,
+}
+
+impl SyntheticConfig {
+    /// `len` samples.
+    pub fn new(len: usize) -> Self {
+        SyntheticConfig { len, classes: 10, sample_shape: [1, 28, 28], noise: 64, seed: 0 }
+    }
+
+    setters! {
+        with_classes => classes: usize,
+        with_sample_shape => sample_shape: [usize; 3],
+        with_noise => noise: u8,
+        with_seed => seed: u64,
+    }
+
+    /// The data set.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] for no classes or an empty shape, [`Error::Overflow`] for a shape that cannot be counted.
+    pub fn build(self) -> Result<SyntheticDataset> {
+        Error::at_least_one("number of classes", self.classes)?;
+        if u32::try_from(self.classes).is_err() {
+            return Err(Error::Overflow { what: "number of classes", limit: u32::MAX as usize });
+        }
+        for size in self.sample_shape {
+            Error::at_least_one("size of the sample shape", size)?;
+        }
+        let values = self.sample_shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+        if values.is_none_or(|values| values > MAX_VALUES) {
+            return Err(Error::Overflow { what: "number of values of a sample", limit: MAX_VALUES });
+        }
+        let names = (0..self.classes).map(|class| format!("pattern {class}")).collect();
+        Ok(SyntheticDataset { config: self, names })
+    }
+}
+
+/// The most values that a sample may have.
+const MAX_VALUES: usize = 1 << 28;
+
+/// Waves with noise, whose direction and frequency are the class: a data set that a net learns in seconds.
+///
+/// A sample is a pure function of the configuration and its index, made when it is fetched; nothing is kept. The classes take
+/// turns, so that all have equally many samples.
+///
+/// # Examples
+///
+/// ```
+/// use densenet::data::{Dataset, SyntheticConfig};
+///
+/// let train = SyntheticConfig::new(1000).with_classes(4).build()?;
+/// let test = SyntheticConfig::new(200).with_classes(4).with_seed(1).build()?;
+/// assert_eq!(train.sample_shape(), test.sample_shape());
+/// # Ok::<(), densenet::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SyntheticDataset {
+    config: SyntheticConfig,
+    names: Vec<String>,
+}
+
+impl SyntheticDataset {
+    /// The configuration it was built from.
+    pub fn config(&self) -> &SyntheticConfig {
+        &self.config
+    }
+
+    fn draw(&self, index: usize, pixels: &mut Vec<u8>) {
+        let [channels, height, width] = self.config.sample_shape;
+        let class = index % self.config.classes;
+        let (down, right) = waves(class, self.config.classes);
+        let mut random = Random::new(Purpose::SyntheticSample, self.config.seed, index as u64);
+        // Up to an eighth of a period to either side: samples of one class differ, but stay alike.
+        let shift = (random.below(257) as f64 - 128.0) / 1024.0;
+        let spread = 2 * u64::from(self.config.noise) + 1;
+        for channel in 0..channels {
+            let channel_shift = channel as f64 / (4 * channels) as f64;
+            for y in 0..height {
+                let row_phase = shift + channel_shift + (down * y) as f64 / height as f64;
+                for x in 0..width {
+                    let phase = row_phase + (right * x) as f64 / width as f64;
+                    let noise = random.below(spread) as f64 - f64::from(self.config.noise);
+                    pixels.push((127.5 + 96.0 * wave(phase) + noise).round().clamp(0.0, 255.0) as u8);
+                }
+            }
+        }
+    }
+}
+
+/// How often the wave of a class repeats down and across the picture; distinct for each class, never both 0.
+fn waves(class: usize, classes: usize) -> (usize, usize) {
+    let side = (classes + 1).isqrt() + usize::from((classes + 1).isqrt().pow(2) < classes + 1);
+    ((class + 1) / side, (class + 1) % side)
+}
+
+/// Nearly a sine of period 1, made of two parabolas: additions and products only, so that every machine gives the same bytes.
+fn wave(phase: f64) -> f64 {
+    let half = 2.0 * (phase - phase.floor());
+    let (sign, t) = if half < 1.0 { (1.0, half) } else { (-1.0, half - 1.0) };
+    sign * 4.0 * t * (1.0 - t)
+}
+
+impl Dataset for SyntheticDataset {
+    fn len(&self) -> usize {
+        self.config.len
+    }
+
+    fn sample_shape(&self) -> &[usize] {
+        &self.config.sample_shape
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.names
+    }
+
+    fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
+        check_keys(keys, self.len())?;
+        let mut pixels = Vec::with_capacity(keys.len() * self.config.sample_shape.iter().product::<usize>());
+        for key in keys {
+            self.draw(key.index, &mut pixels);
+        }
+        let targets = keys.iter().map(|key| (key.index % self.config.classes) as u32).collect();
+        Ok(Batch {
+            sample_shape: self.config.sample_shape.to_vec(),
+            values: Values::U8(pixels),
+            targets: Targets::Classes(targets),
+        })
+    }
+}

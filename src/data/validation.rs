@@ -1,0 +1,64 @@
+//! A validation set held back from the training set.
+
+use super::random::{Purpose, Random};
+use super::{Dataset, Subset};
+use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// How many samples are held back for validation.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum ValidationSize {
+    /// This share of all samples, between 0 and 1, rounded to a whole number of samples.
+    Fraction(f64),
+    /// This many samples.
+    Count(usize),
+}
+
+/// Splits a data set at random into a training and a validation part: disjoint, together everything, each in the original order.
+///
+/// The split is a pure function of the number of samples, the size and the seed. What chooses between models (the best epoch,
+/// early stopping) looks at the validation part, so that the test set only reports.
+///
+/// `dataset` is cloned: pass a reference, an `Arc`, or one that is cheap to clone, such as
+/// [`InMemoryDataset`](super::InMemoryDataset).
+///
+/// # Errors
+///
+/// [`Error::EmptySplit`] where one part would be empty, [`Error::InvalidConfig`] for a fraction outside (0, 1).
+///
+/// # Examples
+///
+/// ```
+/// use densenet::data::{Dataset, SyntheticConfig, ValidationSize, split_validation};
+///
+/// let all = SyntheticConfig::new(100).build()?;
+/// let (train, validation) = split_validation(&all, ValidationSize::Fraction(0.1), 42)?;
+/// assert_eq!((train.len(), validation.len()), (90, 10));
+/// # Ok::<(), densenet::Error>(())
+/// ```
+pub fn split_validation<D: Dataset + Clone>(
+    dataset: D,
+    size: ValidationSize,
+    seed: u64,
+) -> Result<(Subset<D>, Subset<D>)> {
+    let samples = dataset.len();
+    let validation = match size {
+        ValidationSize::Count(count) => count,
+        ValidationSize::Fraction(fraction) if fraction > 0.0 && fraction < 1.0 => {
+            (fraction * samples as f64).round() as usize
+        }
+        ValidationSize::Fraction(fraction) => {
+            let (field, expected) = ("validation fraction", "between 0 and 1, without the ends");
+            return Err(Error::InvalidConfig { field, value: fraction.to_string(), expected });
+        }
+    };
+    if validation == 0 || validation >= samples {
+        return Err(Error::EmptySplit { samples, validation });
+    }
+    let mut held_back = Random::new(Purpose::ValidationSplit, seed, 0).permutation(samples);
+    let mut rest = held_back.split_off(validation);
+    held_back.sort_unstable();
+    rest.sort_unstable();
+    Ok((Subset::new(dataset.clone(), rest)?, Subset::new(dataset, held_back)?))
+}

@@ -1,0 +1,346 @@
+//! The one error type of the crate.
+//!
+//! Every variant names the thing that was wrong and the value it had. The cause, where there is one,
+//! is in [`source`](std::error::Error::source) and is not repeated in the text.
+
+use std::path::PathBuf;
+
+mod batch;
+mod download;
+mod idx;
+
+pub use batch::BatchProblem;
+pub use download::{DownloadAttempt, DownloadProblem};
+pub use idx::IdxProblem;
+
+/// What can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    // --- files ---------------------------------------------------------------------------------
+    /// A file operation failed.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// What was attempted, as a verb: "read", "create", "rename".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+
+    // --- configuration ---------------------------------------------------------------------------
+    /// A field of a configuration has a value that makes no sense.
+    #[error("{field} is {value}, but has to be {expected}")]
+    InvalidConfig {
+        /// The field, in words.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// A number derived from a configuration is too large.
+    #[error("{what} would be more than {limit}")]
+    Overflow {
+        /// Which number.
+        what: &'static str,
+        /// The most it may be.
+        limit: usize,
+    },
+    /// A variable of this name is in the `VarStore` already.
+    #[error("there is a variable {name:?} already: two modules were built at one path")]
+    VariableExists {
+        /// The full name.
+        name: String,
+    },
+
+    /// A `VarStore` without a trainable variable was given to an optimiser.
+    #[error("there is nothing to train: the VarStore holds no trainable variable")]
+    NothingToTrain,
+    /// A tensor of a saved state does not fit.
+    #[error("state tensor {name:?}: {problem}")]
+    StateMismatch {
+        /// The tensor.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    // --- data ------------------------------------------------------------------------------------
+    /// A sample index that is not below the number of samples.
+    #[error("there is no sample {index}: the data set has {len}, counted from 0")]
+    IndexOutOfRange {
+        /// The index that was asked for.
+        index: usize,
+        /// The number of samples.
+        len: usize,
+    },
+    /// A data set without samples where some are needed.
+    #[error("the data set has no samples")]
+    EmptyDataset,
+    /// A split of which one side would be empty.
+    #[error("holding back {validation} of {samples} samples leaves one side empty")]
+    EmptySplit {
+        /// The number of samples in all.
+        samples: usize,
+        /// The number for validation.
+        validation: usize,
+    },
+    /// Samples and targets that do not fit together.
+    #[error("samples and targets do not fit together: {problem}")]
+    Samples {
+        /// In which way.
+        problem: BatchProblem,
+    },
+    /// A sample that a data set of your own cannot deliver; the crate's own data sets have more precise variants.
+    #[error("sample {index} is unavailable")]
+    SampleUnavailable {
+        /// The sample's index.
+        index: usize,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A data set answered with something else than it was asked for.
+    #[error("the data set returned a wrong batch at position {position} of epoch {epoch}: {problem}")]
+    WrongBatch {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// How many samples of the epoch come before the batch.
+        position: usize,
+        /// In which way it is wrong.
+        problem: BatchProblem,
+    },
+    /// A data set panicked while it fetched a batch.
+    #[error("the data set panicked at position {position} of epoch {epoch}: {message}")]
+    DatasetPanicked {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// How many samples of the epoch come before the batch.
+        position: usize,
+        /// What the panic said.
+        message: String,
+    },
+    /// The system gave no thread.
+    #[error("cannot start thread {worker} of the loader")]
+    WorkerStart {
+        /// The worker's number, from 0.
+        worker: usize,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A file that is not the IDX file it should be.
+    #[error("{}: {problem}", path.display())]
+    Idx {
+        /// The file.
+        path: PathBuf,
+        /// In which way it is wrong.
+        problem: IdxProblem,
+    },
+    /// Gzip data that are cut short or whose checksum or length is wrong.
+    #[error("{} is a damaged gzip file", path.display())]
+    DamagedGzip {
+        /// The file.
+        path: PathBuf,
+        /// What the decompressor said.
+        source: std::io::Error,
+    },
+    /// A file of the right name and form with other content: another data set's, since MNIST and others use the same names.
+    #[error(
+        "{} is an intact file of another data set: as {name} of {dataset} its content would have the SHA-256 {expected}, \
+         but it has {actual}",
+        path.display()
+    )]
+    OtherContent {
+        /// The file.
+        path: PathBuf,
+        /// The file's name in the data set.
+        name: String,
+        /// The data set that was asked for.
+        dataset: String,
+        /// The SHA-256 of the right content, decompressed.
+        expected: String,
+        /// The SHA-256 of the actual content, decompressed.
+        actual: String,
+    },
+    /// A data set that is in none of the usual places.
+    #[error("{dataset} was not found; looked in: {}; {remedy}", join(looked_in.iter().map(|folder| folder.display())))]
+    DatasetNotFound {
+        /// The data set.
+        dataset: String,
+        /// The folders, in the order in which they were looked at.
+        looked_in: Vec<PathBuf>,
+        /// What helps.
+        remedy: &'static str,
+    },
+    /// No mirror delivered a file.
+    #[error("cannot download {name}: {}", join(attempts))]
+    Download {
+        /// The file.
+        name: String,
+        /// What came of each mirror, in the order in which they were asked.
+        attempts: Vec<DownloadAttempt>,
+    },
+
+    // --- model -----------------------------------------------------------------------------------
+    /// An input of the wrong rank or number of channels.
+    #[error("the input has shape {actual:?}, but has to have shape {expected}")]
+    InputShape {
+        /// The shape that was given.
+        actual: Vec<i64>,
+        /// The shape that was wanted, such as "[N, 3, H, W]".
+        expected: String,
+    },
+    /// A picture so small that a layer has nothing left.
+    #[error(
+        "input {height}×{width} is too small: nothing is left of it at {layer}; the smallest input is {smallest}×{smallest}"
+    )]
+    InputTooSmall {
+        /// Height in pixels.
+        height: usize,
+        /// Width in pixels.
+        width: usize,
+        /// The first layer with an empty output.
+        layer: String,
+        /// The smallest side in pixels that works.
+        smallest: usize,
+    },
+    /// A training batch that leaves a norm one value per channel, whose variance is undefined.
+    #[error(
+        "a training batch of {batch} at {height}×{width} leaves {layer} one value per channel, which cannot be \
+         normalised: use larger batches, drop the last one, or use larger pictures"
+    )]
+    OneValuePerChannel {
+        /// Samples in the batch.
+        batch: usize,
+        /// Height of the input in pixels.
+        height: usize,
+        /// Width of the input in pixels.
+        width: usize,
+        /// The first norm concerned.
+        layer: String,
+    },
+
+    // --- weights ---------------------------------------------------------------------------------
+    /// A file of weights that does not fit the model, or is none.
+    #[error("weights {}: {tensor}: {problem}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// The tensor concerned, or "the file".
+        tensor: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+
+    // --- training --------------------------------------------------------------------------------
+    /// Training and test set have different classes.
+    #[error("the training set's classes are {train:?}, the test set's {test:?}")]
+    ClassesDiffer {
+        /// The training set's.
+        train: Vec<String>,
+        /// The test set's.
+        test: Vec<String>,
+    },
+    /// The loss of a step was NaN or infinite. The step's update was not made.
+    #[error(
+        "the loss is {loss} in step {step} of epoch {epoch}: lower the learning rate, or look for bad values in the data"
+    )]
+    NonFiniteLoss {
+        /// The loss.
+        loss: f64,
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step in that epoch, from 1.
+        step: usize,
+    },
+    /// The loss of a batch in evaluation was NaN or infinite.
+    #[error("the loss is {loss} in evaluation, in the batch that begins at sample {samples}")]
+    NonFiniteEvaluation {
+        /// The loss.
+        loss: f64,
+        /// Samples evaluated before that batch.
+        samples: usize,
+    },
+    /// A loss that is no scalar.
+    #[error("the loss has shape {shape:?}, but has to be a scalar: take its mean")]
+    LossShape {
+        /// Its shape.
+        shape: Vec<i64>,
+    },
+    /// Something wants to choose by a validation split, and the run has none.
+    #[error(
+        "{wanted_by} needs a validation split: set TrainConfig::with_validation, so that the test set does not choose"
+    )]
+    NoValidation {
+        /// What needs it.
+        wanted_by: &'static str,
+    },
+    /// Accuracy is to decide, and the targets are not classes.
+    #[error("there is no accuracy to watch: the targets are not classes")]
+    NoAccuracy,
+    /// A run's folder that holds a run already.
+    #[error("{} holds a run already ({file}): name another folder, or remove it", folder.display())]
+    RunExists {
+        /// The folder.
+        folder: PathBuf,
+        /// A file of that run.
+        file: &'static str,
+    },
+
+    // --- libtorch --------------------------------------------------------------------------------
+    /// A call of the bridge to libtorch failed.
+    #[error("{what}: libtorch says: {message}")]
+    Libtorch {
+        /// What was asked of libtorch.
+        what: &'static str,
+        /// Its message.
+        message: String,
+    },
+    /// A device that does not exist, or not here.
+    #[error("device {name:?} cannot be used: {reason}")]
+    Device {
+        /// The name as it was given.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+
+    // --- report ---
+    /// Bytes that are no picture.
+    #[error("{bytes} bytes are no picture of the shape {shape:?}: one or three channels, then height and width")]
+    PictureShape {
+        /// The shape that was given: channels, height, width.
+        shape: [usize; 3],
+        /// The number of bytes that were given.
+        bytes: usize,
+    },
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn join(items: impl IntoIterator<Item: std::fmt::Display>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+impl Error {
+    /// The message and those of all causes, on one line: what a program prints before it ends.
+    pub fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
+    pub(crate) fn at_least_one(field: &'static str, value: usize) -> Result<()> {
+        match value {
+            0 => Err(Error::InvalidConfig { field, value: "0".to_owned(), expected: "at least 1" }),
+            _ => Ok(()),
+        }
+    }
+}

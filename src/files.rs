@@ -1,0 +1,53 @@
+//! Files that are whole at every moment.
+
+use std::fs;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Writes a file so that a reader sees the old one or the new one, never a part.
+///
+/// The bytes go to `<name>.part` beside it, which then takes its place. They are not forced onto the disk: after a power
+/// cut a report may be the old one.
+///
+/// # Errors
+///
+/// [`Error::Io`] where the folder is missing or not writable, or the disk is full.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    let part = path.with_file_name(name);
+    let done = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
+    done.map_err(|source| {
+        // The first failure is the one to report; a leftover that cannot be removed either is not.
+        let _ = fs::remove_file(&part);
+        Error::Io { action: "write", path: path.to_owned(), source }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        replace(&path, b"long old text").unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failure_names_the_file_and_leaves_no_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        for path in [folder.path().join("missing/a.txt"), taken] {
+            let error = replace(&path, b"new").unwrap_err();
+            assert!(error.to_string().ends_with(path.to_str().unwrap()), "{error}");
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+}

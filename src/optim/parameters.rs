@@ -1,0 +1,89 @@
+//! What all optimisers do with variables, gradients and state.
+
+use crate::torch::named_variables;
+use crate::{Error, Result};
+use tch::nn::VarStore;
+use tch::{Tensor, no_grad};
+
+/// A trained variable and the optimiser's tensors that belong to it, of the variable's shape, 0 at the start.
+#[derive(Debug)]
+pub(super) struct Slot<const N: usize> {
+    name: String,
+    pub parameter: Tensor,
+    pub state: [Tensor; N],
+}
+
+/// One slot a trainable variable, sorted by name.
+pub(super) fn slots<const N: usize>(vs: &VarStore) -> Result<Vec<Slot<N>>> {
+    let slots: Vec<Slot<N>> = named_variables(vs)
+        .into_iter()
+        .filter(|variable| variable.trainable)
+        .map(|variable| Slot {
+            state: std::array::from_fn(|_| no_grad(|| variable.tensor.zeros_like())),
+            name: variable.name,
+            parameter: variable.tensor,
+        })
+        .collect();
+    if slots.is_empty() { Err(Error::NothingToTrain) } else { Ok(slots) }
+}
+
+pub(super) fn zero_grad<const N: usize>(slots: &mut [Slot<N>]) {
+    for slot in slots {
+        slot.parameter.zero_grad();
+    }
+}
+
+/// The slots whose variable has a gradient, with it.
+pub(super) fn with_gradients<const N: usize>(slots: &mut [Slot<N>]) -> impl Iterator<Item = (&mut Slot<N>, Tensor)> {
+    slots.iter_mut().filter_map(|slot| {
+        let gradient = slot.parameter.grad();
+        gradient.defined().then_some((slot, gradient))
+    })
+}
+
+/// Every slot's tensors under `<variable>.<kind>`, sorted by name.
+pub(super) fn state<const N: usize>(slots: &[Slot<N>], kinds: [&str; N]) -> Vec<(String, Tensor)> {
+    let mut state: Vec<_> = slots
+        .iter()
+        .flat_map(|slot| {
+            kinds.iter().zip(&slot.state).map(|(kind, t)| (format!("{}.{kind}", slot.name), t.shallow_clone()))
+        })
+        .collect();
+    state.sort_by(|a, b| a.0.cmp(&b.0));
+    state
+}
+
+/// Copies `new` over `own` after names, shapes and kinds were all compared.
+pub(super) fn load(own: Vec<(String, Tensor)>, new: &[(String, Tensor)]) -> Result<()> {
+    let mismatch = |name: &str, problem: String| Error::StateMismatch { name: name.to_owned(), problem };
+    let mut sorted: Vec<&(String, Tensor)> = new.iter().collect();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, _) in &sorted {
+        if own.binary_search_by(|(own, _)| own.cmp(name)).is_err() {
+            return Err(mismatch(name, "the optimiser has no such tensor".to_owned()));
+        }
+    }
+    if let Some(twice) = sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        return Err(mismatch(&twice[0].0, "it is given twice".to_owned()));
+    }
+    let mut pairs = Vec::with_capacity(own.len());
+    for (name, own) in own {
+        let found = sorted.binary_search_by(|(given, _)| given.cmp(&name));
+        let given = &sorted[found.map_err(|_| mismatch(&name, "it is missing".to_owned()))?].1;
+        if (given.size(), given.kind()) != (own.size(), own.kind()) {
+            let describe = |t: &Tensor| format!("{:?} {:?}", t.kind(), t.size());
+            return Err(mismatch(&name, format!("it is {}, but has to be {}", describe(given), describe(&own))));
+        }
+        pairs.push((own, given));
+    }
+    no_grad(|| pairs.into_iter().for_each(|(mut own, given)| own.copy_(given)));
+    Ok(())
+}
+
+/// An error where a number is not finite or not in range.
+pub(super) fn check(field: &'static str, value: f64, valid: bool, expected: &'static str) -> Result<()> {
+    if value.is_finite() && valid {
+        return Ok(());
+    }
+    Err(Error::InvalidConfig { field, value: value.to_string(), expected })
+}

@@ -1,0 +1,147 @@
+//! Stochastic gradient descent with momentum.
+
+use super::Optimizer;
+use super::parameters::{self, Slot, check};
+use crate::Result;
+use serde::{Deserialize, Serialize};
+use tch::nn::VarStore;
+use tch::{Tensor, no_grad};
+
+/// Whether momentum looks ahead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Nesterov {
+    /// Classical momentum.
+    #[default]
+    Off,
+    /// Nesterov's momentum, as in the paper's recipes.
+    On,
+}
+
+/// Configuration of [`Sgd`].
+///
+/// # Examples
+///
+/// ```
+/// use densenet::optim::{Nesterov, Optimizer, SgdConfig};
+/// use densenet::tch::{Device, nn};
+///
+/// let vs = nn::VarStore::new(Device::Cpu);
+/// let _layer = nn::linear(vs.root(), 3, 2, Default::default());
+/// let sgd = SgdConfig::new(0.1).with_momentum(0.9).with_nesterov(Nesterov::On).with_weight_decay(1e-4).build(&vs)?;
+/// assert_eq!(sgd.state().len(), 2);
+/// # Ok::<(), densenet::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct SgdConfig {
+    /// Positive.
+    pub learning_rate: f64,
+    /// In [0, 1). Default 0.
+    pub momentum: f64,
+    /// Default off; needs a momentum above 0.
+    pub nesterov: Nesterov,
+    /// L2 penalty, added to the gradient; at least 0. Default 0.
+    pub weight_decay: f64,
+}
+
+impl SgdConfig {
+    /// Plain descent with this learning rate.
+    pub fn new(learning_rate: f64) -> Self {
+        SgdConfig { learning_rate, momentum: 0.0, nesterov: Nesterov::Off, weight_decay: 0.0 }
+    }
+
+    setters! {
+        with_momentum => momentum: f64,
+        with_nesterov => nesterov: Nesterov,
+        with_weight_decay => weight_decay: f64,
+    }
+
+    /// Builds the optimiser for all trainable variables of `vs`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig), [`Error::NothingToTrain`](crate::Error::NothingToTrain).
+    pub fn build(&self, vs: &VarStore) -> Result<Sgd> {
+        check("learning rate", self.learning_rate, self.learning_rate > 0.0, "a positive number")?;
+        check("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "a number in [0, 1)")?;
+        check("weight decay", self.weight_decay, self.weight_decay >= 0.0, "0 or more")?;
+        if self.nesterov == Nesterov::On {
+            check("momentum", self.momentum, self.momentum > 0.0, "above 0, as Nesterov's momentum is asked for")?;
+        }
+        let slots = match self.momentum > 0.0 {
+            true => Slots::Momentum(parameters::slots(vs)?),
+            false => Slots::Plain(parameters::slots(vs)?),
+        };
+        Ok(Sgd { config: self.clone(), slots })
+    }
+}
+
+/// v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov's momentum.
+///
+/// The same as PyTorch's, whose momentum starts with the first gradient: so does this, from v = 0.
+#[derive(Debug)]
+pub struct Sgd {
+    config: SgdConfig,
+    slots: Slots,
+}
+
+#[derive(Debug)]
+enum Slots {
+    Plain(Vec<Slot<0>>),
+    Momentum(Vec<Slot<1>>),
+}
+
+impl Sgd {
+    fn decayed(config: &SgdConfig, parameter: &Tensor, gradient: Tensor) -> Tensor {
+        if config.weight_decay == 0.0 { gradient } else { gradient + parameter * config.weight_decay }
+    }
+}
+
+impl Optimizer for Sgd {
+    fn learning_rate(&self) -> f64 {
+        self.config.learning_rate
+    }
+
+    fn zero_grad(&mut self) {
+        match &mut self.slots {
+            Slots::Plain(slots) => parameters::zero_grad(slots),
+            Slots::Momentum(slots) => parameters::zero_grad(slots),
+        }
+    }
+
+    fn step(&mut self, learning_rate: f64) {
+        let config = &self.config;
+        no_grad(|| match &mut self.slots {
+            Slots::Plain(slots) => {
+                for (slot, gradient) in parameters::with_gradients(slots) {
+                    let gradient = Sgd::decayed(config, &slot.parameter, gradient);
+                    let _ = slot.parameter.g_sub_(&(gradient * learning_rate));
+                }
+            }
+            Slots::Momentum(slots) => {
+                for (slot, gradient) in parameters::with_gradients(slots) {
+                    let gradient = Sgd::decayed(config, &slot.parameter, gradient);
+                    let [velocity] = &mut slot.state;
+                    let _ = velocity.g_mul_scalar_(config.momentum);
+                    let _ = velocity.g_add_(&gradient);
+                    let update = match config.nesterov {
+                        Nesterov::Off => &*velocity * learning_rate,
+                        Nesterov::On => (gradient + &*velocity * config.momentum) * learning_rate,
+                    };
+                    let _ = slot.parameter.g_sub_(&update);
+                }
+            }
+        });
+    }
+
+    fn state(&self) -> Vec<(String, Tensor)> {
+        match &self.slots {
+            Slots::Plain(_) => Vec::new(),
+            Slots::Momentum(slots) => parameters::state(slots, ["momentum_buffer"]),
+        }
+    }
+
+    fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()> {
+        parameters::load(self.state(), state)
+    }
+}

@@ -1,0 +1,26 @@
+//! What people look at: progress, lines of text, files, pages.
+//!
+//! The types here are [observers](crate::train::Observer), which only read; [`page`] is what [`Report`] writes with, and takes
+//! plain data, so that other programs can make the same pages.
+
+mod console;
+mod history_file;
+#[cfg(feature = "report")]
+pub mod page;
+#[cfg(feature = "progress")]
+mod progress;
+mod run_folder;
+#[cfg(feature = "report")]
+mod run_report;
+mod time_estimate;
+
+pub use console::ConsoleLog;
+pub use history_file::HistoryFile;
+#[cfg(feature = "report")]
+pub use page::content::FactGroup;
+#[cfg(feature = "progress")]
+pub use progress::ProgressBar;
+pub use run_folder::RunFolder;
+#[cfg(feature = "report")]
+pub use run_report::Report;
+pub use time_estimate::TimeEstimate;

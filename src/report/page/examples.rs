@@ -1,0 +1,57 @@
+//! Contents of reports, for tests.
+
+use crate::metrics::{ConfusionMatrix, Scores};
+use crate::report::page::content::{FactGroup, LabelledPicture, ReportContent, RunStatus};
+use crate::report::page::picture::Picture;
+use crate::train::{EpochRecord, History};
+
+/// A run that learns.
+pub(super) fn history(epochs: usize) -> History {
+    let scores = |loss, accuracy, samples| Scores { loss, accuracy: Some(accuracy), samples };
+    let record = |epoch: usize| {
+        let far = 1.0 - (-(epoch as f64) / 3.0).exp();
+        EpochRecord {
+            epoch,
+            train: scores(0.7 - 0.6 * far, 0.75 + 0.22 * far, 60_000),
+            validation: None,
+            test: scores(0.6 - 0.3 * far, 0.72 + 0.2 * far, 10_000),
+            learning_rate: 0.1,
+            train_seconds: 41.2,
+            evaluation_seconds: 1.9,
+        }
+    };
+    History { epochs: (1..=epochs).map(record).collect() }
+}
+
+/// A run whose targets are not classes.
+pub(super) fn regression(epochs: usize) -> History {
+    let mut history = history(epochs);
+    for record in &mut history.epochs {
+        record.train.accuracy = None;
+        record.test.accuracy = None;
+    }
+    history
+}
+
+/// A finished run with all parts: two classes, one picture predicted right and one wrong.
+pub(super) fn content() -> ReportContent {
+    let mut content = ReportContent::new("DenseNet on <Fashion>");
+    content.status = RunStatus::Finished;
+    content.history = history(3);
+    content.classes = vec!["trouser".into(), "R&D </script> \"coat\"".into()];
+    content.pictures = vec![picture(content.classes[0].clone(), true), picture(content.classes[1].clone(), false)];
+    let mut confusion = ConfusionMatrix::new(2);
+    for (truth, predicted) in [(0, Some(0)), (0, Some(0)), (0, Some(0)), (1, Some(0)), (1, Some(1)), (1, None)] {
+        confusion.add(truth, predicted);
+    }
+    content.confusion = Some(confusion);
+    content.plan = Some("conv0   64 x 46 x 46\npool0   64 x 23 x 23".into());
+    content.facts = vec![FactGroup::new("Configuration").with("batch size", 64).with("stem", "<7x7>")];
+    content
+}
+
+/// A picture of 4 by 4 pixels.
+pub(super) fn picture(truth: String, right: bool) -> LabelledPicture {
+    let picture = Picture::new([1, 4, 4], (0..16).map(|n| n * 8).collect()).unwrap();
+    LabelledPicture { picture, truth, predicted: "trouser".into(), right, probability: Some(0.61) }
+}

@@ -1,0 +1,111 @@
+//! Numbers as the reports print them. A value that is no number is said to be none; "NaN" is never printed.
+
+/// What stands in the place of a value that is not there.
+pub(super) const ABSENT: &str = "–";
+
+/// A loss or a share, to three decimals; very small and very large ones with an exponent.
+pub(super) fn number(value: f64) -> String {
+    if !value.is_finite() {
+        "not finite".to_owned()
+    } else if value == 0.0 || (0.001..10_000.0).contains(&value.abs()) {
+        format!("{value:.3}")
+    } else {
+        format!("{value:.2e}")
+    }
+}
+
+/// [`number`], or a dash.
+pub(super) fn optional(value: Option<f64>) -> String {
+    value.map_or_else(|| ABSENT.to_owned(), number)
+}
+
+/// A share from 0 to 1 in percent.
+pub(super) fn percent(share: f64) -> String {
+    if share.is_finite() { format!("{:.0} %", 100.0 * share) } else { ABSENT.to_owned() }
+}
+
+/// A learning rate, to four significant digits.
+pub(super) fn rate(value: f64) -> String {
+    if !value.is_finite() {
+        return "not finite".to_owned();
+    }
+    let short: f64 = format!("{value:.3e}").parse().unwrap_or(value);
+    if short == 0.0 || short.abs() >= 1e-4 { short.to_string() } else { format!("{short:e}") }
+}
+
+/// A time span, in the units that a person would use.
+pub(super) fn seconds(value: f64) -> String {
+    if !value.is_finite() || value < 0.0 {
+        return ABSENT.to_owned();
+    }
+    let whole = value.round() as u64;
+    if value < 59.95 {
+        format!("{value:.1} s")
+    } else if whole < 3600 {
+        format!("{} min {} s", whole / 60, whole % 60)
+    } else {
+        format!("{} h {} min", whole / 3600, whole % 3600 / 60)
+    }
+}
+
+/// How many in a second; a dash where no time was taken.
+pub(super) fn per_second(count: usize, seconds: f64) -> String {
+    let value = count as f64 / seconds;
+    match value {
+        _ if !value.is_finite() || value < 0.0 => ABSENT.to_owned(),
+        100.0.. => thousands(value.round() as u64),
+        _ => format!("{value:.1}"),
+    }
+}
+
+/// A whole number with a thin space at each thousand from 10,000 on.
+pub(super) fn thousands(value: u64) -> String {
+    let digits = value.to_string();
+    if digits.len() < 5 {
+        return digits;
+    }
+    let mut grouped = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            grouped.push('\u{202f}');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_number_is_not_printed_as_one() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert_eq!(number(value), "not finite");
+            assert_eq!(rate(value), "not finite");
+            assert_eq!(percent(value), ABSENT);
+            assert_eq!(seconds(value), ABSENT);
+        }
+        assert_eq!(optional(None), ABSENT);
+        assert_eq!(per_second(0, 0.0), ABSENT);
+        assert_eq!(per_second(5, 0.0), ABSENT);
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(number(0.5117), "0.512");
+        assert_eq!(number(0.0), "0.000");
+        assert_eq!(number(-3.2e-7), "-3.20e-7");
+        assert_eq!(rate(0.1), "0.1");
+        assert_eq!(rate(0.09755282581475769), "0.09755");
+        assert_eq!(rate(1e-5), "1e-5");
+        assert_eq!(percent(0.614), "61 %");
+        assert_eq!(seconds(59.94), "59.9 s");
+        assert_eq!(seconds(59.97), "1 min 0 s");
+        assert_eq!(seconds(3_725.0), "1 h 2 min");
+        assert_eq!(per_second(2048, 4.0), "512");
+        assert_eq!(per_second(3, 2.0), "1.5");
+        assert_eq!(thousands(1234), "1234");
+        assert_eq!(thousands(7_978_856), "7\u{202f}978\u{202f}856");
+    }
+}

@@ -1,0 +1,66 @@
+//! The folder of a run's results.
+
+use crate::{Error, Result};
+use std::fs::{self, OpenOptions};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// What a run writes; a folder with any of it holds a run.
+const FILES: [&str; 5] = ["history.csv", "report.html", "curves.png", "predictions.png", "model.safetensors"];
+
+/// A folder for the results of one run, made and found writable before the run starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// This folder, which is made where it is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RunExists`] where it holds a run already, [`Error::Io`] where it is a file, cannot be made, or is not
+    /// writable.
+    pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let failed = |action, source| Error::Io { action, path: path.clone(), source };
+        fs::create_dir_all(&path).map_err(|source| failed("create the folder", source))?;
+        if let Some(file) = FILES.into_iter().find(|file| path.join(file).exists()) {
+            return Err(Error::RunExists { folder: path, file });
+        }
+        let probe = path.join(format!(".writable-{}", std::process::id()));
+        let made = OpenOptions::new().write(true).create_new(true).open(&probe);
+        made.and_then(|_| fs::remove_file(&probe)).map_err(|source| failed("write to the folder", source))?;
+        Ok(RunFolder { path })
+    }
+
+    /// The first free one of `001`, `002`, … in this folder.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`at`](Self::at).
+    pub fn numbered(parent: impl AsRef<Path>) -> Result<Self> {
+        let parent = parent.as_ref();
+        let failed = |path: &Path, source| Error::Io { action: "create the folder", path: path.to_owned(), source };
+        fs::create_dir_all(parent).map_err(|source| failed(parent, source))?;
+        for number in 1.. {
+            let path = parent.join(format!("{number:03}"));
+            match fs::create_dir(&path) {
+                Ok(()) => return RunFolder::at(path),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(failed(&path, error)),
+            }
+        }
+        unreachable!("a folder holds fewer entries than there are numbers")
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}

@@ -1,0 +1,81 @@
+//! Running a model over a data set without training it.
+
+use super::Loss;
+use super::loss::is_classification;
+use crate::data::{Dataset, LoaderConfig, Preparation};
+use crate::metrics::{ClassPrediction, ConfusionMatrix, ScoreSums, Scores, class_predictions, right_predictions};
+use crate::models::Model;
+use crate::nn::{Execution, ForwardContext, Mode};
+use crate::{Error, Result};
+use std::thread;
+use tch::{Device, Tensor, no_grad};
+
+/// What a model reaches on a data set.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// Loss and accuracy.
+    pub scores: Scores,
+    /// The predicted classes in the order of the data set; empty where the targets are not classes.
+    pub predictions: Vec<ClassPrediction>,
+    /// How often each class was taken for each other; `None` where the targets are not classes.
+    pub confusion: Option<ConfusionMatrix>,
+}
+
+/// A model in evaluation mode and how its inputs are made.
+pub(crate) struct Inference<'a> {
+    pub model: &'a dyn Model,
+    pub preparation: &'a Preparation,
+    pub loader: LoaderConfig,
+    pub device: Device,
+    pub execution: Execution,
+}
+
+impl Inference<'_> {
+    pub fn context(&self) -> ForwardContext {
+        ForwardContext::new(Mode::Eval).with_execution(self.execution)
+    }
+
+    /// Calls `each` with outputs and targets of every batch, in order. Nothing is dropped, and no variable changes.
+    pub fn run(&self, dataset: &dyn Dataset, mut each: impl FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()> {
+        let loader = self.loader.clone().build()?;
+        thread::scope(|scope| {
+            for batch in loader.batches(scope, dataset, 0)? {
+                let (inputs, targets) = self.preparation.tensors(&batch?, self.device)?;
+                let outputs = no_grad(|| self.model.forward(&inputs, &self.context()))?;
+                each(&outputs, &targets)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Loss, accuracy and predictions over a data set.
+    pub fn evaluate(&self, loss: &dyn Loss, dataset: &dyn Dataset) -> Result<Evaluation> {
+        let mut sums = ScoreSums::default();
+        let mut predictions = Vec::new();
+        let mut confusion = None;
+        self.run(dataset, |outputs, targets| {
+            let mean = no_grad(|| loss.mean(outputs, targets))?.double_value(&[]);
+            if !mean.is_finite() {
+                return Err(Error::NonFiniteEvaluation { loss: mean, samples: sums.samples() });
+            }
+            let right = is_classification(outputs, targets).then(|| {
+                let batch = class_predictions(outputs);
+                count(&mut confusion, outputs, targets, &batch);
+                predictions.extend(batch);
+                right_predictions(outputs, targets)
+            });
+            sums.add(mean, targets.size()[0] as usize, right);
+            Ok(())
+        })?;
+        let scores = sums.scores().ok_or(Error::EmptyDataset)?;
+        Ok(Evaluation { scores, predictions, confusion })
+    }
+}
+
+fn count(confusion: &mut Option<ConfusionMatrix>, outputs: &Tensor, targets: &Tensor, batch: &[ClassPrediction]) {
+    let confusion = confusion.get_or_insert_with(|| ConfusionMatrix::new(outputs.size()[1] as usize));
+    for (row, prediction) in batch.iter().enumerate() {
+        confusion.add(targets.int64_value(&[row as i64]) as usize, prediction.class);
+    }
+}

@@ -1,0 +1,41 @@
+//! What training makes small.
+
+use crate::{Error, Result};
+use tch::{Kind, Reduction, Tensor};
+
+/// The mean loss of a batch. Any closure from outputs and targets to a scalar tensor is one.
+pub trait Loss {
+    /// A scalar: the mean over the batch.
+    ///
+    /// # Errors
+    ///
+    /// What libtorch reports, such as a class index beyond the outputs.
+    fn mean(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor>;
+}
+
+/// Softmax cross-entropy of logits `[N, classes]` against class indices `[N]` or probabilities `[N, classes]`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CrossEntropy;
+
+impl Loss for CrossEntropy {
+    fn mean(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        outputs
+            .f_cross_entropy_loss::<Tensor>(targets, None, Reduction::Mean, -100, 0.0)
+            .map_err(|error| Error::Libtorch { what: "cross-entropy", message: error.to_string() })
+    }
+}
+
+impl<F: Fn(&Tensor, &Tensor) -> Tensor> Loss for F {
+    fn mean(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
+        let loss = self(outputs, targets);
+        if loss.numel() != 1 {
+            return Err(Error::LossShape { shape: loss.size() });
+        }
+        Ok(loss)
+    }
+}
+
+/// Whether outputs and targets are those of a classification, so that an accuracy makes sense.
+pub(super) fn is_classification(outputs: &Tensor, targets: &Tensor) -> bool {
+    targets.kind() == Kind::Int64 && targets.dim() == 1 && outputs.dim() == 2
+}

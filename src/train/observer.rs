@@ -1,0 +1,123 @@
+//! Who watches a run: bars, logs, plots, saving, early stopping.
+
+use super::evaluate::Inference;
+use super::{EpochRecord, Evaluation, History, Loss, TrainConfig};
+use crate::Result;
+use crate::data::Dataset;
+use crate::models::Model;
+use std::time::Duration;
+use tch::nn::VarStore;
+
+/// Is told what happens in a run, and may end it. It reads; what changes a step belongs in [`TrainConfig`].
+pub trait Observer {
+    /// Called at every [`Event`], in the order in which the observers were added.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the run with it.
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow>;
+}
+
+/// Whether a run goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// On.
+    Continue,
+    /// It ends: after this step if that is where it was, else after this epoch.
+    Stop,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// All checks passed; the first step comes next.
+    FitStarted,
+    /// A step was made.
+    StepEnded {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The step in this epoch, from 1.
+        step: usize,
+        /// Mean loss of the batch.
+        loss: f64,
+        /// Samples in the batch.
+        samples: usize,
+        /// How long the step took, fetching the batch included.
+        duration: Duration,
+    },
+    /// The steps of an epoch are done; its evaluation comes next.
+    EvaluationStarted {
+        /// The epoch, from 1.
+        epoch: usize,
+    },
+    /// An epoch was evaluated and is the last record of the history.
+    EpochEnded {
+        /// Its record.
+        record: &'a EpochRecord,
+        /// What the model reached on the test set.
+        test: &'a Evaluation,
+    },
+    /// The run is over.
+    FitEnded {
+        /// How it ended.
+        outcome: Outcome,
+    },
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// After its last epoch.
+    Finished,
+    /// Early, as a stop handle or an observer wanted.
+    Stopped {
+        /// The epoch in which it stopped, from 1.
+        epoch: usize,
+        /// The last step made in that epoch, from 1.
+        step: usize,
+        /// Whether that epoch was completed and evaluated.
+        epoch_completed: bool,
+    },
+}
+
+/// Read access to a run.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Run<'a> {
+    /// The run's configuration.
+    pub config: &'a TrainConfig,
+    /// The finished epochs.
+    pub history: &'a History,
+    /// The model.
+    pub model: &'a dyn Model,
+    /// The model's variables.
+    pub vs: &'a VarStore,
+    /// The samples that are trained on, without the validation split.
+    pub train: &'a dyn Dataset,
+    /// The test set.
+    pub test: &'a dyn Dataset,
+    /// Steps an epoch.
+    pub steps_per_epoch: usize,
+    /// The optimiser's learning rate, which a schedule may change from step to step.
+    pub learning_rate: f64,
+    pub(super) loss: &'a dyn Loss,
+}
+
+impl Run<'_> {
+    /// Evaluates the model as it is now.
+    ///
+    /// # Errors
+    ///
+    /// Those of the data set and of the model.
+    pub fn evaluate(&self, dataset: &dyn Dataset) -> Result<Evaluation> {
+        let inference = Inference {
+            model: self.model,
+            preparation: &self.config.preparation,
+            loader: self.config.evaluation_loader(),
+            device: self.vs.device(),
+            execution: self.config.execution,
+        };
+        inference.evaluate(self.loss, dataset)
+    }
+}

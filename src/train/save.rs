@@ -1,0 +1,61 @@
+//! Saving weights during a run.
+
+use super::early_stop::Best;
+use super::{Event, Flow, Observer, Run, Watched};
+use crate::Result;
+use crate::weights::save_safetensors;
+use std::path::PathBuf;
+
+/// Writes the weights after every epoch and at the end, always to one file.
+#[derive(Debug)]
+pub struct SaveWeights {
+    path: PathBuf,
+}
+
+impl SaveWeights {
+    /// Writes this safetensors file.
+    pub fn to(path: impl Into<PathBuf>) -> Self {
+        SaveWeights { path: path.into() }
+    }
+}
+
+impl Observer for SaveWeights {
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
+        if let Event::EpochEnded { .. } | Event::FitEnded { .. } = event {
+            save_safetensors(run.vs, &self.path)?;
+        }
+        Ok(Flow::Continue)
+    }
+}
+
+/// Writes the weights after each epoch that is the best so far on the validation split. Needs
+/// [`Validation::HoldOut`](super::Validation::HoldOut).
+#[derive(Debug)]
+pub struct SaveBest {
+    path: PathBuf,
+    best: Best,
+}
+
+impl SaveBest {
+    /// Writes this safetensors file after each epoch with a lower validation loss than all before.
+    pub fn to(path: impl Into<PathBuf>) -> Self {
+        SaveBest { path: path.into(), best: Best::new(Watched::Loss) }
+    }
+
+    /// Watches another figure.
+    #[must_use]
+    pub fn watching(self, watched: Watched) -> Self {
+        SaveBest { best: Best::new(watched), ..self }
+    }
+}
+
+impl Observer for SaveBest {
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
+        match event {
+            Event::FitStarted => Best::require_validation(run, "saving the best weights")?,
+            Event::EpochEnded { record, .. } if self.best.update(record)? => save_safetensors(run.vs, &self.path)?,
+            _ => {}
+        }
+        Ok(Flow::Continue)
+    }
+}

@@ -1,0 +1,312 @@
+//! The training loop.
+
+use super::evaluate::Inference;
+use super::loss::is_classification;
+use super::observer::{Event, Flow, Observer, Outcome, Run};
+use super::{CrossEntropy, EpochRecord, Evaluation, History, Loss, StopHandle, TrainConfig, Validation};
+use crate::data::{Dataset, Loader, LoaderConfig, split_validation};
+use crate::metrics::{ScoreSums, Scores, right_predictions};
+use crate::models::Model;
+use crate::nn::{ForwardContext, Mode};
+use crate::optim::Optimizer;
+use crate::{Error, Result};
+use std::ops::ControlFlow;
+use std::thread;
+use std::time::Instant;
+use tch::Tensor;
+use tch::nn::VarStore;
+
+/// Trains a model on one data set and reports on another.
+///
+/// # Examples
+///
+/// ```
+/// use densenet::data::SyntheticConfig;
+/// use densenet::optim::SgdConfig;
+/// use densenet::train::{TrainConfig, Trainer};
+/// use densenet::{DenseNetConfig, default_device, tch::nn::VarStore};
+///
+/// let vs = VarStore::new(default_device());
+/// let model = DenseNetConfig::new(3)
+///     .with_input_channels(1)
+///     .with_initial_channels(8)
+///     .with_growth_rate(4)
+///     .with_layers_per_block([1, 1])
+///     .build(&vs.root())?;
+/// let optimizer = SgdConfig::new(0.1).build(&vs)?;
+/// let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(2).with_batch_size(16))?;
+/// let samples = SyntheticConfig::new(64).with_sample_shape([1, 16, 16]).with_classes(3);
+/// let history = trainer.fit(&samples.clone().build()?, &samples.with_seed(1).build()?)?;
+/// assert_eq!(history.epochs.len(), 2);
+/// # Ok::<(), densenet::Error>(())
+/// ```
+pub struct Trainer<M> {
+    vs: VarStore,
+    model: M,
+    optimizer: Box<dyn Optimizer>,
+    loss: Box<dyn Loss>,
+    config: TrainConfig,
+    observers: Vec<Box<dyn Observer>>,
+    history: History,
+    stop: StopHandle,
+}
+
+/// What a run works on.
+struct Data<'a> {
+    train: &'a dyn Dataset,
+    validation: Option<&'a dyn Dataset>,
+    test: &'a dyn Dataset,
+    loader: Loader,
+    steps_per_epoch: usize,
+}
+
+impl<M: Model> Trainer<M> {
+    /// A trainer with cross-entropy as its loss and nobody watching.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`].
+    pub fn new(vs: VarStore, model: M, optimizer: impl Optimizer + 'static, config: TrainConfig) -> Result<Self> {
+        config.check()?;
+        Ok(Trainer {
+            vs,
+            model,
+            optimizer: Box::new(optimizer),
+            loss: Box::new(CrossEntropy),
+            config,
+            observers: Vec::new(),
+            history: History::default(),
+            stop: StopHandle::default(),
+        })
+    }
+
+    /// Makes another loss small: [`CrossEntropy`], or a closure from outputs and targets to a mean.
+    #[must_use]
+    pub fn with_loss(mut self, loss: impl Loss + 'static) -> Self {
+        self.loss = Box::new(loss);
+        self
+    }
+
+    /// Adds somebody who watches.
+    pub fn observe(&mut self, observer: impl Observer + 'static) -> &mut Self {
+        self.observers.push(Box::new(observer));
+        self
+    }
+
+    /// A handle that ends the run after its current step.
+    pub fn stop_handle(&self) -> StopHandle {
+        self.stop.clone()
+    }
+
+    /// The model.
+    pub fn model(&self) -> &M {
+        &self.model
+    }
+
+    /// The model's variables.
+    pub fn var_store(&self) -> &VarStore {
+        &self.vs
+    }
+
+    /// Trains for the configured epochs and evaluates after each.
+    ///
+    /// # Errors
+    ///
+    /// Before the first step: data sets that are empty or do not fit each other, the model or the configuration. Later:
+    /// [`Error::NonFiniteLoss`], and the errors of data sets, model and observers.
+    pub fn fit(&mut self, train: &dyn Dataset, test: &dyn Dataset) -> Result<History> {
+        let split = match self.config.validation {
+            Validation::Off => None,
+            Validation::HoldOut(size) => Some(split_validation(train, size, self.config.seed)?),
+        };
+        let (train, validation) = match &split {
+            None => (train, None),
+            Some((train, validation)) => (train as &dyn Dataset, Some(validation as &dyn Dataset)),
+        };
+        let data = self.check_data(train, validation, test)?;
+        self.history = History::default();
+        let mut observers = std::mem::take(&mut self.observers);
+        let outcome = self.run(&data, &mut observers);
+        self.observers = observers;
+        outcome?;
+        Ok(self.history.clone())
+    }
+
+    /// Loss, accuracy and predictions on a data set, in evaluation mode. Changes no variable.
+    ///
+    /// # Errors
+    ///
+    /// Those of the data set and of the model.
+    pub fn evaluate(&self, dataset: &dyn Dataset) -> Result<Evaluation> {
+        self.inference().evaluate(self.loss.as_ref(), dataset)
+    }
+
+    /// Epoch after epoch until all are done or somebody wants to stop.
+    fn run(&mut self, data: &Data, observers: &mut [Box<dyn Observer>]) -> Result<()> {
+        self.notify(Event::FitStarted, data, observers)?;
+        let mut outcome = Outcome::Finished;
+        for epoch in 1..=self.config.epochs {
+            let started = Instant::now();
+            let train = match self.train_epoch(epoch, data, observers)? {
+                ControlFlow::Continue(scores) => scores,
+                ControlFlow::Break(step) => {
+                    outcome = Outcome::Stopped { epoch, step, epoch_completed: false };
+                    break;
+                }
+            };
+            let train_seconds = started.elapsed().as_secs_f64();
+            let mut flow = self.notify(Event::EvaluationStarted { epoch }, data, observers)?;
+            let started = Instant::now();
+            let validation = data.validation.map(|dataset| self.evaluate(dataset)).transpose()?;
+            let test = self.evaluate(data.test)?;
+            let record = EpochRecord {
+                epoch,
+                train,
+                validation: validation.map(|evaluation| evaluation.scores),
+                test: test.scores,
+                learning_rate: self.learning_rate(epoch, data.steps_per_epoch, data),
+                train_seconds,
+                evaluation_seconds: started.elapsed().as_secs_f64(),
+            };
+            self.history.epochs.push(record.clone());
+            flow = flow.and(self.notify(Event::EpochEnded { record: &record, test: &test }, data, observers)?);
+            if epoch < self.config.epochs && (flow == Flow::Stop || self.stop.is_stopped()) {
+                outcome = Outcome::Stopped { epoch, step: data.steps_per_epoch, epoch_completed: true };
+                break;
+            }
+        }
+        self.notify(Event::FitEnded { outcome }, data, observers)?;
+        Ok(())
+    }
+
+    /// All steps of an epoch: the scores, or the step after which somebody wanted to stop.
+    fn train_epoch(
+        &mut self,
+        epoch: usize,
+        data: &Data,
+        observers: &mut [Box<dyn Observer>],
+    ) -> Result<ControlFlow<usize, Scores>> {
+        let mut sums = ScoreSums::default();
+        thread::scope(|scope| {
+            let mut started = Instant::now();
+            for (step, batch) in (1..).zip(data.loader.batches(scope, data.train, epoch as u64 - 1)?) {
+                let (inputs, targets) = self.config.preparation.tensors(&batch?, self.vs.device())?;
+                let samples = targets.size()[0] as usize;
+                let learning_rate = self.learning_rate(epoch, step, data);
+                let (loss, right) = self.step(&inputs, &targets, learning_rate, epoch, step)?;
+                sums.add(loss, samples, right);
+                let duration = started.elapsed();
+                started = Instant::now();
+                let flow = self.notify(Event::StepEnded { epoch, step, loss, samples, duration }, data, observers)?;
+                if flow == Flow::Stop || self.stop.is_stopped() {
+                    return Ok(ControlFlow::Break(step));
+                }
+            }
+            Ok(ControlFlow::Continue(sums.scores().ok_or(Error::EmptyDataset)?))
+        })
+    }
+
+    /// One step: forward, loss, backward, update. Returns the mean loss and how many predictions were right.
+    fn step(
+        &mut self,
+        inputs: &Tensor,
+        targets: &Tensor,
+        learning_rate: f64,
+        epoch: usize,
+        step: usize,
+    ) -> Result<(f64, Option<i64>)> {
+        // Whatever the model draws, such as dropout, is a function of the seed and the step.
+        tch::manual_seed(step_seed(self.config.seed, epoch, step));
+        let ctx = ForwardContext::new(Mode::Train).with_execution(self.config.execution);
+
+        self.optimizer.zero_grad();
+        let outputs = self.model.forward(inputs, &ctx)?;
+        let loss = self.loss.mean(&outputs, targets)?;
+        let value = loss.double_value(&[]);
+        if !value.is_finite() {
+            return Err(Error::NonFiniteLoss { loss: value, epoch, step });
+        }
+        loss.f_backward().map_err(|error| Error::Libtorch { what: "backward pass", message: error.to_string() })?;
+        self.optimizer.step(learning_rate);
+
+        let right = is_classification(&outputs, targets).then(|| right_predictions(&outputs, targets));
+        Ok((value, right))
+    }
+
+    fn learning_rate(&self, epoch: usize, step: usize, data: &Data) -> f64 {
+        let total = (self.config.epochs * data.steps_per_epoch) as u64;
+        let done = ((epoch - 1) * data.steps_per_epoch + step - 1) as u64;
+        self.config.schedule.rate(self.optimizer.learning_rate(), done, total)
+    }
+
+    fn inference(&self) -> Inference<'_> {
+        Inference {
+            model: &self.model,
+            preparation: &self.config.preparation,
+            loader: self.config.evaluation_loader(),
+            device: self.vs.device(),
+            execution: self.config.execution,
+        }
+    }
+
+    fn notify(&self, event: Event, data: &Data, observers: &mut [Box<dyn Observer>]) -> Result<Flow> {
+        let run = Run {
+            config: &self.config,
+            history: &self.history,
+            model: &self.model,
+            vs: &self.vs,
+            train: data.train,
+            test: data.test,
+            steps_per_epoch: data.steps_per_epoch,
+            learning_rate: self.optimizer.learning_rate(),
+            loss: self.loss.as_ref(),
+        };
+        observers.iter_mut().try_fold(Flow::Continue, |flow, observer| Ok(flow.and(observer.on_event(&event, &run)?)))
+    }
+
+    /// Everything that can be known to go wrong is found here, before the first step.
+    fn check_data<'a>(
+        &self,
+        train: &'a dyn Dataset,
+        validation: Option<&'a dyn Dataset>,
+        test: &'a dyn Dataset,
+    ) -> Result<Data<'a>> {
+        if train.classes() != test.classes() {
+            return Err(Error::ClassesDiffer { train: train.classes().to_vec(), test: test.classes().to_vec() });
+        }
+        let loader = self.config.train_loader().build()?;
+        self.check_batches(train, &self.config.train_loader(), Mode::Train)?;
+        for dataset in validation.into_iter().chain([test]) {
+            self.check_batches(dataset, &self.config.evaluation_loader(), Mode::Eval)?;
+        }
+        let steps_per_epoch = loader.batch_count(train.len());
+        Ok(Data { train, validation, test, loader, steps_per_epoch })
+    }
+
+    /// Whether the model takes every batch size that this data set will give, the last one too.
+    fn check_batches(&self, dataset: &dyn Dataset, loader: &LoaderConfig, mode: Mode) -> Result<()> {
+        let sizes = loader.clone().build()?.batch_sizes(dataset.len());
+        if sizes.is_empty() {
+            return Err(Error::EmptyDataset);
+        }
+        let sample_shape = self.config.preparation.output_shape(dataset.sample_shape())?;
+        for size in sizes {
+            let shape: Vec<i64> = [size].iter().chain(&sample_shape).map(|&n| n as i64).collect();
+            self.model.check_input(&shape, mode)?;
+        }
+        Ok(())
+    }
+}
+
+impl Flow {
+    /// Stops if either wants to.
+    fn and(self, other: Flow) -> Flow {
+        if self == Flow::Stop { self } else { other }
+    }
+}
+
+/// The seed of a step's random draws. Odd multipliers keep different steps apart.
+fn step_seed(seed: u64, epoch: usize, step: usize) -> i64 {
+    let position = ((epoch as u64) << 32) | step as u64;
+    (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ position.wrapping_mul(0xD1B5_4A32_D192_ED03)) as i64
+}

@@ -1,0 +1,367 @@
+//! The loader: what it yields, what it never does, and how it fails.
+
+use densenet::Error;
+use densenet::data::{
+    Batch, Dataset, LastBatch, Loader, LoaderConfig, Order, SampleKey, SyntheticConfig, Targets, Values, epoch_order,
+};
+use densenet::error::BatchProblem;
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// `len` samples whose value is their index, fetched by the user's own function.
+struct Indices<F>(usize, F);
+
+impl<F: Fn(&[SampleKey], &mut Batch) -> densenet::Result<()> + Send + Sync> Dataset for Indices<F> {
+    fn len(&self) -> usize {
+        self.0
+    }
+    fn sample_shape(&self) -> &[usize] {
+        &[1]
+    }
+    fn classes(&self) -> &[String] {
+        static CLASSES: [String; 1] = [String::new()];
+        &CLASSES
+    }
+    fn fetch(&self, keys: &[SampleKey]) -> densenet::Result<Batch> {
+        let values = Values::F32(keys.iter().map(|key| key.index as f32).collect());
+        let mut batch = Batch { sample_shape: vec![1], values, targets: Targets::Classes(vec![0; keys.len()]) };
+        (self.1)(keys, &mut batch).map(|()| batch)
+    }
+}
+
+/// A data set that does `F` before it answers; a type is needed where a closure takes references.
+fn indices<F>(len: usize, f: F) -> Indices<F>
+where
+    F: Fn(&[SampleKey], &mut Batch) -> densenet::Result<()> + Send + Sync,
+{
+    Indices(len, f)
+}
+
+fn loader(batch_size: usize, workers: usize) -> Loader {
+    LoaderConfig::new(batch_size).with_workers(workers).with_seed(11).build().unwrap()
+}
+
+fn shuffled(batch_size: usize, workers: usize) -> Loader {
+    loader(batch_size, workers).config().clone().with_order(Order::Shuffled).build().unwrap()
+}
+
+/// The indices in each batch of an epoch.
+fn epoch(loader: &Loader, dataset: &impl Dataset, epoch: u64) -> Vec<Vec<usize>> {
+    epoch_from(loader, dataset, epoch, 0)
+}
+
+fn epoch_from(loader: &Loader, dataset: &impl Dataset, epoch: u64, position: usize) -> Vec<Vec<usize>> {
+    thread::scope(|scope| {
+        let batches = loader.batches_from(scope, dataset, epoch, position).unwrap();
+        batches.map(|batch| values(&batch.unwrap())).collect()
+    })
+}
+
+fn values(batch: &Batch) -> Vec<usize> {
+    let Values::F32(values) = &batch.values else { panic!("not an index") };
+    values.iter().map(|&value| value as usize).collect()
+}
+
+#[test]
+fn every_epoch_has_every_sample_once() {
+    let dataset = indices(103, |_, _| Ok(()));
+    for number in 0..3 {
+        assert_eq!(epoch(&loader(10, 2), &dataset, number).concat(), (0..103).collect::<Vec<_>>());
+        let mut samples = epoch(&shuffled(10, 2), &dataset, number).concat();
+        assert_eq!(samples, epoch_order(103, 11, number));
+        samples.sort_unstable();
+        assert_eq!(samples, (0..103).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn order_is_a_function_of_seed_and_epoch_that_never_changes() {
+    assert_eq!(epoch_order(10, 0, 0), [1, 4, 5, 0, 7, 6, 9, 8, 2, 3]);
+    assert_eq!(epoch_order(10, 0, 1), [9, 4, 3, 0, 6, 8, 1, 7, 2, 5]);
+    assert_eq!(epoch_order(10, 1, 0), [7, 2, 6, 8, 0, 1, 5, 9, 3, 4]);
+    assert_eq!(epoch_order(0, 1, 0), Vec::<usize>::new());
+    let orders: HashSet<_> = (0..100).flat_map(|s| (0..100).map(move |e| epoch_order(20, s, e))).collect();
+    assert_eq!(orders.len(), 10_000);
+}
+
+#[test]
+fn every_sample_comes_first_equally_often() {
+    let mut counts = [0_usize; 8];
+    (0..8_000).for_each(|number| counts[epoch_order(8, 3, number)[0]] += 1);
+    // Six standard deviations: √(8,000 · 1/8 · 7/8) = 30.
+    assert!(counts.iter().all(|count| count.abs_diff(1_000) < 180), "{counts:?}");
+}
+
+#[test]
+fn batches_do_not_depend_on_workers_or_prefetching() {
+    // Later batches are faster, so that workers overtake each other.
+    let dataset = indices(60, |keys, _| {
+        thread::sleep(Duration::from_micros(100 * (60 - keys[0].index) as u64));
+        Ok(())
+    });
+    let expected = epoch(&shuffled(7, 0), &dataset, 5);
+    for (workers, prefetch) in [(1, 0), (1, 3), (2, 0), (5, 1), (40, 40)] {
+        let loader = shuffled(7, workers).config().clone().with_prefetch_batches(prefetch).build().unwrap();
+        assert_eq!(epoch(&loader, &dataset, 5), expected, "{workers} workers, {prefetch} ahead");
+    }
+}
+
+#[test]
+fn keys_carry_epoch_and_seed() {
+    let dataset = indices(4, |keys, _| {
+        assert!(keys.iter().all(|key| key.epoch == 6 && key.seed == 11));
+        Ok(())
+    });
+    assert_eq!(epoch(&loader(2, 1), &dataset, 6), [[0, 1], [2, 3]]);
+}
+
+#[test]
+fn counts_and_sizes_told_in_advance_are_those_that_come() {
+    for last in [LastBatch::Keep, LastBatch::Drop] {
+        let loader = LoaderConfig::new(4).with_last_batch(last).with_workers(0).build().unwrap();
+        for len in 4..13 {
+            let mut sizes: Vec<_> = epoch(&loader, &indices(len, |_, _| Ok(())), 0).iter().map(Vec::len).collect();
+            assert_eq!(loader.batch_count(len), sizes.len());
+            sizes.dedup();
+            assert_eq!(loader.batch_sizes(len), sizes, "{last:?} {len}");
+        }
+        assert_eq!(loader.batch_sizes(3), if last == LastBatch::Keep { vec![3] } else { vec![] });
+        assert!(loader.batch_sizes(0).is_empty());
+    }
+}
+
+#[test]
+fn epoch_goes_on_from_any_position() {
+    let dataset = indices(50, |_, _| Ok(()));
+    let whole = epoch(&shuffled(8, 2), &dataset, 1);
+    assert_eq!(epoch_from(&shuffled(8, 2), &dataset, 1, 24), whole[3..]);
+    assert_eq!(epoch_from(&shuffled(8, 0), &dataset, 1, 21).concat(), whole.concat()[21..]);
+    assert!(epoch_from(&shuffled(8, 2), &dataset, 1, 50).is_empty());
+    thread::scope(|scope| {
+        let loader = shuffled(8, 2);
+        assert!(matches!(loader.batches_from(scope, &dataset, 1, 51), Err(Error::InvalidConfig { .. })));
+        let mut batches = loader.batches_from(scope, &dataset, 1, 40).unwrap();
+        assert_eq!(batches.position(), 40);
+        assert_eq!(batches.by_ref().map(|batch| batch.unwrap().len()).collect::<Vec<_>>(), [8, 2]);
+        assert_eq!(batches.position(), 50);
+    });
+}
+
+#[test]
+fn configurations_outside_the_limits_are_errors() {
+    let config = LoaderConfig::new(64);
+    for bad in [
+        config.clone().with_batch_size(0),
+        config.clone().with_batch_size(65_537),
+        config.clone().with_workers(257),
+        config.clone().with_prefetch_batches(65_537),
+    ] {
+        assert!(matches!(bad.clone().build(), Err(Error::InvalidConfig { .. })), "{bad:?}");
+    }
+    assert!(config.with_batch_size(65_536).with_workers(256).with_prefetch_batches(0).build().is_ok());
+    let error = LoaderConfig::new(0).build().unwrap_err().to_string();
+    assert!(error.contains("batch size is 0"), "{error}");
+}
+
+#[test]
+fn data_set_that_gives_no_batch_is_an_error() {
+    let (empty, small) = (indices(0, |_, _| Ok(())), indices(3, |_, _| Ok(())));
+    thread::scope(|scope| {
+        assert!(matches!(loader(4, 1).batches(scope, &empty, 0), Err(Error::EmptyDataset)));
+        let drop = LoaderConfig::new(4).with_last_batch(LastBatch::Drop).build().unwrap();
+        assert!(matches!(drop.batches(scope, &small, 0), Err(Error::InvalidConfig { field: "batch size", .. })));
+    });
+}
+
+fn unavailable(index: usize) -> Error {
+    Error::SampleUnavailable { index, source: "the disk is gone".into() }
+}
+
+#[test]
+fn error_of_the_data_set_arrives_and_ends_the_iterator() {
+    let dataset = indices(100, |keys, _| if keys[0].index == 30 { Err(unavailable(30)) } else { Ok(()) });
+    for workers in [0, 1, 3] {
+        thread::scope(|scope| {
+            let mut batches = loader(10, workers).batches(scope, &dataset, 0).unwrap();
+            let good = batches.by_ref().take_while(|batch| match batch {
+                Ok(_) => true,
+                Err(error) => {
+                    assert!(matches!(error, Error::SampleUnavailable { index: 30, .. }), "{error:?}");
+                    false
+                }
+            });
+            assert!(good.count() <= 3);
+            assert!(batches.next().is_none() && batches.next().is_none());
+        });
+    }
+}
+
+#[test]
+fn error_of_a_worker_does_not_wait_for_the_batches_before_it() {
+    // The first batch is not fetched before the error of the second has arrived.
+    let arrived = AtomicUsize::new(0);
+    let dataset = indices(4, |keys, _| {
+        let begin = Instant::now();
+        while keys[0].index == 0 && arrived.load(SeqCst) == 0 {
+            assert!(begin.elapsed() < Duration::from_secs(20), "the error waits for the first batch");
+            thread::sleep(Duration::from_millis(1));
+        }
+        if keys[0].index == 2 { Err(unavailable(2)) } else { Ok(()) }
+    });
+    thread::scope(|scope| {
+        let mut batches = loader(2, 2).batches(scope, &dataset, 0).unwrap();
+        let first = batches.next();
+        arrived.store(1, SeqCst);
+        assert!(matches!(first, Some(Err(Error::SampleUnavailable { index: 2, .. }))), "{first:?}");
+    });
+}
+
+#[test]
+fn panic_of_the_data_set_is_an_error_with_its_message_and_position() {
+    let dataset = indices(100, |keys, _| match keys[0].index {
+        40 => panic!("the picture of sample {} is broken", keys[0].index),
+        _ => Ok(()),
+    });
+    for workers in [0, 1, 3] {
+        thread::scope(|scope| {
+            let mut batches = loader(10, workers).batches(scope, &dataset, 2).unwrap();
+            let error = batches.by_ref().find_map(Result::err).expect("an error");
+            match error {
+                Error::DatasetPanicked { epoch: 2, position: 40, message } => {
+                    assert_eq!(message, "the picture of sample 40 is broken");
+                }
+                other => panic!("{other:?}"),
+            }
+            assert!(batches.next().is_none());
+        });
+    }
+}
+
+#[test]
+fn batch_that_is_not_what_was_asked_for_is_an_error() {
+    type Break = fn(&mut Batch);
+    let cases: [(Break, BatchProblem); 4] = [
+        (
+            |batch| batch.targets = Targets::Classes(vec![0]),
+            BatchProblem::ValueCount { samples: 1, sample_shape: vec![1], values: 5 },
+        ),
+        (
+            |batch| (batch.values, batch.targets) = (Values::U8(vec![0; 4]), Targets::Classes(vec![0; 4])),
+            BatchProblem::SampleCount { expected: 5, actual: 4 },
+        ),
+        (|batch| batch.sample_shape = vec![1, 1], BatchProblem::OtherShape { expected: vec![1], actual: vec![1, 1] }),
+        (
+            |batch| batch.targets = Targets::Classes(vec![0, 0, 1, 0, 0]),
+            BatchProblem::ClassOutOfRange { position: 2, class: 1, classes: 1 },
+        ),
+    ];
+    for (spoil, expected) in cases {
+        let dataset = indices(20, move |keys, batch| {
+            if keys[0].index == 10 {
+                spoil(batch);
+            }
+            Ok(())
+        });
+        for workers in [0, 2] {
+            let error = thread::scope(|scope| {
+                loader(5, workers).batches(scope, &dataset, 0).unwrap().find_map(Result::err).expect("an error")
+            });
+            let Error::WrongBatch { epoch: 0, position: 10, problem } = error else { panic!("{error:?}") };
+            assert_eq!(problem, expected);
+        }
+    }
+}
+
+#[test]
+fn batches_in_flight_are_bounded() {
+    let fetched = AtomicUsize::new(0);
+    let dataset = indices(200, |_, _| {
+        fetched.fetch_add(1, SeqCst);
+        Ok(())
+    });
+    let loader = loader(1, 3).config().clone().with_prefetch_batches(4).build().unwrap();
+    thread::scope(|scope| {
+        for (taken, _) in loader.batches(scope, &dataset, 0).unwrap().enumerate() {
+            thread::sleep(Duration::from_millis(1));
+            let ahead = fetched.load(SeqCst) - (taken + 1);
+            assert!(ahead <= 7, "{ahead} batches ahead");
+        }
+    });
+    assert_eq!(fetched.load(SeqCst), 200);
+}
+
+#[test]
+fn dropping_the_iterator_early_stops_the_workers() {
+    let fetched = AtomicUsize::new(0);
+    let dataset = indices(1_000_000, |_, _| {
+        fetched.fetch_add(1, SeqCst);
+        Ok(())
+    });
+    thread::scope(|scope| {
+        let mut batches = loader(1, 2).batches(scope, &dataset, 0).unwrap();
+        assert!(batches.nth(9).unwrap().is_ok());
+    });
+    assert!((10..=14).contains(&fetched.load(SeqCst)), "{fetched:?}");
+}
+
+#[test]
+fn panic_of_the_caller_stops_the_workers() {
+    let dataset = indices(1_000_000, |_, _| Ok(()));
+    let caller = catch_unwind(AssertUnwindSafe(|| {
+        thread::scope(|scope| {
+            let mut batches = loader(1, 2).batches(scope, &dataset, 0).unwrap();
+            batches.next();
+            panic!("the training step failed");
+        })
+    }));
+    assert_eq!(caller.unwrap_err().downcast_ref(), Some(&"the training step failed"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn ten_thousand_batches_leak_no_thread() {
+    use std::fs::{read_link, read_to_string};
+    use std::path::{Path, PathBuf};
+
+    /// When a thread started, in clock ticks: with its number, its identity. None where it has ended.
+    fn start_of(task: &Path) -> Option<String> {
+        let stat = read_to_string(Path::new("/proc").join(task).join("stat")).ok()?;
+        // The name, in parentheses, may hold blanks; the start is the twentieth field behind it.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(19).map(str::to_owned)
+    }
+    let seen: Mutex<HashSet<(PathBuf, String)>> = Mutex::default();
+    let dataset = indices(2_500, |_, _| {
+        let task = read_link("/proc/thread-self").unwrap();
+        let start = start_of(&task).unwrap();
+        seen.lock().unwrap().insert((task, start));
+        Ok(())
+    });
+    let loader = shuffled(1, 2);
+    let batches: usize = (0..4).map(|number| epoch(&loader, &dataset, number).len()).sum();
+    assert_eq!(batches, 10_000);
+
+    let seen = seen.into_inner().unwrap();
+    assert!((1..=8).contains(&seen.len()), "{} threads for four epochs of two workers", seen.len());
+    // A scope waits for the threads' work; the system may take a moment longer to remove them.
+    let begin = Instant::now();
+    while let Some((task, _)) = seen.iter().find(|(task, start)| start_of(task).as_ref() == Some(start)) {
+        assert!(begin.elapsed() < Duration::from_secs(20), "thread {} still runs", task.display());
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn loader_takes_trait_objects_and_shared_data_sets() {
+    let synthetic = SyntheticConfig::new(20).build().unwrap();
+    let boxed: Box<dyn Dataset> = Box::new(synthetic.clone());
+    let expected = thread::scope(|scope| {
+        loader(8, 1).batches(scope, &synthetic, 0).unwrap().map(Result::unwrap).collect::<Vec<_>>()
+    });
+    let through_object =
+        thread::scope(|scope| loader(8, 1).batches(scope, &*boxed, 0).unwrap().map(Result::unwrap).collect::<Vec<_>>());
+    assert_eq!(through_object, expected);
+}

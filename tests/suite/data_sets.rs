@@ -1,0 +1,180 @@
+//! Data sets in memory, synthetic ones, and parts of others.
+
+use densenet::Error;
+use densenet::data::{
+    Batch, Dataset, InMemoryDataset, SampleKey, Subset, SyntheticConfig, Targets, ValidationSize, Values,
+    split_validation,
+};
+use densenet::error::BatchProblem;
+
+fn keys(indices: &[usize]) -> Vec<SampleKey> {
+    indices.iter().map(|&index| SampleKey { index, epoch: 3, seed: 9 }).collect()
+}
+
+fn batch(sample_shape: &[usize], values: Values, targets: Targets) -> Batch {
+    Batch { sample_shape: sample_shape.to_vec(), values, targets }
+}
+
+#[test]
+fn samples_in_memory_come_in_the_order_of_the_keys() {
+    let bytes = batch(&[1, 1, 2], Values::U8(vec![1, 2, 3, 4, 5, 6]), Targets::Classes(vec![0, 1, 0]));
+    let dataset = InMemoryDataset::new(bytes, &["a", "b"]).unwrap();
+    let expected = batch(&[1, 1, 2], Values::U8(vec![5, 6, 3, 4, 5, 6]), Targets::Classes(vec![0, 1, 0]));
+    assert_eq!(dataset.clone().fetch(&keys(&[2, 1, 2])).unwrap(), expected);
+    assert!(matches!(dataset.fetch(&keys(&[0, 3])), Err(Error::IndexOutOfRange { index: 3, len: 3 })));
+
+    let targets = |data: &[f32]| Targets::Values { data: data.to_vec(), width: 2 };
+    let numbers = batch(&[1], Values::F32(vec![0.5, 1.5]), targets(&[1.0, 2.0, 3.0, 4.0]));
+    let dataset = InMemoryDataset::new(numbers, &[]).unwrap();
+    assert_eq!(dataset.fetch(&keys(&[1])).unwrap(), batch(&[1], Values::F32(vec![1.5]), targets(&[3.0, 4.0])));
+}
+
+#[test]
+fn samples_that_do_not_fit_together_are_errors() {
+    let problem = |samples: Batch, classes: &[&str]| match InMemoryDataset::new(samples, classes) {
+        Err(Error::Samples { problem }) => problem,
+        other => panic!("{other:?}"),
+    };
+    let classes = |indices: &[u32]| Targets::Classes(indices.to_vec());
+    let bytes = |count| Values::U8(vec![0; count]);
+    let two = ["a", "b"];
+    assert_eq!(
+        problem(batch(&[3], bytes(5), classes(&[0, 1])), &two),
+        BatchProblem::ValueCount { samples: 2, sample_shape: vec![3], values: 5 }
+    );
+    assert_eq!(
+        problem(batch(&[1], bytes(3), classes(&[0, 1, 2])), &two),
+        BatchProblem::ClassOutOfRange { position: 2, class: 2, classes: 2 }
+    );
+    for shape in [vec![4, 0], vec![usize::MAX, 2]] {
+        let expected = BatchProblem::SampleShape { sample_shape: shape.clone() };
+        assert_eq!(problem(batch(&shape, bytes(0), classes(&[0])), &two), expected);
+    }
+    let values = |count, width| Targets::Values { data: vec![0.0; count], width };
+    for width in [0, 2] {
+        let expected = BatchProblem::TargetWidth { numbers: 3, width };
+        assert_eq!(problem(batch(&[1], bytes(3), values(3, width)), &[]), expected);
+    }
+    let expected = BatchProblem::ClassesWithoutTargets { classes: 2, width: 3 };
+    assert_eq!(problem(batch(&[1], bytes(1), values(3, 3)), &two), expected);
+    assert!(InMemoryDataset::new(batch(&[1], bytes(1), values(2, 2)), &two).is_ok(), "soft labels");
+}
+
+#[test]
+fn synthetic_samples_depend_on_seed_and_index_alone() {
+    let dataset = SyntheticConfig::new(50).with_sample_shape([3, 8, 6]).with_classes(7).with_seed(5).build().unwrap();
+    let all = dataset.fetch(&keys(&[0, 11, 49])).unwrap();
+    let elsewhere = SampleKey { index: 11, epoch: 0, seed: 1 };
+    let alone = dataset.fetch(&[elsewhere]).unwrap();
+    let (Values::U8(all_bytes), Values::U8(bytes)) = (&all.values, &alone.values) else { panic!("bytes") };
+    assert_eq!(all_bytes[144..288], bytes[..]);
+    assert_eq!(all.targets, Targets::Classes(vec![0, 4, 0]));
+
+    let other_seed = dataset.config().clone().with_seed(6).build().unwrap().fetch(&[elsewhere]).unwrap();
+    assert_ne!(other_seed.values, alone.values);
+    assert_eq!(other_seed.targets, alone.targets);
+}
+
+#[test]
+fn synthetic_bytes_are_the_same_on_every_machine() {
+    let dataset = SyntheticConfig::new(3).with_sample_shape([1, 2, 4]).build().unwrap();
+    let batch = dataset.fetch(&keys(&[2])).unwrap();
+    assert_eq!(batch.values, Values::U8(vec![236, 90, 90, 229, 211, 58, 13, 160]));
+}
+
+#[test]
+fn synthetic_classes_can_be_told_apart_in_pictures_never_seen() {
+    // The nearest mean of the training pictures: as simple a learner as there is.
+    let config = SyntheticConfig::new(400).with_sample_shape([1, 16, 16]);
+    let pictures = |seed| -> Vec<(usize, Vec<f64>)> {
+        let dataset = config.clone().with_seed(seed).build().unwrap();
+        let batch = dataset.fetch(&keys(&(0..400).collect::<Vec<_>>())).unwrap();
+        let (Values::U8(bytes), Targets::Classes(classes)) = (batch.values, batch.targets) else { panic!("bytes") };
+        let rows = bytes.chunks(256).map(|row| row.iter().map(|&byte| f64::from(byte)).collect());
+        classes.into_iter().map(|class| class as usize).zip(rows).collect()
+    };
+    let mut means = vec![vec![0.0; 256]; 10];
+    for (class, picture) in pictures(0) {
+        means[class].iter_mut().zip(picture).for_each(|(mean, pixel)| *mean += pixel / 40.0);
+    }
+    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
+    let right = pictures(1).into_iter().filter(|(class, picture)| {
+        let nearest = (0..10).min_by(|&a, &b| distance(&means[a], picture).total_cmp(&distance(&means[b], picture)));
+        nearest == Some(*class)
+    });
+    let right = right.count();
+    assert!(right >= 390, "{right} of 400");
+}
+
+#[test]
+fn synthetic_configurations_that_make_no_sense_are_errors() {
+    let config = SyntheticConfig::new(1);
+    assert!(matches!(config.clone().with_classes(0).build(), Err(Error::InvalidConfig { .. })));
+    assert!(matches!(config.clone().with_sample_shape([1, 0, 5]).build(), Err(Error::InvalidConfig { .. })));
+    assert!(matches!(config.with_sample_shape([usize::MAX, 2, 2]).build(), Err(Error::Overflow { .. })));
+}
+
+/// Answers with the keys that it is asked with.
+struct Echo;
+
+impl Dataset for Echo {
+    fn len(&self) -> usize {
+        100
+    }
+    fn sample_shape(&self) -> &[usize] {
+        &[1]
+    }
+    fn classes(&self) -> &[String] {
+        &[]
+    }
+    fn fetch(&self, keys: &[SampleKey]) -> densenet::Result<Batch> {
+        let values = Values::F32(keys.iter().map(|key| key.index as f32).collect());
+        let data = keys.iter().flat_map(|key| [key.epoch as f32, key.seed as f32]).collect();
+        Ok(batch(&[1], values, Targets::Values { data, width: 2 }))
+    }
+}
+
+#[test]
+fn subset_passes_on_the_other_data_sets_own_index_with_epoch_and_seed() {
+    let subset = Subset::new(Echo, vec![40, 7, 40]).unwrap();
+    let fetched = subset.fetch(&keys(&[2, 1])).unwrap();
+    assert_eq!(fetched.values, Values::F32(vec![40.0, 7.0]));
+    assert_eq!(fetched.targets, Targets::Values { data: vec![3.0, 9.0, 3.0, 9.0], width: 2 });
+    assert!(matches!(subset.fetch(&keys(&[3])), Err(Error::IndexOutOfRange { index: 3, len: 3 })));
+    assert!(matches!(Subset::new(Echo, vec![100]), Err(Error::IndexOutOfRange { index: 100, len: 100 })));
+    assert_eq!(Subset::first(Echo, 3).indices(), [0, 1, 2]);
+    assert_eq!(Subset::first(Echo, 1000).len(), 100);
+}
+
+#[test]
+fn validation_split_is_disjoint_complete_and_decided_by_the_seed() {
+    let split = |size, seed| {
+        let (train, validation) = split_validation(&Echo, size, seed).unwrap();
+        (train.indices().to_vec(), validation.indices().to_vec())
+    };
+    let (train, validation) = split(ValidationSize::Fraction(0.204), 1);
+    assert_eq!((train.len(), validation.len()), (80, 20));
+    assert!(train.is_sorted() && validation.is_sorted());
+    let mut all = [train.clone(), validation.clone()].concat();
+    all.sort_unstable();
+    assert_eq!(all, (0..100).collect::<Vec<_>>());
+
+    assert_eq!(split(ValidationSize::Count(20), 1), (train.clone(), validation));
+    assert_ne!(split(ValidationSize::Count(20), 2).0, train);
+    assert_eq!(split(ValidationSize::Count(5), 0).1, [29, 37, 62, 80, 84]);
+}
+
+#[test]
+fn validation_split_with_an_empty_side_is_an_error() {
+    for size in [ValidationSize::Count(0), ValidationSize::Count(100), ValidationSize::Count(101)] {
+        assert!(matches!(split_validation(&Echo, size, 0), Err(Error::EmptySplit { samples: 100, .. })), "{size:?}");
+    }
+    for fraction in [0.001, 0.999] {
+        let size = ValidationSize::Fraction(fraction);
+        assert!(matches!(split_validation(&Echo, size, 0), Err(Error::EmptySplit { samples: 100, .. })), "{size:?}");
+    }
+    for fraction in [0.0, 1.0, -0.1, f64::NAN, f64::INFINITY] {
+        let result = split_validation(&Echo, ValidationSize::Fraction(fraction), 0);
+        assert!(matches!(result, Err(Error::InvalidConfig { .. })), "{fraction}");
+    }
+}

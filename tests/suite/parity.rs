@@ -1,0 +1,221 @@
+//! The same numbers as PyTorch, from the same weights and inputs. `tests/fixtures/golden.py` makes the golden values.
+
+use densenet::nn::{ForwardContext, LayerKind, Mode};
+use densenet::optim::{AdamWConfig, Nesterov, Optimizer, SgdConfig};
+use densenet::tch::{Device, Kind, Reduction, Tensor, nn::VarStore, no_grad};
+use densenet::torch::named_variables;
+use densenet::{DenseNet, DenseNetConfig, Model};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("../fixtures/golden.json")).expect("golden.json is valid")
+}
+
+/// The formula of golden.py: numbers in [-0.5, 0.5) from position and salt.
+fn uniform(count: usize, salt: usize) -> Tensor {
+    let values: Vec<f64> = (0..count as u64)
+        .map(|i| {
+            let x = i + salt as u64 * 1_000_003;
+            let mut h = x.wrapping_mul(2_654_435_761).wrapping_add(12_345) & 0xFFFF_FFFF;
+            h ^= h >> 16;
+            h = (h * 73_244_475) & 0xFFFF_FFFF;
+            h ^= h >> 13;
+            h as f64 / (1_u64 << 32) as f64 - 0.5
+        })
+        .collect();
+    Tensor::from_slice(&values)
+}
+
+fn fill(vs: &VarStore) {
+    for (salt, mut variable) in named_variables(vs).into_iter().enumerate() {
+        let shape = variable.tensor.size();
+        let u = uniform(variable.tensor.numel(), salt).view(shape.as_slice());
+        let name = &variable.name;
+        let value = if name.ends_with("running_var") {
+            u * 0.5 + 1.0
+        } else if name.ends_with("running_mean") {
+            u * 0.1
+        } else if shape.len() > 1 {
+            let fan_in: i64 = shape[1..].iter().product();
+            u * (24.0 / fan_in as f64).sqrt()
+        } else if name.contains("norm") && name.ends_with("weight") {
+            u + 1.0
+        } else {
+            u * 0.2
+        };
+        no_grad(|| variable.tensor.copy_(&value));
+    }
+}
+
+struct Case {
+    config: DenseNetConfig,
+    shape: Vec<i64>,
+    has_conv_bias: bool,
+}
+
+fn plain() -> Case {
+    Case { config: DenseNetConfig::fashion_mnist(), shape: vec![2, 1, 96, 96], has_conv_bias: true }
+}
+
+fn bottleneck() -> Case {
+    let config = DenseNetConfig::new(7)
+        .with_growth_rate(8)
+        .with_layers_per_block([2, 3, 2])
+        .with_initial_channels(16)
+        .with_layer_kind(LayerKind::Bottleneck { factor: 4 });
+    Case { config, shape: vec![3, 3, 64, 64], has_conv_bias: false }
+}
+
+impl Case {
+    fn build(&self, kind: Kind) -> (VarStore, DenseNet, Tensor, Tensor) {
+        let mut vs = VarStore::new(Device::Cpu);
+        let model = self.config.build(&vs.root()).expect("a valid configuration");
+        vs.double();
+        fill(&vs);
+        vs.set_kind(kind);
+        let count: i64 = self.shape.iter().product();
+        let x = (uniform(count as usize, 9001) + 0.5).view(self.shape.as_slice()).to_kind(kind);
+        let y = (Tensor::arange(self.shape[0], (Kind::Int64, Device::Cpu)) * 7).remainder(self.config.classes as i64);
+        (vs, model, x, y)
+    }
+
+    /// Logits, loss, gradients and, in training, running statistics after one pass; in f64.
+    fn one_pass(&self, mode: Mode, kind: Kind) -> BTreeMap<String, Tensor> {
+        let (vs, model, x, y) = self.build(kind);
+        let logits = model.forward(&x, &ForwardContext::new(mode)).expect("a fitting input");
+        let loss = cross_entropy(&logits, &y);
+        loss.backward();
+        let mut results = BTreeMap::from([("logits".to_owned(), logits.detach()), ("loss".to_owned(), loss.detach())]);
+        for variable in named_variables(&vs) {
+            if variable.trainable {
+                results.insert(format!("grad {}", variable.name), variable.tensor.grad());
+            } else if mode.is_train() {
+                results.insert(format!("buffer {}", variable.name), variable.tensor);
+            }
+        }
+        results.into_iter().map(|(name, tensor)| (name, tensor.to_kind(Kind::Double))).collect()
+    }
+
+    /// Whether a gradient is 0 but for rounding: in training, that of a convolution's bias before a norm.
+    fn is_zero(&self, name: &str, mode: Mode) -> bool {
+        self.has_conv_bias && mode.is_train() && name.contains("conv") && name.ends_with("bias")
+    }
+}
+
+/// Not tch's `cross_entropy_for_logits`, which computes in f32 whatever it is given.
+fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Tensor {
+    logits.cross_entropy_loss::<Tensor>(targets, None, Reduction::Mean, -100, 0.0)
+}
+
+fn norm(t: &Tensor) -> f64 {
+    t.norm().double_value(&[])
+}
+
+/// Norm and projections of a tensor beside PyTorch's: the largest deviation, as a share of PyTorch's norm.
+///
+/// A projection is a product with numbers of variance 1/12, so a deviation of relative size d moves it by about d/√12.
+fn deviation(own: &Tensor, golden: &Value) -> (f64, f64) {
+    let flat = own.contiguous().view(-1);
+    let golden_norm = golden["norm"].as_f64().expect("a number");
+    let projections = golden["projections"].as_array().expect("an array");
+    let moved = projections.iter().enumerate().map(|(p, golden)| {
+        let own = flat.dot(&uniform(flat.numel(), 5000 + p)).double_value(&[]);
+        (own - golden.as_f64().expect("a number")).abs() * 12_f64.sqrt()
+    });
+    let largest = moved.fold((norm(&flat) - golden_norm).abs(), f64::max);
+    (largest, golden_norm)
+}
+
+fn check_f64(name: &str, case: &Case) {
+    let golden = &golden()[name]["modes"];
+    for (word, mode) in [("train", Mode::Train), ("eval", Mode::Eval)] {
+        let golden = golden[word]["f64"].as_object().expect("an object");
+        let own = case.one_pass(mode, Kind::Double);
+        assert_eq!(own.keys().collect::<Vec<_>>(), golden.keys().collect::<Vec<_>>(), "{word}");
+        // Gradients that are 0 but for rounding have no scale of their own; this is that of all gradients.
+        let scale = own.iter().filter(|(n, _)| n.starts_with("grad ")).map(|(_, t)| norm(t)).fold(0.0, f64::max);
+        for (name, tensor) in &own {
+            let (deviation, golden_norm) = deviation(tensor, &golden[name]);
+            let scale = if case.is_zero(name, mode) { scale } else { golden_norm };
+            assert!(deviation <= 1e-10 * scale, "{word} {name}: {deviation:e} of {scale:e}");
+        }
+    }
+}
+
+fn check_f32(name: &str, case: &Case) {
+    let golden = &golden()[name]["modes"];
+    for (word, mode) in [("train", Mode::Train), ("eval", Mode::Eval)] {
+        let golden = |key: &str| golden[word]["f32"][key].as_f64().expect("a number");
+        let (exact, own) = (case.one_pass(mode, Kind::Double), case.one_pass(mode, Kind::Float));
+        let error = |name: &str| norm(&(&own[name] - &exact[name])) / norm(&exact[name]);
+        let gradients = exact.keys().filter(|name| name.starts_with("grad ") && !case.is_zero(name, mode));
+        let mut errors: Vec<f64> = gradients.map(|name| error(name)).collect();
+        errors.sort_by(f64::total_cmp);
+        let (median, maximum) = (errors[errors.len() / 2], errors[errors.len() - 1]);
+        // Twice PyTorch's own error: another order of the same sums moves the error, worse arithmetic multiplies it.
+        for (what, own, golden) in [
+            ("median gradient", median, golden("gradient_error_median")),
+            ("maximum gradient", maximum, golden("gradient_error_maximum")),
+            ("logits", error("logits"), golden("logits_error")),
+        ] {
+            println!("{name} {word} {what} error in f32: {own:.2e}, PyTorch's {golden:.2e}");
+            assert!(own <= 2.0 * golden, "{word} {what}: {own:e}, PyTorch's {golden:e}");
+        }
+    }
+}
+
+#[test]
+fn plain_net_equals_pytorch_in_f64() {
+    check_f64("plain", &plain());
+}
+
+#[test]
+fn bottleneck_net_equals_pytorch_in_f64() {
+    check_f64("bottleneck", &bottleneck());
+}
+
+#[test]
+fn plain_net_is_as_exact_as_pytorch_in_f32() {
+    check_f32("plain", &plain());
+}
+
+#[test]
+fn bottleneck_net_is_as_exact_as_pytorch_in_f32() {
+    check_f32("bottleneck", &bottleneck());
+}
+
+fn check_ten_steps<O: Optimizer>(name: &str, rate: f64, build: impl FnOnce(&VarStore) -> densenet::Result<O>) {
+    let golden = &golden()[name];
+    let (vs, model, x, y) = bottleneck().build(Kind::Double);
+    let mut optimizer = build(&vs).expect("a valid configuration");
+    for (step, golden) in golden["losses"].as_array().expect("an array").iter().enumerate() {
+        optimizer.zero_grad();
+        let loss = cross_entropy(&model.forward(&x, &ForwardContext::new(Mode::Train)).expect("fits"), &y);
+        loss.backward();
+        optimizer.step(rate);
+        let (own, golden) = (loss.double_value(&[]), golden.as_f64().expect("a number"));
+        // Ten steps amplify rounding of 1e-16 by a few orders of magnitude.
+        assert!((own - golden).abs() <= 1e-9 * golden.abs(), "step {step}: {own}, PyTorch's {golden}");
+    }
+    for variable in named_variables(&vs) {
+        let (deviation, scale) = deviation(&variable.tensor, &golden["variables"][&variable.name]);
+        assert!(deviation <= 1e-8 * scale, "{}: {deviation:e} of {scale:e}", variable.name);
+    }
+}
+
+#[test]
+fn ten_steps_of_sgd_with_momentum_equal_pytorch() {
+    check_ten_steps("sgd", 0.05, |vs| SgdConfig::new(0.05).with_momentum(0.9).with_weight_decay(1e-4).build(vs));
+}
+
+#[test]
+fn ten_steps_of_sgd_with_nesterov_momentum_equal_pytorch() {
+    let config = SgdConfig::new(0.05).with_momentum(0.9).with_nesterov(Nesterov::On);
+    check_ten_steps("sgd_nesterov", 0.05, |vs| config.build(vs));
+}
+
+#[test]
+fn ten_steps_of_adamw_equal_pytorch() {
+    check_ten_steps("adamw", 1e-3, |vs| AdamWConfig::new(1e-3).build(vs));
+}
