@@ -37,9 +37,6 @@
 //! assert!(history.last().unwrap().test.accuracy.unwrap() > 0.5);
 //! # Ok::<(), densenet::Error>(())
 //! ```
-//!
-//! The numbers of the layers above refer to nothing else: a module uses those that stand before it in
-//! `ARCHITECTURE.md`, never the other way round.
 #![warn(missing_docs)]
 
 #[macro_use]

@@ -137,8 +137,8 @@ mod tests {
         let norm = NormReluConfig::default().build(&vs.root(), 3).unwrap();
         vs.double();
         no_grad(|| {
-            let _ = norm.weight.shallow_clone().copy_(&Tensor::from_slice(&[1.5, -0.5, 0.0]));
-            let _ = norm.bias.shallow_clone().copy_(&Tensor::from_slice(&[0.1, 0.2, -0.3]));
+            norm.weight.shallow_clone().copy_(&Tensor::from_slice(&[1.5, -0.5, 0.0]));
+            norm.bias.shallow_clone().copy_(&Tensor::from_slice(&[0.1, 0.2, -0.3]));
         });
         let x = (Tensor::arange(4 * 3 * 5 * 7, (Kind::Double, Device::Cpu)) * 0.37).sin().view([4, 3, 5, 7]);
         let x = x.set_requires_grad(true);
