@@ -5,5 +5,10 @@
 
 at::Tensor* densenet_to_channels_last(const at::Tensor* tensor, char** error) {
   return densenet::guard(error, static_cast<at::Tensor*>(nullptr),
-                         [&] { return new at::Tensor(tensor->contiguous(at::MemoryFormat::ChannelsLast)); });
+                         [&] {
+                           // Not contiguous(): of a tensor with one channel it says that both orders are the same and keeps
+                           // the strides, by which convolutions choose the order of their output.
+                           bool is_already = tensor->suggest_memory_format() == at::MemoryFormat::ChannelsLast;
+                           return new at::Tensor(is_already ? *tensor : tensor->clone(at::MemoryFormat::ChannelsLast));
+                         });
 }

@@ -5,7 +5,7 @@
 //!
 //! Expect lines such as `[epoch 1] loss 0.512, train acc 0.811, test acc 0.842`, and in a new folder under `runs/` the files
 //! `history.csv`, `report.html`, `curves.png`, `predictions.png` and `model.safetensors`. Ctrl-C ends the run after the
-//! current step and leaves what was reached.
+//! current step and leaves what was reached; a second one ends it at once.
 
 use clap::Parser;
 use densenet::data::{Dataset, Subset};
@@ -16,13 +16,16 @@ use densenet::{DenseNetConfig, FashionMnist, Preparation, Result, SgdConfig, Spl
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// What a shell expects of a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
 #[derive(Parser)]
 #[command(about = "Trains a DenseNet on Fashion-MNIST", version)]
 struct Args {
     /// Folder of the four files; without it, the usual places
     #[arg(long)]
     data: Option<PathBuf>,
-    /// Fetch the data set into the user's cache first, if it is not there
+    /// Fetch the data set first, into the folder of --data or the user's cache, unless it is there
     #[arg(long)]
     download: bool,
     /// Folder for the results; without it, a new numbered one under runs/
@@ -56,7 +59,7 @@ struct Args {
 
 fn main() -> ExitCode {
     match run(Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {}", error.with_causes());
             ExitCode::FAILURE
@@ -64,10 +67,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: Args) -> Result<()> {
+fn run(args: Args) -> Result<ExitCode> {
     let device = args.device.as_deref().map_or_else(|| Ok(densenet::default_device()), parse_device)?;
-    let data = args.data;
-    let [train, test] = [Split::Train, Split::Test].map(|split| match &data {
+    if args.download {
+        let folder = args.data.as_ref().map_or_else(FashionMnist::download, FashionMnist::download_into)?;
+        println!("Fashion-MNIST is in {}", folder.display());
+    }
+    let [train, test] = [Split::Train, Split::Test].map(|split| match &args.data {
         Some(folder) => FashionMnist::open_in(folder, split),
         None => FashionMnist::open(split),
     });
@@ -110,8 +116,13 @@ fn run(args: Args) -> Result<()> {
             Report::in_folder(folder.path()).with_title("DenseNet on Fashion-MNIST").with_plan(plan).with_facts(facts),
         );
     let stop = trainer.stop_handle();
-    ctrlc::set_handler(move || stop.stop()).expect("nobody else handles Ctrl-C");
+    let at_ctrl_c = stop.clone();
+    ctrlc::set_handler(move || match at_ctrl_c.is_stopped() {
+        false => at_ctrl_c.stop(),
+        true => std::process::exit(INTERRUPTED.into()),
+    })
+    .expect("nobody else handles Ctrl-C");
     trainer.fit(&train, &test)?;
     println!("see {}", folder.file("report.html").display());
-    Ok(())
+    Ok(if stop.is_stopped() { INTERRUPTED.into() } else { ExitCode::SUCCESS })
 }

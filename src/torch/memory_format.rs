@@ -30,6 +30,13 @@ mod tests {
         let y = to_channels_last(&x).unwrap();
         assert_eq!(y.stride(), [60, 1, 15, 3]);
         assert!(y.equal(&x));
+        assert_eq!(to_channels_last(&y).unwrap().data_ptr(), y.data_ptr());
+    }
+
+    #[test]
+    fn one_channel_gets_the_strides_too() {
+        let x = Tensor::zeros([8, 1, 7, 7], (Kind::Float, Device::Cpu));
+        assert_eq!(to_channels_last(&x).unwrap().stride(), [49, 1, 7, 1]);
     }
 
     #[test]

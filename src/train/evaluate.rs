@@ -1,13 +1,14 @@
 //! Running a model over a data set without training it.
 
-use super::Loss;
 use super::loss::is_classification;
+use super::{Loss, TrainConfig};
 use crate::data::{Dataset, LoaderConfig, Preparation};
 use crate::metrics::{ClassPrediction, ConfusionMatrix, ScoreSums, Scores, class_predictions, right_predictions};
 use crate::models::Model;
 use crate::nn::{Execution, ForwardContext, Mode};
 use crate::{Error, Result};
 use std::thread;
+use tch::nn::VarStore;
 use tch::{Device, Tensor, no_grad};
 
 /// What a model reaches on a data set.
@@ -29,6 +30,19 @@ pub(crate) struct Inference<'a> {
     pub loader: LoaderConfig,
     pub device: Device,
     pub execution: Execution,
+}
+
+impl<'a> Inference<'a> {
+    /// As the evaluations of a run need it.
+    pub(super) fn of_run(config: &'a TrainConfig, model: &'a dyn Model, vs: &VarStore) -> Self {
+        Inference {
+            model,
+            preparation: &config.preparation,
+            loader: config.evaluation_loader(),
+            device: vs.device(),
+            execution: config.execution,
+        }
+    }
 }
 
 impl Inference<'_> {

@@ -6,6 +6,7 @@ mod evaluate;
 mod history;
 mod loss;
 mod observer;
+mod run_data;
 mod save;
 mod stop;
 mod trainer;

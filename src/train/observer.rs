@@ -27,6 +27,13 @@ pub enum Flow {
     Stop,
 }
 
+impl Flow {
+    /// Stops if either wants to.
+    pub(super) fn and(self, other: Flow) -> Flow {
+        if self == Flow::Stop { self } else { other }
+    }
+}
+
 /// What happened.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -111,13 +118,6 @@ impl Run<'_> {
     ///
     /// Those of the data set and of the model.
     pub fn evaluate(&self, dataset: &dyn Dataset) -> Result<Evaluation> {
-        let inference = Inference {
-            model: self.model,
-            preparation: &self.config.preparation,
-            loader: self.config.evaluation_loader(),
-            device: self.vs.device(),
-            execution: self.config.execution,
-        };
-        inference.evaluate(self.loss, dataset)
+        Inference::of_run(self.config, self.model, self.vs).evaluate(self.loss, dataset)
     }
 }

@@ -3,8 +3,9 @@
 use super::evaluate::Inference;
 use super::loss::is_classification;
 use super::observer::{Event, Flow, Observer, Outcome, Run};
+use super::run_data::RunData;
 use super::{CrossEntropy, EpochRecord, Evaluation, History, Loss, StopHandle, TrainConfig, Validation};
-use crate::data::{Dataset, Loader, LoaderConfig, split_validation};
+use crate::data::{Dataset, split_validation};
 use crate::metrics::{ScoreSums, Scores, right_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode};
@@ -49,15 +50,6 @@ pub struct Trainer<M> {
     observers: Vec<Box<dyn Observer>>,
     history: History,
     stop: StopHandle,
-}
-
-/// What a run works on.
-struct Data<'a> {
-    train: &'a dyn Dataset,
-    validation: Option<&'a dyn Dataset>,
-    test: &'a dyn Dataset,
-    loader: Loader,
-    steps_per_epoch: usize,
 }
 
 impl<M: Model> Trainer<M> {
@@ -123,7 +115,7 @@ impl<M: Model> Trainer<M> {
             None => (train, None),
             Some((train, validation)) => (train as &dyn Dataset, Some(validation as &dyn Dataset)),
         };
-        let data = self.check_data(train, validation, test)?;
+        let data = RunData::check(&self.config, &self.model, train, validation, test)?;
         self.history = History::default();
         let mut observers = std::mem::take(&mut self.observers);
         let outcome = self.run(&data, &mut observers);
@@ -138,11 +130,11 @@ impl<M: Model> Trainer<M> {
     ///
     /// Those of the data set and of the model.
     pub fn evaluate(&self, dataset: &dyn Dataset) -> Result<Evaluation> {
-        self.inference().evaluate(self.loss.as_ref(), dataset)
+        Inference::of_run(&self.config, &self.model, &self.vs).evaluate(self.loss.as_ref(), dataset)
     }
 
     /// Epoch after epoch until all are done or somebody wants to stop.
-    fn run(&mut self, data: &Data, observers: &mut [Box<dyn Observer>]) -> Result<()> {
+    fn run(&mut self, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<()> {
         self.notify(Event::FitStarted, data, observers)?;
         let mut outcome = Outcome::Finished;
         for epoch in 1..=self.config.epochs {
@@ -183,7 +175,7 @@ impl<M: Model> Trainer<M> {
     fn train_epoch(
         &mut self,
         epoch: usize,
-        data: &Data,
+        data: &RunData,
         observers: &mut [Box<dyn Observer>],
     ) -> Result<ControlFlow<usize, Scores>> {
         let mut sums = ScoreSums::default();
@@ -233,23 +225,13 @@ impl<M: Model> Trainer<M> {
         Ok((value, right))
     }
 
-    fn learning_rate(&self, epoch: usize, step: usize, data: &Data) -> f64 {
+    fn learning_rate(&self, epoch: usize, step: usize, data: &RunData) -> f64 {
         let total = (self.config.epochs * data.steps_per_epoch) as u64;
         let done = ((epoch - 1) * data.steps_per_epoch + step - 1) as u64;
         self.config.schedule.rate(self.optimizer.learning_rate(), done, total)
     }
 
-    fn inference(&self) -> Inference<'_> {
-        Inference {
-            model: &self.model,
-            preparation: &self.config.preparation,
-            loader: self.config.evaluation_loader(),
-            device: self.vs.device(),
-            execution: self.config.execution,
-        }
-    }
-
-    fn notify(&self, event: Event, data: &Data, observers: &mut [Box<dyn Observer>]) -> Result<Flow> {
+    fn notify(&self, event: Event, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<Flow> {
         let run = Run {
             config: &self.config,
             history: &self.history,
@@ -262,46 +244,6 @@ impl<M: Model> Trainer<M> {
             loss: self.loss.as_ref(),
         };
         observers.iter_mut().try_fold(Flow::Continue, |flow, observer| Ok(flow.and(observer.on_event(&event, &run)?)))
-    }
-
-    /// Everything that can be known to go wrong is found here, before the first step.
-    fn check_data<'a>(
-        &self,
-        train: &'a dyn Dataset,
-        validation: Option<&'a dyn Dataset>,
-        test: &'a dyn Dataset,
-    ) -> Result<Data<'a>> {
-        if train.classes() != test.classes() {
-            return Err(Error::ClassesDiffer { train: train.classes().to_vec(), test: test.classes().to_vec() });
-        }
-        let loader = self.config.train_loader().build()?;
-        self.check_batches(train, &self.config.train_loader(), Mode::Train)?;
-        for dataset in validation.into_iter().chain([test]) {
-            self.check_batches(dataset, &self.config.evaluation_loader(), Mode::Eval)?;
-        }
-        let steps_per_epoch = loader.batch_count(train.len());
-        Ok(Data { train, validation, test, loader, steps_per_epoch })
-    }
-
-    /// Whether the model takes every batch size that this data set will give, the last one too.
-    fn check_batches(&self, dataset: &dyn Dataset, loader: &LoaderConfig, mode: Mode) -> Result<()> {
-        let sizes = loader.clone().build()?.batch_sizes(dataset.len());
-        if sizes.is_empty() {
-            return Err(Error::EmptyDataset);
-        }
-        let sample_shape = self.config.preparation.output_shape(dataset.sample_shape())?;
-        for size in sizes {
-            let shape: Vec<i64> = [size].iter().chain(&sample_shape).map(|&n| n as i64).collect();
-            self.model.check_input(&shape, mode)?;
-        }
-        Ok(())
-    }
-}
-
-impl Flow {
-    /// Stops if either wants to.
-    fn and(self, other: Flow) -> Flow {
-        if self == Flow::Stop { self } else { other }
     }
 }
 

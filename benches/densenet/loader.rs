@@ -1,0 +1,34 @@
+//! An epoch of batches from memory to prepared tensors, as training asks for them.
+
+use crate::group;
+use criterion::Criterion;
+use densenet::Preparation;
+use densenet::data::{Dataset, InMemoryDataset, LoaderConfig, Order, SampleKey, SyntheticConfig};
+use densenet::tch::Device;
+use std::thread;
+
+const PICTURES: usize = 8192;
+
+pub fn bench(criterion: &mut Criterion) {
+    let keys: Vec<_> = (0..PICTURES).map(|index| SampleKey { index, epoch: 0, seed: 0 }).collect();
+    let samples = SyntheticConfig::new(PICTURES).build().and_then(|made| made.fetch(&keys)).expect("made pictures");
+    let dataset = InMemoryDataset::new(samples, &["class"; 10]).expect("labels in range");
+    let preparation = Preparation::new().with_size([96, 96]);
+
+    let mut group = group(criterion, "loader", PICTURES, 5);
+    for workers in [0, 1, 2] {
+        let loader = LoaderConfig::new(64).with_order(Order::Shuffled).with_workers(workers).build().expect("valid");
+        group.bench_function(format!("{workers} workers"), |bencher| {
+            let mut epoch = 0;
+            bencher.iter(|| {
+                epoch += 1;
+                thread::scope(|scope| {
+                    for batch in loader.batches(scope, &dataset, epoch).expect("a data set with samples") {
+                        let _ = preparation.tensors(&batch.expect("a batch"), Device::Cpu).expect("tensors");
+                    }
+                });
+            });
+        });
+    }
+    group.finish();
+}

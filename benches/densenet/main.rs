@@ -1,0 +1,30 @@
+//! How many pictures a second: a dense block, a training step of the tutorial's network, the loader. Where it makes sense, the
+//! same work written with nothing but tch stands beside it.
+//!
+//!     cargo bench                      all, in under five minutes
+//!     cargo bench -- training_step     one group
+
+mod dense_block;
+mod loader;
+mod plain_tch;
+mod training_step;
+
+use criterion::{
+    BenchmarkGroup, Criterion, SamplingMode, Throughput, criterion_group, criterion_main, measurement::WallTime,
+};
+use std::time::Duration;
+
+criterion_group!(benches, dense_block::bench, training_step::bench, loader::bench);
+criterion_main!(benches);
+
+/// A group that counts pictures and whose benchmarks take about `seconds` each.
+fn group<'a>(criterion: &'a mut Criterion, name: &str, pictures: usize, seconds: u64) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
+    group
+        .throughput(Throughput::Elements(pictures as u64))
+        .sample_size(10)
+        .sampling_mode(SamplingMode::Flat)
+        .warm_up_time(Duration::from_secs(2))
+        .measurement_time(Duration::from_secs(seconds));
+    group
+}
