@@ -61,4 +61,6 @@ fn make_findable(lib: &Path) {
             .unwrap_or_else(|error| panic!("cannot link {} to {}: {error}", link.display(), lib.display()));
     }
     println!("cargo:rustc-link-search=native={}", link.display());
+    // Build scripts of dependents read it as DEP_DENSENET_LIBTORCH_LIB.
+    println!("cargo:libtorch_lib={}", lib.display());
 }

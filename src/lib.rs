@@ -4,9 +4,9 @@
 //!
 //! | module | what it is for |
 //! |---|---|
-//! | [`data`] | where samples come from: [`Dataset`](data::Dataset), Fashion-MNIST and other IDX files, synthetic data, the [`Loader`](data::Loader) |
+//! | [`data`] | where samples come from: [`Dataset`], Fashion-MNIST and other IDX files, synthetic data, the [`Loader`](data::Loader) |
 //! | [`nn`] | the parts: [`DenseBlock`], [`TransitionBlock`], stem, norms |
-//! | [`models`] | [`DenseNet`], its configuration, its [plan](models::Plan); the [`Model`](models::Model) seam |
+//! | [`models`] | [`DenseNet`], its configuration, its [plan](models::Plan); the [`Model`] seam |
 //! | [`optim`] | SGD, AdamW, schedules |
 //! | [`train`] | the [`Trainer`], its configuration, [observers](train::Observer), early stopping |
 //! | [`predict`] | answers of a trained model |
@@ -66,3 +66,8 @@ pub use torch::default_device;
 
 pub use ndarray;
 pub use tch;
+
+/// Compiles and runs the program in the README with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

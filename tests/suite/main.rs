@@ -1,5 +1,6 @@
 //! Public behaviour, one file a subject.
 
+mod counts;
 mod data_download;
 mod data_fashion_mnist;
 mod data_idx;

@@ -1,0 +1,238 @@
+//! Counts and shapes: what a plan says, what is published, and what the built network really holds.
+
+use densenet::models::Plan;
+use densenet::nn::{ConvBias, ForwardContext, LayerKind, Mode, StemConfig};
+use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
+use densenet::torch::named_variables;
+use densenet::{DenseBlockConfig, DenseNetConfig, Error, Model, TransitionBlockConfig};
+
+fn family(growth_rate: usize, initial_channels: usize, layers_per_block: [usize; 4]) -> DenseNetConfig {
+    DenseNetConfig::new(1000)
+        .with_growth_rate(growth_rate)
+        .with_initial_channels(initial_channels)
+        .with_layers_per_block(layers_per_block)
+}
+
+/// A CIFAR network of the paper: `depth` convolutions and linear layers, three equal blocks.
+fn cifar(depth: usize, growth_rate: usize, layer_kind: LayerKind) -> DenseNetConfig {
+    let (convs_per_layer, initial_channels, compression) = match layer_kind {
+        LayerKind::Plain => (1, 16, 1.0),
+        LayerKind::Bottleneck { .. } => (2, 2 * growth_rate, 0.5),
+    };
+    DenseNetConfig::new(10)
+        .with_growth_rate(growth_rate)
+        .with_initial_channels(initial_channels)
+        .with_layers_per_block([(depth - 4) / 3 / convs_per_layer; 3])
+        .with_layer_kind(layer_kind)
+        .with_compression(compression)
+        .with_stem(StemConfig::cifar())
+}
+
+fn output<'a>(plan: &'a Plan, name: &str) -> &'a [usize; 3] {
+    &plan.rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("a row {name}")).output
+}
+
+#[test]
+fn family_has_the_published_parameters_and_buffers() {
+    let nets = [
+        (family(32, 64, [6, 12, 24, 16]), 7_978_856, 83_648, 1024),
+        (family(48, 96, [6, 12, 36, 24]), 28_681_000, 219_936, 2208),
+        (family(32, 64, [6, 12, 32, 32]), 14_149_480, 158_400, 1664),
+        (family(32, 64, [6, 12, 48, 32]), 20_013_928, 229_056, 1920),
+        (family(32, 64, [6, 12, 64, 48]), 33_337_704, 398_528, 2688),
+        (DenseNetConfig::new(10).with_input_channels(1), 6_957_834, 83_648, 1024),
+    ];
+    for (config, parameters, buffers, channels) in nets {
+        let plan = config.plan([config.input_channels, 224, 224]).unwrap();
+        assert_eq!((plan.parameters(), plan.buffers()), (parameters, buffers), "{config:?}");
+        assert_eq!(config.out_channels().unwrap(), channels);
+        assert_eq!(*output(&plan, "features.norm5"), [channels, 7, 7]);
+    }
+}
+
+#[test]
+fn cifar_networks_have_the_published_parameters() {
+    let bottleneck = LayerKind::Bottleneck { factor: 4 };
+    let nets = [
+        (cifar(40, 12, LayerKind::Plain), 1_019_722),
+        (cifar(100, 12, LayerKind::Plain), 6_979_642),
+        (cifar(100, 24, LayerKind::Plain), 27_249_082),
+        (cifar(40, 12, bottleneck), 176_122),
+        (cifar(100, 12, bottleneck), 769_162),
+        (cifar(250, 24, bottleneck), 15_324_406),
+        (cifar(190, 40, bottleneck), 25_624_430),
+        (cifar(40, 36, bottleneck), 1_542_682),
+        (cifar(40, 48, bottleneck), 2_733_130),
+        (cifar(40, 60, bottleneck), 4_261_690),
+    ];
+    for (config, parameters) in nets {
+        let plan = config.plan([3, 32, 32]).unwrap();
+        assert_eq!(plan.parameters(), parameters, "{config:?}");
+        assert_eq!(output(&plan, "features.norm5")[1..], [8, 8], "two transitions halve 32 pixels twice");
+    }
+    let grey = cifar(100, 12, bottleneck).with_input_channels(1);
+    assert_eq!(grey.plan([1, 28, 28]).unwrap().parameters(), 768_730);
+}
+
+#[test]
+fn tutorials_network_has_its_counts_and_sizes() {
+    let plan = DenseNetConfig::fashion_mnist().plan([1, 96, 96]).unwrap();
+    assert_eq!((plan.parameters(), plan.buffers()), (758_226, 6_608));
+    let count = |word: &str| plan.rows.iter().filter(|row| row.operation.starts_with(word)).count();
+    assert_eq!((count("conv"), count("norm")), (20, 21));
+    for (name, shape) in [
+        ("features.conv0", [64, 46, 46]),
+        ("features.pool0", [64, 23, 23]),
+        ("features.transition1.norm", [192, 23, 23]),
+        ("features.transition1.pool", [96, 11, 11]),
+        ("features.transition2.norm", [224, 11, 11]),
+        ("features.transition2.pool", [112, 5, 5]),
+        ("features.transition3.norm", [240, 5, 5]),
+        ("features.transition3.pool", [120, 2, 2]),
+        ("features.norm5", [248, 2, 2]),
+        ("classifier", [10, 1, 1]),
+    ] {
+        assert_eq!(*output(&plan, name), shape, "{name}");
+    }
+}
+
+#[test]
+fn books_network_differs_in_the_stems_padding_only() {
+    let (tutorial, book) = (DenseNetConfig::fashion_mnist(), DenseNetConfig::d2l());
+    assert_eq!(book, tutorial.clone().with_stem(tutorial.stem.with_padding(3)));
+    assert_eq!((tutorial.stem.padding, tutorial.conv_bias), (1, ConvBias::With));
+    let plan = book.plan([1, 96, 96]).unwrap();
+    assert_eq!(plan.parameters(), 758_226);
+    let sides = ["features.conv0", "features.pool0", "features.transition2.norm", "features.norm5"];
+    assert_eq!(sides.map(|name| output(&plan, name)[1]), [48, 24, 12, 3]);
+}
+
+#[test]
+fn multiply_adds_are_those_of_the_convolutions_and_the_classifier() {
+    // Published in millions with two decimals.
+    for (config, hundredths) in [(DenseNetConfig::fashion_mnist(), 11_385), (DenseNetConfig::d2l(), 12_908)] {
+        let multiply_adds = config.plan([1, 96, 96]).unwrap().multiply_adds();
+        assert_eq!((multiply_adds + 5_000) / 10_000, hundredths, "{multiply_adds}");
+    }
+}
+
+/// Runs the net from its variables alone, one row of the plan after the other; says what shape each row's output has.
+fn interpret(config: &DenseNetConfig, plan: &Plan, vs: &VarStore, x: &Tensor) -> (Vec<Vec<i64>>, Tensor) {
+    let variables = vs.variables();
+    let variable = |row: &str, name: &str| variables.get(&format!("{row}.{name}"));
+    let (mut y, mut features) = (x.shallow_clone(), Tensor::new());
+    let mut shapes = Vec::new();
+    for (index, row) in plan.rows.iter().enumerate() {
+        let (layer, operation) = row.name.rsplit_once('.').unwrap_or(("", &row.name));
+        let weight = variable(&row.name, "weight");
+        let in_block = layer.contains("denselayer");
+        match operation.trim_end_matches(|c: char| c.is_ascii_digit()) {
+            "conv" => {
+                let weight = weight.unwrap();
+                let (stride, padding) = match layer {
+                    "features" => (config.stem.stride as i64, config.stem.padding as i64),
+                    _ => (1, weight.size()[2] / 2),
+                };
+                y = y.conv2d(weight, variable(&row.name, "bias"), [stride; 2], [padding; 2], [1, 1], 1);
+            }
+            "norm" => {
+                if in_block && operation == "norm1" {
+                    features = y.shallow_clone();
+                }
+                let [bias, mean, var] = ["bias", "running_mean", "running_var"].map(|name| variable(&row.name, name));
+                y = y.batch_norm(weight, bias, mean, var, false, 0.1, 1e-5, false).relu();
+            }
+            "pool" if operation == "pool0" => y = y.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false),
+            "pool" => y = y.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None),
+            "global pooling" => y = y.mean_dim([2, 3].as_slice(), true, None),
+            "classifier" => y = y.flatten(1, -1).linear(weight.unwrap(), variable(&row.name, "bias")),
+            other => panic!("a row {other}"),
+        }
+        shapes.push(y.size());
+        let ends_layer = in_block && !plan.rows[index + 1].name.starts_with(&format!("{layer}."));
+        if ends_layer {
+            y = Tensor::cat(&[&features, &y], 1);
+        }
+    }
+    (shapes, y)
+}
+
+#[test]
+fn every_row_of_a_plan_is_what_the_built_network_holds_and_gives() {
+    let nets = [
+        (DenseNetConfig::fashion_mnist(), 50),
+        (DenseNetConfig::d2l(), 37),
+        (family(8, 16, [2, 1, 3, 2]), 64),
+        (cifar(22, 6, LayerKind::Bottleneck { factor: 2 }).with_compression(0.7), 21),
+    ];
+    for (config, side) in nets {
+        let plan = config.plan([config.input_channels, side, side]).unwrap();
+        let vs = VarStore::new(Device::Cpu);
+        let model = config.build(&vs.root()).unwrap();
+
+        for row in &plan.rows {
+            let prefix = format!("{}.", row.name);
+            let own = named_variables(&vs).into_iter().filter(|variable| variable.name.starts_with(&prefix));
+            let (trained, buffers): (Vec<_>, Vec<_>) = own.partition(|variable| variable.trainable);
+            let [trained, buffers] = [trained, buffers].map(|v| v.iter().map(|v| v.tensor.numel()).sum::<usize>());
+            assert_eq!((trained, buffers), (row.parameters, row.buffers), "{}", row.name);
+        }
+        let total: usize = named_variables(&vs).iter().map(|variable| variable.tensor.numel()).sum();
+        assert_eq!(total, plan.parameters() + plan.buffers(), "no variable is without a row");
+
+        let x = Tensor::rand([2, config.input_channels as i64, side as i64, side as i64], (Kind::Float, Device::Cpu));
+        let (shapes, logits) = interpret(&config, &plan, &vs, &x);
+        for (row, shape) in plan.rows.iter().zip(shapes) {
+            let [channels, height, width] = row.output.map(|size| size as i64);
+            let expected = if row.name == "classifier" { vec![2, channels] } else { vec![2, channels, height, width] };
+            assert_eq!(shape, expected, "{}", row.name);
+        }
+        let own = model.forward(&x, &ForwardContext::new(Mode::Eval)).unwrap();
+        let deviation = (&own - &logits).abs().max().double_value(&[]) / logits.abs().max().double_value(&[]);
+        // The same sums in f32, at most in another order.
+        assert!(deviation < 1e-5, "{deviation:e}");
+    }
+}
+
+#[test]
+fn a_block_adds_its_layers_channels_and_a_transition_halves_the_sides() {
+    let vs = VarStore::new(Device::Cpu);
+    let block = DenseBlockConfig::new(3, 2).with_growth_rate(10).with_layer_kind(LayerKind::Plain);
+    let transition = TransitionBlockConfig::new(block.out_channels().unwrap(), 10);
+    let block = block.build(&(vs.root() / "block")).unwrap();
+    let transition = transition.build(&(vs.root() / "transition")).unwrap();
+    let x = Tensor::rand([4, 3, 8, 8], (Kind::Float, Device::Cpu));
+    for train in [true, false] {
+        let y = block.forward_t(&x, train);
+        assert_eq!(y.size(), [4, 23, 8, 8]);
+        assert!(y.narrow(1, 0, 3).equal(&x), "the block's input comes first");
+        assert_eq!(transition.forward_t(&y, train).size(), [4, 10, 4, 4]);
+    }
+}
+
+#[test]
+fn smallest_input_works_and_one_pixel_less_names_the_layer() {
+    let nets = [
+        (DenseNetConfig::fashion_mnist(), 33, "features.transition3.pool"),
+        (DenseNetConfig::d2l(), 29, "features.transition3.pool"),
+        (cifar(40, 12, LayerKind::Plain), 4, "features.transition2.pool"),
+        (family(32, 64, [1, 1, 1, 1]).with_stem(StemConfig::imagenet().with_padding(0)), 35, "features.transition3.pool"),
+    ];
+    for (config, side, last_layer) in nets {
+        let channels = config.input_channels;
+        assert_eq!(config.plan([channels, 224, 224]).unwrap().smallest_input, side);
+        let vs = VarStore::new(Device::Cpu);
+        let model = config.build(&vs.root()).unwrap();
+        let input = |side: usize| Tensor::rand([2, channels as i64, side as i64, side as i64], (Kind::Float, Device::Cpu));
+        for mode in [Mode::Train, Mode::Eval] {
+            let logits = model.forward(&input(side), &ForwardContext::new(mode)).unwrap();
+            assert!(logits.isfinite().all().int64_value(&[]) == 1, "{mode:?} at {side}");
+
+            let less = model.forward(&input(side - 1), &ForwardContext::new(mode)).unwrap_err();
+            let Error::InputTooSmall { height, width, layer, smallest } = &less else { panic!("{less:?}") };
+            assert_eq!((*height, *width, layer.as_str(), *smallest), (side - 1, side - 1, last_layer, side));
+        }
+        let less = config.plan([channels, side - 1, side]).unwrap_err().to_string();
+        assert!(less.contains(&format!("{}×{side}", side - 1)) && less.contains(last_layer), "{less}");
+    }
+}
