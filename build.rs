@@ -42,7 +42,10 @@ fn compile(include: &Path) {
         .flag(include.join("torch/csrc/api/include").to_str().expect("libtorch's path is UTF-8"))
         .warnings(true)
         .flag("-Werror")
-        .files(["csrc/memory_format.cpp", "csrc/runtime.cpp"])
+        .files(
+            ["autograd", "convolution", "memory_format", "optim", "parallel", "runtime"]
+                .map(|name| format!("csrc/{name}.cpp")),
+        )
         .compile("densenet_bridge");
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");

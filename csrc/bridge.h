@@ -4,6 +4,7 @@
 // with densenet_free_message.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 // torch-sys's handle: a tensor on the heap, owned by whoever holds the pointer.
@@ -12,6 +13,12 @@ class Tensor;
 }
 
 extern "C" {
+
+// Handles in a row.
+struct densenet_tensors {
+  at::Tensor** first;
+  size_t count;
+};
 
 void densenet_free_message(char* message);
 
@@ -30,4 +37,63 @@ int densenet_open_cuda(char** error);
 
 // A copy of a four-dimensional tensor in channels-last order, or the tensor itself if it has that order.
 at::Tensor* densenet_to_channels_last(const at::Tensor* tensor, char** error);
+
+// Whether the tensor's four dimensions lie in channels-last order without gaps. 1: yes, 0: no, -1: error.
+int densenet_is_channels_last(const at::Tensor* tensor, char** error);
+
+// --- convolution.cpp ---
+
+// Gradients of a convolution with stride 1: of its input, of its weight and, if `has_bias`, of its bias, into `gradients`.
+// 0: done, -1: error.
+int densenet_convolution_backward(const at::Tensor* gradient, const at::Tensor* input, const at::Tensor* weight,
+                                  int64_t padding, bool has_bias, at::Tensor** gradients, char** error);
+
+// --- parallel.cpp ---
+
+// Calls `body` with ranges that cover 0 to `length`, on libtorch's threads. `body` does not throw. 0: done, -1: error.
+int densenet_parallel_for(int64_t length, int64_t grain, void (*body)(void*, int64_t, int64_t), void* data,
+                          char** error);
+
+// --- autograd.cpp ---
+
+// A function whose passes are written in Rust. Nothing in here throws.
+struct densenet_function {
+  // What Rust keeps between the passes.
+  void* data;
+  // Its name, for messages. Static.
+  const char* name;
+  size_t name_length;
+  // The number of inputs.
+  size_t inputs;
+  // Computes the gradients of the inputs from those of the outputs, which are null where none arrived. Takes over the handles
+  // in `saved` and `gradients`, and gives up those that it puts into `results`, which come as null. Returns whether all
+  // went well; if not, `message` was written with densenet_write_message.
+  bool (*backward)(void* data, densenet_tensors saved, densenet_tensors gradients, const uint8_t* needs,
+                   densenet_tensors results, void* message);
+  // Frees `data`.
+  void (*free)(void* data);
+};
+
+void densenet_write_message(void* message, const char* text, size_t length);
+
+// Makes `outputs` the results of a function of `inputs` whose backward pass gets `saved`: `recorded` gets a new handle for
+// each. Takes over the function's data, also on failure. 0: done, -1: error.
+int densenet_record(const densenet_function* function, densenet_tensors inputs, densenet_tensors outputs,
+                    const uint8_t* is_differentiable, densenet_tensors saved, at::Tensor** recorded, char** error);
+
+// --- optim.cpp ---
+
+// One step of SGD for all parameters. With a momentum, `momenta` are as many, and 0 before the first step; else they are not
+// looked at. 0: done, -1: error.
+int densenet_fused_sgd_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors momenta,
+                            double learning_rate, double momentum, bool nesterov, double weight_decay, char** error);
+
+// One step of AdamW for all parameters, the one whose number, from 1, is in `step`: a float on the parameters' device.
+// 0: done, -1: error.
+int densenet_fused_adamw_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors first_moments,
+                              densenet_tensors second_moments, const at::Tensor* step, double learning_rate,
+                              double beta1, double beta2, double epsilon, double weight_decay, char** error);
+
+// Leaves the tensors without a gradient. 0: done, -1: error.
+int densenet_clear_gradients(densenet_tensors tensors, char** error);
 }

@@ -4,11 +4,17 @@
 #include "guard.h"
 
 at::Tensor* densenet_to_channels_last(const at::Tensor* tensor, char** error) {
-  return densenet::guard(error, static_cast<at::Tensor*>(nullptr),
-                         [&] {
-                           // Not contiguous(): of a tensor with one channel it says that both orders are the same and keeps
-                           // the strides, by which convolutions choose the order of their output.
-                           bool is_already = tensor->suggest_memory_format() == at::MemoryFormat::ChannelsLast;
-                           return new at::Tensor(is_already ? *tensor : tensor->clone(at::MemoryFormat::ChannelsLast));
-                         });
+  return densenet::guard(error, static_cast<at::Tensor*>(nullptr), [&] {
+    // Not contiguous(): of a tensor with one channel it says that both orders are the same and keeps the strides, by which
+    // convolutions choose the order of their output. But is_contiguous(), too: a narrowed tensor has gaps.
+    bool is_already = tensor->suggest_memory_format() == at::MemoryFormat::ChannelsLast &&
+                      tensor->is_contiguous(at::MemoryFormat::ChannelsLast);
+    return new at::Tensor(is_already ? *tensor : tensor->clone(at::MemoryFormat::ChannelsLast));
+  });
+}
+
+int densenet_is_channels_last(const at::Tensor* tensor, char** error) {
+  return densenet::guard(error, -1, [&] {
+    return tensor->dim() == 4 && tensor->is_contiguous(at::MemoryFormat::ChannelsLast) ? 1 : 0;
+  });
 }

@@ -297,6 +297,16 @@ pub enum Error {
         /// Its message.
         message: String,
     },
+    /// An [autograd function](crate::torch::Function) panicked.
+    #[error("the {pass} pass of {function} panicked: {message}")]
+    FunctionPanicked {
+        /// The function's type.
+        function: &'static str,
+        /// "forward" or "backward".
+        pass: &'static str,
+        /// What the panic said.
+        message: String,
+    },
     /// A device that does not exist, or not here.
     #[error("device {name:?} cannot be used: {reason}")]
     Device {

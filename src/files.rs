@@ -1,7 +1,7 @@
 //! Files that are whole at every moment.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
@@ -14,15 +14,31 @@ use crate::{Error, Result};
 ///
 /// [`Error::Io`] where the folder is missing or not writable, or the disk is full.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    let part = path.with_file_name(name);
+    let part = part(path);
     let done = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
     done.map_err(|source| {
         // The first failure is the one to report; a leftover that cannot be removed either is not.
         let _ = fs::remove_file(&part);
         Error::Io { action: "write", path: path.to_owned(), source }
     })
+}
+
+/// Whether [`replace`] could begin: what a run asks before its first step about a file that it writes later.
+///
+/// # Errors
+///
+/// [`Error::Io`] where the folder is missing or not writable.
+pub(crate) fn check_writable(path: &Path) -> Result<()> {
+    let part = part(path);
+    let done = fs::write(&part, []).and_then(|()| fs::remove_file(&part));
+    done.map_err(|source| Error::Io { action: "write", path: path.to_owned(), source })
+}
+
+/// Where the bytes of a file lie until they are whole.
+fn part(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    path.with_file_name(name)
 }
 
 #[cfg(test)]

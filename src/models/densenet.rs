@@ -7,8 +7,8 @@ use crate::Result;
 use crate::nn::{
     DenseBlock, Features, ForwardContext, Mode, NormRelu, NormReluConfig, Stem, TransitionBlock, build_linear,
 };
+use tch::Tensor;
 use tch::nn::{self, Module, ModuleT, Path};
-use tch::{Kind, Tensor};
 
 /// A densely connected network for the classification of pictures.
 ///
@@ -67,8 +67,7 @@ impl DenseNet {
     }
 
     fn head(&self, features: &Features, ctx: &ForwardContext) -> Tensor {
-        let pooled = self.norm.forward(features, ctx).mean_dim([2, 3].as_slice(), false, None::<Kind>);
-        self.classifier.forward(&pooled)
+        self.classifier.forward(&self.norm.forward_pooled(features, ctx))
     }
 }
 

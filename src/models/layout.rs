@@ -79,6 +79,9 @@ pub(super) fn layout(config: &DenseNetConfig) -> Result<Vec<Layer>> {
 /// Whether a batch fits: every layer has an output, and in training every norm more than one value a channel.
 pub(super) fn check(layers: &[Layer], batch: usize, size: Size, mode: Mode) -> Result<()> {
     let [height, width] = size;
+    if height.max(width) > LARGEST_SIDE {
+        return Err(Error::Overflow { what: "a side of the input in pixels", limit: LARGEST_SIDE });
+    }
     let mut current = size;
     for layer in layers {
         let is_norm = matches!(layer.operation, Operation::NormRelu { .. });
@@ -94,9 +97,11 @@ pub(super) fn check(layers: &[Layer], batch: usize, size: Size, mode: Mode) -> R
     Ok(())
 }
 
+/// Longer than any picture's, in pixels, and short enough that no size of a layer overflows.
+const LARGEST_SIDE: usize = 1 << 24;
+
 /// The smallest side of a square picture that leaves every layer an output.
 pub(super) fn smallest_side(layers: &[Layer]) -> Result<usize> {
-    const LARGEST: usize = 1 << 24;
     let fits = |side| {
         let mut size = [side, side];
         layers.iter().all(|layer| {
@@ -104,10 +109,10 @@ pub(super) fn smallest_side(layers: &[Layer]) -> Result<usize> {
             size[0] > 0
         })
     };
-    if !fits(LARGEST) {
-        return Err(Error::Overflow { what: "the smallest input's side in pixels", limit: LARGEST });
+    if !fits(LARGEST_SIDE) {
+        return Err(Error::Overflow { what: "the smallest input's side in pixels", limit: LARGEST_SIDE });
     }
-    let (mut too_small, mut enough) = (0, LARGEST);
+    let (mut too_small, mut enough) = (0, LARGEST_SIDE);
     while enough - too_small > 1 {
         let side = (too_small + enough) / 2;
         if fits(side) { enough = side } else { too_small = side }

@@ -51,7 +51,8 @@ impl DenseNetConfig {
     ///
     /// # Errors
     ///
-    /// What makes the configuration invalid, [`Error::InputShape`] and [`Error::InputTooSmall`].
+    /// What makes the configuration invalid, [`Error::InputShape`], [`Error::InputTooSmall`], and [`Error::Overflow`] where a
+    /// layer's counts are beyond any machine's.
     pub fn plan(&self, input: [usize; 3]) -> Result<Plan> {
         let layers = layout(self)?;
         let [channels, height, width] = input;
@@ -66,37 +67,51 @@ impl DenseNetConfig {
             size = layer.operation.out_size(size);
             row
         });
-        Ok(Plan { input, rows: rows.collect(), smallest_input: layout::smallest_side(&layers)? })
+        Ok(Plan { input, rows: rows.collect::<Result<_>>()?, smallest_input: layout::smallest_side(&layers)? })
     }
 }
 
-fn plan_row(layer: &Layer, [height, width]: Size) -> PlanRow {
+/// Few enough that the sums over all layers do not overflow.
+const MAX_COUNT: usize = 1 << 48;
+
+fn product(factors: [usize; 3]) -> Result<usize> {
+    let product = factors.into_iter().try_fold(1_usize, |product, factor| product.checked_mul(factor));
+    product
+        .filter(|&product| product <= MAX_COUNT)
+        .ok_or(Error::Overflow { what: "a count of a layer", limit: MAX_COUNT })
+}
+
+fn plan_row(layer: &Layer, [height, width]: Size) -> Result<PlanRow> {
     let [out_height, out_width] = layer.operation.out_size([height, width]);
-    let (pixels, out_pixels) = (height * width, out_height * out_width);
+    let (pixels, out_pixels) = (product([1, height, width])?, product([1, out_height, out_width])?);
     // Channels out, parameters, buffers, multiply-adds, values kept.
     let (operation, channels, parameters, buffers, multiply_adds, kept) = match layer.operation {
         Operation::Conv(conv) => {
-            let weights = conv.in_channels * conv.out_channels * conv.kernel * conv.kernel;
+            let weights = product([conv.in_channels, conv.out_channels, conv.kernel * conv.kernel])?;
             let biases = if conv.bias == ConvBias::With { conv.out_channels } else { 0 };
             let stride = if conv.stride == 1 { String::new() } else { format!(" /{}", conv.stride) };
             let name = format!("conv {0}×{0}{stride}", conv.kernel);
             // Its input is the rectified output that the norm before it counts; only the stem's is the picture.
-            let kept = if layer.name == "features.conv0" { conv.in_channels * pixels } else { 0 };
-            (name, conv.out_channels, weights + biases, 0, weights * out_pixels, kept)
+            let kept = if layer.name == "features.conv0" { product([1, conv.in_channels, pixels])? } else { 0 };
+            (name, conv.out_channels, weights + biases, 0, product([1, weights, out_pixels])?, kept)
         }
         // The norm's backward pass reads its input, ReLU's and the convolution's the rectified output.
         Operation::NormRelu { channels } => {
-            ("norm, ReLU".to_owned(), channels, 2 * channels, 2 * channels, 0, 2 * channels * pixels)
+            ("norm, ReLU".to_owned(), channels, 2 * channels, 2 * channels, 0, product([2, channels, pixels])?)
         }
         // One index a value.
-        Operation::MaxPool { channels } => ("max pool 3×3 /2".to_owned(), channels, 0, 0, 0, channels * out_pixels),
-        Operation::AvgPool { channels } => ("avg pool 2×2 /2".to_owned(), channels, 0, 0, 0, channels * pixels),
+        Operation::MaxPool { channels } => {
+            ("max pool 3×3 /2".to_owned(), channels, 0, 0, 0, product([1, channels, out_pixels])?)
+        }
+        Operation::AvgPool { channels } => {
+            ("avg pool 2×2 /2".to_owned(), channels, 0, 0, 0, product([1, channels, pixels])?)
+        }
         Operation::GlobalAvgPool { channels } => ("mean".to_owned(), channels, 0, 0, 0, 0),
         Operation::Linear { inputs, outputs } => {
             ("linear".to_owned(), outputs, inputs * outputs + outputs, 0, inputs * outputs, inputs)
         }
     };
-    PlanRow {
+    Ok(PlanRow {
         name: layer.name.clone(),
         operation,
         output: [channels, out_height, out_width],
@@ -104,7 +119,7 @@ fn plan_row(layer: &Layer, [height, width]: Size) -> PlanRow {
         buffers,
         multiply_adds: multiply_adds as u64,
         kept_activations: kept as u64,
-    }
+    })
 }
 
 impl Plan {

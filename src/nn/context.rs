@@ -27,9 +27,12 @@ impl From<bool> for Mode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Execution {
-    /// The fastest one that fits the device and the mode.
+    /// The fastest one that fits: `Fused` where it knows the work, else `Composed`.
     #[default]
     Auto,
+    /// The fused engine: few passes over memory, statistics computed once a channel, and memory that grows with the number of
+    /// layers instead of its square. It knows plain layers, the CPU, f32 and f64; what it does not know runs as `Composed`.
+    Fused,
     /// A composition of libtorch's own operations, one after the other; the reference for all others.
     Composed,
 }
@@ -48,6 +51,16 @@ impl ForwardContext {
     /// A pass in this mode with [`Execution::Auto`].
     pub fn new(mode: Mode) -> Self {
         ForwardContext { mode, execution: Execution::default() }
+    }
+
+    /// Whether the fused engine is to run where it can.
+    pub(crate) fn fused(&self) -> bool {
+        matches!(self.execution, Execution::Auto | Execution::Fused)
+    }
+
+    /// Whether this pass drops values.
+    pub(crate) fn drops(&self, dropout: &super::Dropout) -> bool {
+        self.mode.is_train() && dropout.rate > 0.0
     }
 
     /// Sets [`execution`](Self::execution).

@@ -2,7 +2,7 @@
 
 use super::dense_layer::{DenseLayer, DenseLayerConfig};
 use super::{
-    ConvBias, Dropout, Execution, Features, ForwardContext, Initialization, LayerKind, Mode, NormReluConfig, checked,
+    ConvBias, Dropout, Features, ForwardContext, Initialization, LayerKind, Mode, NormReluConfig, checked, fused,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -132,9 +132,18 @@ pub struct DenseBlock {
 
 impl DenseBlock {
     /// Adds the layers' features to those given. This is the one place where it is decided how a block is executed.
+    ///
+    /// # Panics
+    ///
+    /// If the features have other channels than the block was built for, or, in training mode, one value a channel.
     pub fn forward(&self, features: Features, ctx: &ForwardContext) -> Features {
-        match ctx.execution {
-            Execution::Auto | Execution::Composed => self.composed(features, ctx),
+        let plain = self.layers.iter().map(|layer| layer.plain(ctx)).collect::<Option<Vec<_>>>();
+        match plain.filter(|_| ctx.fused() && fused::takes(&features.data)) {
+            Some(layers) => {
+                layers[0].0.check(&features.data, ctx);
+                fused::dense_block(features, &layers, ctx).unwrap_or_else(|error| panic!("{error}"))
+            }
+            None => self.composed(features, ctx),
         }
     }
 

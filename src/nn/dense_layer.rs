@@ -98,6 +98,14 @@ pub struct DenseLayer {
 }
 
 impl DenseLayer {
+    /// Norm and convolution of a plain layer that drops nothing in this pass, which the fused engine takes.
+    pub(super) fn plain(&self, ctx: &ForwardContext) -> Option<(&NormRelu, &nn::Conv2D)> {
+        match &self.stages[..] {
+            [(norm, conv)] if !ctx.drops(&self.dropout) => Some((norm, conv)),
+            _ => None,
+        }
+    }
+
     /// The new features `[N, k, H, W]` made of `[N, C, H, W]`.
     pub(crate) fn forward(&self, features: &Features, ctx: &ForwardContext) -> Tensor {
         let (norm, conv) = &self.stages[0];

@@ -9,6 +9,7 @@ mod dense_block;
 mod dense_layer;
 mod dropout;
 mod features;
+pub(crate) mod fused;
 mod norm_relu;
 mod stem;
 mod transition;

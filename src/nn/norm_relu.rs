@@ -1,11 +1,11 @@
 //! Batch normalisation followed by ReLU, as everywhere in a DenseNet.
 
-use super::conv::ensure_free;
-use super::{Features, ForwardContext, Statistics};
+use super::conv::{checked, ensure_free};
+use super::{Features, ForwardContext, Statistics, fused};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
-use tch::{Tensor, no_grad};
+use tch::{Kind, Tensor, no_grad};
 
 /// The constants of batch normalisation, the same for all norms of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,9 +44,11 @@ impl NormReluConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`], [`Error::VariableExists`].
+    /// [`Error::InvalidConfig`], [`Error::Overflow`], [`Error::VariableExists`].
     pub fn build(&self, path: &Path, channels: usize) -> Result<NormRelu> {
         self.check()?;
+        Error::at_least_one("channels of a norm", channels)?;
+        checked("channels of a norm", Some(channels))?;
         ensure_free(path, "weight")?;
         let shape = [channels as i64];
         Ok(NormRelu {
@@ -84,8 +86,7 @@ impl NormRelu {
     /// If the features have another number of channels, or, in training mode, one value a channel: its variance is undefined,
     /// and libtorch would leave NaN in `running_var` without a word.
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Tensor {
-        let (values, channels) = (features.data.numel(), self.weight.numel());
-        assert!(!ctx.mode.is_train() || values > channels, "training on {values} values in {channels} channels");
+        self.check(&features.data, ctx);
         match &features.statistics {
             Some(statistics) if ctx.mode.is_train() => self.with_statistics(&features.data, statistics),
             _ => features
@@ -104,17 +105,47 @@ impl NormRelu {
         }
     }
 
+    /// Normalises, rectifies and averages over all pixels: `[N, C]`.
+    ///
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub fn forward_pooled(&self, features: &Features, ctx: &ForwardContext) -> Tensor {
+        if ctx.fused() && fused::takes(&features.data) {
+            self.check(&features.data, ctx);
+            let [.., h, w] = features.data.size()[..] else { unreachable!("the engine takes four dimensions") };
+            let pooled = fused::norm_relu_average_pool(features, self, [h as usize, w as usize], ctx);
+            return pooled.unwrap_or_else(|error| panic!("{error}")).flatten(1, -1);
+        }
+        self.forward(features, ctx).mean_dim([2, 3].as_slice(), false, None::<Kind>)
+    }
+
+    /// # Panics
+    ///
+    /// As [`forward`](Self::forward).
+    pub(super) fn check(&self, x: &Tensor, ctx: &ForwardContext) {
+        let (size, channels) = (x.size(), self.weight.numel());
+        assert!(size.get(1) == Some(&(channels as i64)), "a norm over {channels} channels was given features {size:?}");
+        let values = x.numel() / channels;
+        assert!(!ctx.mode.is_train() || values > 1, "training on {values} values a channel, in features {size:?}");
+    }
+
+    /// ε and momentum.
+    pub(super) fn config(&self) -> &NormReluConfig {
+        &self.config
+    }
+
     fn with_statistics(&self, x: &Tensor, statistics: &Statistics) -> Tensor {
-        self.update_running_statistics(x, statistics);
+        self.update_running_statistics((x.numel() / self.weight.numel()) as f64, statistics);
         let per_channel = |t: &Tensor| t.view([1, -1, 1, 1]);
         let scale = &self.weight * &statistics.rstd;
         let shift = &self.bias - &statistics.mean * &scale;
         (x * per_channel(&scale) + per_channel(&shift)).relu_()
     }
 
-    fn update_running_statistics(&self, x: &Tensor, statistics: &Statistics) {
+    /// Moves the running statistics towards a batch's with so many values a channel.
+    pub(super) fn update_running_statistics(&self, values: f64, statistics: &Statistics) {
         no_grad(|| {
-            let values = (x.numel() / self.weight.numel()) as f64;
             let variance = statistics.rstd.pow_tensor_scalar(-2) - self.config.epsilon;
             let unbiased = variance * (values / (values - 1.0));
             let mut mean = self.running_mean.shallow_clone();
@@ -129,7 +160,7 @@ impl NormRelu {
 mod tests {
     use super::*;
     use crate::nn::Mode;
-    use tch::{Device, Kind, nn::VarStore};
+    use tch::{Device, nn::VarStore};
 
     /// Output, gradients and running statistics after one training step on `x`.
     fn step(with_statistics: bool) -> Vec<Tensor> {

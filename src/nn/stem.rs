@@ -1,6 +1,6 @@
 //! The stem: the first convolution and what follows it, before the first dense block.
 
-use super::{ConvBias, ConvGeometry, Features, ForwardContext, Initialization, NormRelu, NormReluConfig};
+use super::{ConvBias, ConvGeometry, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, fused};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -95,6 +95,10 @@ impl Stem {
         let y = self.conv.forward(x);
         Features::new(match &self.norm {
             None => y,
+            Some(norm) if ctx.fused() && fused::takes(&y) => {
+                norm.check(&y, ctx);
+                fused::norm_relu_max_pool(&y, norm, ctx).unwrap_or_else(|error| panic!("{error}"))
+            }
             Some(norm) => norm.forward(&Features::new(y), ctx).max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false),
         })
     }

@@ -1,7 +1,8 @@
 //! The transition between dense blocks: fewer channels, half the size.
 
 use super::{
-    ConvBias, ConvGeometry, Dropout, Features, ForwardContext, Initialization, Mode, NormRelu, NormReluConfig,
+    ConvBias, ConvGeometry, Dropout, DropoutPlace, Features, ForwardContext, Initialization, Mode, NormRelu,
+    NormReluConfig, checked, fused,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -71,10 +72,15 @@ impl TransitionBlockConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`], [`Error::VariableExists`].
+    /// [`Error::InvalidConfig`], [`Error::Overflow`], [`Error::VariableExists`].
     pub fn build(&self, path: &Path) -> Result<TransitionBlock> {
-        Error::at_least_one("input channels of a transition", self.in_channels)?;
-        Error::at_least_one("output channels of a transition", self.out_channels)?;
+        for (field, value) in [
+            ("input channels of a transition", self.in_channels),
+            ("output channels of a transition", self.out_channels),
+        ] {
+            Error::at_least_one(field, value)?;
+            checked(field, Some(value))?;
+        }
         self.dropout.check()?;
         Ok(TransitionBlock {
             norm: self.norm.build(&(path / "norm"), self.in_channels)?,
@@ -97,8 +103,19 @@ pub struct TransitionBlock {
 }
 
 impl TransitionBlock {
+    /// Whether values are dropped between the convolution and the pooling.
+    fn drops(&self, ctx: &ForwardContext) -> bool {
+        self.dropout.place == DropoutPlace::EveryConv && ctx.drops(&self.dropout)
+    }
+
     /// Compresses and halves the features.
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Features {
+        if ctx.fused() && fused::takes(&features.data) && !self.drops(ctx) {
+            self.norm.check(&features.data, ctx);
+            // Averages and a 1×1 convolution commute, and a quarter of the pixels is left to convolve.
+            let pooled = fused::norm_relu_average_pool(features, &self.norm, [2, 2], ctx);
+            return Features::new(self.conv.forward(&pooled.unwrap_or_else(|error| panic!("{error}"))));
+        }
         let y = self.conv.forward(&self.norm.forward(features, ctx));
         // Not tch's avg_pool2d_default: its divisor is 1, so that it sums.
         Features::new(self.dropout.after_inner_conv(y, ctx).avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None))

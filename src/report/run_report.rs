@@ -3,11 +3,11 @@
 use super::page::content::{FactGroup, LabelledPicture, ReportContent, RunStatus};
 use super::page::picture::Picture;
 use super::page::{curves, html, predictions};
-use crate::Result;
 use crate::data::{Batch, Dataset, SampleKey, Subset, Targets, Values};
 use crate::metrics::{ClassPrediction, ConfusionMatrix};
 use crate::torch::{device_name, versions};
 use crate::train::{Event, Flow, Observer, Outcome, Run};
+use crate::{Result, files};
 use std::path::PathBuf;
 
 /// Pictures in the grid: three rows of eight.
@@ -81,6 +81,7 @@ impl Report {
 impl Observer for Report {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         match event {
+            Event::FitStarted => files::check_writable(&self.folder.join("report.html"))?,
             Event::EpochEnded { test, .. } => {
                 self.confusion = test.confusion.clone();
                 self.predicted = test.predictions.iter().take(PICTURES).copied().collect();

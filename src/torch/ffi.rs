@@ -1,8 +1,10 @@
 //! The C ABI of `csrc/` and how its failures become [`Error`]s.
 
 use crate::{Error, Result};
-use std::ffi::{CStr, c_char, c_int};
+use std::borrow::Borrow;
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
+use tch::Tensor;
 
 #[cfg(not(feature = "doc-only"))]
 unsafe extern "C" {
@@ -14,6 +16,94 @@ unsafe extern "C" {
         tensor: *const torch_sys::C_tensor,
         error: *mut *mut c_char,
     ) -> *mut torch_sys::C_tensor;
+    pub(super) fn densenet_is_channels_last(tensor: *const torch_sys::C_tensor, error: *mut *mut c_char) -> c_int;
+    pub(super) fn densenet_convolution_backward(
+        gradient: *const torch_sys::C_tensor,
+        input: *const torch_sys::C_tensor,
+        weight: *const torch_sys::C_tensor,
+        padding: i64,
+        has_bias: bool,
+        gradients: *mut *mut torch_sys::C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(super) fn densenet_parallel_for(
+        length: i64,
+        grain: i64,
+        body: extern "C" fn(*mut c_void, i64, i64),
+        data: *mut c_void,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(super) fn densenet_write_message(message: *mut c_void, text: *const c_char, length: usize);
+    pub(super) fn densenet_record(
+        function: *const Function,
+        inputs: Tensors,
+        outputs: Tensors,
+        is_differentiable: *const u8,
+        saved: Tensors,
+        recorded: *mut *mut torch_sys::C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(super) fn densenet_fused_sgd_step(
+        parameters: Tensors,
+        gradients: Tensors,
+        momenta: Tensors,
+        learning_rate: f64,
+        momentum: f64,
+        nesterov: bool,
+        weight_decay: f64,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(super) fn densenet_fused_adamw_step(
+        parameters: Tensors,
+        gradients: Tensors,
+        first_moments: Tensors,
+        second_moments: Tensors,
+        step: *const torch_sys::C_tensor,
+        learning_rate: f64,
+        beta1: f64,
+        beta2: f64,
+        epsilon: f64,
+        weight_decay: f64,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(super) fn densenet_clear_gradients(tensors: Tensors, error: *mut *mut c_char) -> c_int;
+}
+
+/// `densenet_tensors` of `csrc/bridge.h`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Tensors {
+    pub first: *mut *mut torch_sys::C_tensor,
+    pub count: usize,
+}
+
+/// The handles of tensors in a row, which have to live as long as they are used.
+pub(super) fn handles<T: Borrow<Tensor>>(tensors: &[T]) -> Vec<*mut torch_sys::C_tensor> {
+    tensors.iter().map(|tensor| tensor.borrow().as_ptr().cast_mut()).collect()
+}
+
+impl From<&mut Vec<*mut torch_sys::C_tensor>> for Tensors {
+    fn from(handles: &mut Vec<*mut torch_sys::C_tensor>) -> Self {
+        Tensors { first: handles.as_mut_ptr(), count: handles.len() }
+    }
+}
+
+/// `densenet_function` of `csrc/bridge.h`.
+#[repr(C)]
+pub(super) struct Function {
+    pub data: *mut c_void,
+    pub name: *const c_char,
+    pub name_length: usize,
+    pub inputs: usize,
+    pub backward: unsafe extern "C" fn(
+        data: *mut c_void,
+        saved: Tensors,
+        gradients: Tensors,
+        needs: *const u8,
+        results: Tensors,
+        message: *mut c_void,
+    ) -> bool,
+    pub free: unsafe extern "C" fn(data: *mut c_void),
 }
 
 /// Runs an entry of the C ABI, which fails by storing a message in its last argument.

@@ -2,10 +2,10 @@
 
 use super::ffi;
 use crate::Result;
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
 /// The same tensor `[N, C, H, W]` with the channels of a pixel side by side in memory, which is what convolutions on a CPU
-/// like best. Shape and values stay; a tensor that has this order already is not copied.
+/// like best. Shape and values stay; a tensor that has this order already, without gaps, is not copied.
 ///
 /// # Errors
 ///
@@ -19,10 +19,25 @@ pub fn to_channels_last(tensor: &Tensor) -> Result<Tensor> {
     }
 }
 
+/// Whether a tensor `[N, C, H, W]` has the channels of a pixel side by side in memory, and the pixels without gaps. Other than
+/// four dimensions have no such order: `false`.
+///
+/// With one channel, or one pixel, it is the plain order too.
+pub fn is_channels_last(tensor: &Tensor) -> bool {
+    // SAFETY: the pointer is a live tensor's for the length of the call.
+    let is = ffi::call("memory format", |error| unsafe { ffi::densenet_is_channels_last(tensor.as_ptr(), error) });
+    is.is_ok_and(|is| is == 1)
+}
+
+/// A tensor `[N, C, H, W]` of any content on the CPU, in channels-last order.
+pub(crate) fn empty_channels_last([n, c, h, w]: [i64; 4], kind: Kind) -> Tensor {
+    // Detached, so that it is no view: libtorch forbids writing into views that a function gives out.
+    Tensor::empty([n, h, w, c], (kind, Device::Cpu)).permute([0, 3, 1, 2]).detach()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Device, Kind};
 
     #[test]
     fn channels_last_keeps_shape_and_values() {
@@ -37,6 +52,29 @@ mod tests {
     fn one_channel_gets_the_strides_too() {
         let x = Tensor::zeros([8, 1, 7, 7], (Kind::Float, Device::Cpu));
         assert_eq!(to_channels_last(&x).unwrap().stride(), [49, 1, 7, 1]);
+    }
+
+    #[test]
+    fn a_narrowed_tensor_is_copied_without_its_gaps() {
+        let x = to_channels_last(&Tensor::rand([2, 6, 4, 4], (Kind::Float, Device::Cpu))).unwrap();
+        let narrow = x.narrow(1, 1, 3);
+        assert!(is_channels_last(&x) && !is_channels_last(&narrow));
+        let y = to_channels_last(&narrow).unwrap();
+        assert_eq!(y.stride(), [48, 1, 12, 3]);
+        assert!(is_channels_last(&y) && y.equal(&narrow));
+    }
+
+    #[test]
+    fn channels_last_is_told_from_other_orders() {
+        let zeros = |shape: &[i64]| Tensor::zeros(shape, (Kind::Float, Device::Cpu));
+        assert!(!is_channels_last(&zeros(&[2, 3, 4, 5])));
+        assert!(!is_channels_last(&zeros(&[2, 3, 4])));
+        assert!(!is_channels_last(&zeros(&[1, 3, 4, 5]).expand([2, 3, 4, 5], false)));
+        for shape in [[2, 3, 4, 5], [2, 1, 4, 5], [2, 3, 1, 1], [2, 1, 1, 1], [1, 1, 4, 5]] {
+            assert!(is_channels_last(&to_channels_last(&zeros(&shape)).unwrap()), "{shape:?}");
+            let empty = empty_channels_last(shape, Kind::Double);
+            assert!(is_channels_last(&empty) && empty.size() == shape && empty.kind() == Kind::Double, "{shape:?}");
+        }
     }
 
     #[test]

@@ -1,12 +1,23 @@
 //! The bridge to libtorch: what tch has no call for.
 
+mod autograd;
+mod convolution;
 mod device;
 mod ffi;
+mod fused_optim;
+mod memory;
 mod memory_format;
+mod parallel;
 mod variables;
 mod versions;
 
+pub use autograd::{Forward, Function, apply};
 pub use device::{default_device, device_name, parse_device};
-pub use memory_format::to_channels_last;
+pub use memory_format::{is_channels_last, to_channels_last};
+pub use parallel::{parallel_for, threads};
 pub use variables::{Variable, named_variables};
 pub use versions::{Versions, versions};
+
+pub(crate) use convolution::convolution_backward;
+pub(crate) use memory::{Number, for_parts, for_parts_of_two, is_plain, map, values};
+pub(crate) use memory_format::empty_channels_last;

@@ -3,6 +3,7 @@
 use super::loss::is_classification;
 use super::{Loss, TrainConfig};
 use crate::data::{Dataset, LoaderConfig, Preparation};
+use crate::error::BatchProblem;
 use crate::metrics::{ClassPrediction, ConfusionMatrix, ScoreSums, Scores, class_predictions, right_predictions};
 use crate::models::Model;
 use crate::nn::{Execution, ForwardContext, Mode};
@@ -73,12 +74,13 @@ impl Inference<'_> {
             if !mean.is_finite() {
                 return Err(Error::NonFiniteEvaluation { loss: mean, samples: sums.samples() });
             }
-            let right = is_classification(outputs, targets).then(|| {
+            let mut right = None;
+            if is_classification(outputs, targets) {
                 let batch = class_predictions(outputs);
-                count(&mut confusion, outputs, targets, &batch);
+                count(&mut confusion, outputs, targets, &batch, sums.samples())?;
                 predictions.extend(batch);
-                right_predictions(outputs, targets)
-            });
+                right = Some(right_predictions(outputs, targets));
+            }
             sums.add(mean, targets.size()[0] as usize, right);
             Ok(())
         })?;
@@ -87,9 +89,24 @@ impl Inference<'_> {
     }
 }
 
-fn count(confusion: &mut Option<ConfusionMatrix>, outputs: &Tensor, targets: &Tensor, batch: &[ClassPrediction]) {
-    let confusion = confusion.get_or_insert_with(|| ConfusionMatrix::new(outputs.size()[1] as usize));
+/// Counts the predictions of a batch, which begins at sample `first`.
+fn count(
+    confusion: &mut Option<ConfusionMatrix>,
+    outputs: &Tensor,
+    targets: &Tensor,
+    batch: &[ClassPrediction],
+    first: usize,
+) -> Result<()> {
+    let classes = outputs.size()[1] as usize;
+    let confusion = confusion.get_or_insert_with(|| ConfusionMatrix::new(classes));
     for (row, prediction) in batch.iter().enumerate() {
-        confusion.add(targets.int64_value(&[row as i64]) as usize, prediction.class);
+        let class = targets.int64_value(&[row as i64]) as usize;
+        if class >= classes {
+            // A data set may have more classes than the model has outputs, and not every loss minds.
+            let problem = BatchProblem::ClassOutOfRange { position: first + row, class: class as u32, classes };
+            return Err(Error::Samples { problem });
+        }
+        confusion.add(class, prediction.class);
     }
+    Ok(())
 }

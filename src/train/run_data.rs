@@ -45,12 +45,10 @@ fn check_batches(
     loader: &LoaderConfig,
     mode: Mode,
 ) -> Result<()> {
-    let sizes = loader.clone().build()?.batch_sizes(dataset.len());
-    if sizes.is_empty() {
-        return Err(Error::EmptyDataset);
-    }
+    let loader = loader.clone().build()?;
+    loader.check_len(dataset.len())?;
     let sample_shape = config.preparation.output_shape(dataset.sample_shape())?;
-    for size in sizes {
+    for size in loader.batch_sizes(dataset.len()) {
         let shape: Vec<i64> = [size].iter().chain(&sample_shape).map(|&n| n as i64).collect();
         model.check_input(&shape, mode)?;
     }

@@ -2,8 +2,8 @@
 
 use super::early_stop::Best;
 use super::{Event, Flow, Observer, Run, Watched};
-use crate::Result;
 use crate::weights::save_safetensors;
+use crate::{Result, files};
 use std::path::PathBuf;
 
 /// Writes the weights after every epoch and at the end, always to one file.
@@ -21,8 +21,10 @@ impl SaveWeights {
 
 impl Observer for SaveWeights {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
-        if let Event::EpochEnded { .. } | Event::FitEnded { .. } = event {
-            save_safetensors(run.vs, &self.path)?;
+        match event {
+            Event::FitStarted => files::check_writable(&self.path)?,
+            Event::EpochEnded { .. } | Event::FitEnded { .. } => save_safetensors(run.vs, &self.path)?,
+            _ => {}
         }
         Ok(Flow::Continue)
     }
@@ -52,7 +54,10 @@ impl SaveBest {
 impl Observer for SaveBest {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         match event {
-            Event::FitStarted => Best::require_validation(run, "saving the best weights")?,
+            Event::FitStarted => {
+                Best::require_validation(run, "saving the best weights")?;
+                files::check_writable(&self.path)?;
+            }
             Event::EpochEnded { record, .. } if self.best.update(record)? => save_safetensors(run.vs, &self.path)?,
             _ => {}
         }

@@ -216,14 +216,19 @@ fn smallest_input_works_and_one_pixel_less_names_the_layer() {
         (DenseNetConfig::fashion_mnist(), 33, "features.transition3.pool"),
         (DenseNetConfig::d2l(), 29, "features.transition3.pool"),
         (cifar(40, 12, LayerKind::Plain), 4, "features.transition2.pool"),
-        (family(32, 64, [1, 1, 1, 1]).with_stem(StemConfig::imagenet().with_padding(0)), 35, "features.transition3.pool"),
+        (
+            family(32, 64, [1, 1, 1, 1]).with_stem(StemConfig::imagenet().with_padding(0)),
+            35,
+            "features.transition3.pool",
+        ),
     ];
     for (config, side, last_layer) in nets {
         let channels = config.input_channels;
         assert_eq!(config.plan([channels, 224, 224]).unwrap().smallest_input, side);
         let vs = VarStore::new(Device::Cpu);
         let model = config.build(&vs.root()).unwrap();
-        let input = |side: usize| Tensor::rand([2, channels as i64, side as i64, side as i64], (Kind::Float, Device::Cpu));
+        let input =
+            |side: usize| Tensor::rand([2, channels as i64, side as i64, side as i64], (Kind::Float, Device::Cpu));
         for mode in [Mode::Train, Mode::Eval] {
             let logits = model.forward(&input(side), &ForwardContext::new(mode)).unwrap();
             assert!(logits.isfinite().all().int64_value(&[]) == 1, "{mode:?} at {side}");

@@ -1,9 +1,21 @@
 //! Public behaviour, one file a subject.
 
+mod autograd;
+mod builder_errors;
 mod counts;
 mod data_download;
 mod data_fashion_mnist;
 mod data_idx;
 mod data_loader;
 mod data_sets;
+mod fused;
+mod history_files;
+mod layers;
+mod observers;
 mod parity;
+mod run_folder;
+mod small_run;
+mod trainer;
+mod trainer_errors;
+mod trainer_stop;
+mod weights_files;

@@ -133,6 +133,19 @@ impl Loader {
         has_full.then_some(full).into_iter().chain(has_rest.then_some(rest)).collect()
     }
 
+    /// Whether an epoch of `len` samples has a batch.
+    pub(crate) fn check_len(&self, len: usize) -> Result<()> {
+        if len == 0 {
+            return Err(Error::EmptyDataset);
+        }
+        if self.batch_count(len) == 0 {
+            let value = format!("{} for {len} samples", self.config.batch_size);
+            let expected = "at most the number of samples where the last batch is dropped";
+            return Err(Error::InvalidConfig { field: "batch size", value, expected });
+        }
+        Ok(())
+    }
+
     /// The batches of an epoch, counted from 0.
     ///
     /// The workers are threads of `scope`. They end with the epoch, with the first error, or when the iterator is dropped.
@@ -164,14 +177,7 @@ impl Loader {
         position: usize,
     ) -> Result<Batches<'scope>> {
         let len = dataset.len();
-        if len == 0 {
-            return Err(Error::EmptyDataset);
-        }
-        if self.batch_count(len) == 0 {
-            let value = format!("{} for {len} samples", self.config.batch_size);
-            let expected = "at most the number of samples where the last batch is dropped";
-            return Err(Error::InvalidConfig { field: "batch size", value, expected });
-        }
+        self.check_len(len)?;
         if position > len {
             let (value, expected) = (format!("{position} of {len} samples"), "at most the number of samples");
             return Err(Error::InvalidConfig { field: "position in the epoch", value, expected });

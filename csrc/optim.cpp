@@ -1,0 +1,100 @@
+// Optimiser steps over many tensors at once.
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/empty_like.h>
+#include <c10/core/GradMode.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "guard.h"
+
+namespace {
+
+// ATen's CPU kernels walk through memory and never look at strides.
+bool same_order(const at::Tensor& a, const at::Tensor& b) {
+  if (a.sizes() != b.sizes()) return false;
+  for (int64_t i = 0; i < a.dim(); ++i) {
+    if (a.size(i) > 1 && a.stride(i) != b.stride(i)) return false;
+  }
+  return true;
+}
+
+using Tensors = std::vector<at::Tensor>;
+
+Tensors dense(const densenet_tensors& tensors) {
+  Tensors list;
+  for (size_t i = 0; i < tensors.count; ++i) {
+    if (!tensors.first[i]->is_non_overlapping_and_dense()) {
+      throw std::runtime_error("parameter " + std::to_string(i) + " has gaps in its memory");
+    }
+    list.push_back(*tensors.first[i]);
+  }
+  return list;
+}
+
+// The gradients in the memory order of their parameters.
+Tensors in_order_of(const Tensors& parameters, const densenet_tensors& tensors) {
+  Tensors list;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const auto& gradient = *tensors.first[i];
+    const auto& parameter = parameters[i];
+    if (gradient.sizes() != parameter.sizes() || gradient.scalar_type() != parameter.scalar_type()) {
+      throw std::runtime_error("gradient " + std::to_string(i) + " has another shape or kind than its parameter");
+    }
+    list.push_back(same_order(gradient, parameter) ? gradient : at::empty_like(parameter).copy_(gradient));
+  }
+  return list;
+}
+
+// A part of the optimiser's state, which is written into and so cannot be copied.
+Tensors state(const Tensors& parameters, const densenet_tensors& tensors) {
+  Tensors list;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const auto& tensor = *tensors.first[i];
+    if (!same_order(tensor, parameters[i]) || tensor.scalar_type() != parameters[i].scalar_type()) {
+      throw std::runtime_error("state " + std::to_string(i) + " has another shape, order or kind than its parameter");
+    }
+    list.push_back(tensor);
+  }
+  return list;
+}
+
+}  // namespace
+
+int densenet_fused_sgd_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors momenta,
+                            double learning_rate, double momentum, bool nesterov, double weight_decay, char** error) {
+  return densenet::guard(error, -1, [&] {
+    c10::AutoGradMode no_grad(false);
+    const auto p = dense(parameters);
+    const auto g = in_order_of(p, gradients);
+    const auto v = momentum == 0 ? Tensors() : state(p, momenta);
+    at::_fused_sgd_(p, g, v, weight_decay, momentum, learning_rate, /*dampening=*/0.0, nesterov,
+                    /*maximize=*/false, /*is_first_step=*/false);
+    return 0;
+  });
+}
+
+int densenet_fused_adamw_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors first_moments,
+                              densenet_tensors second_moments, const at::Tensor* step, double learning_rate,
+                              double beta1, double beta2, double epsilon, double weight_decay, char** error) {
+  return densenet::guard(error, -1, [&] {
+    c10::AutoGradMode no_grad(false);
+    const auto p = dense(parameters);
+    const auto g = in_order_of(p, gradients);
+    const auto m = state(p, first_moments);
+    const auto v = state(p, second_moments);
+    const Tensors steps(p.size(), *step);
+    at::_fused_adamw_(p, g, m, v, /*max_exp_avg_sqs=*/{}, steps, learning_rate, beta1, beta2,
+                      weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
+    return 0;
+  });
+}
+
+int densenet_clear_gradients(densenet_tensors tensors, char** error) {
+  return densenet::guard(error, -1, [&] {
+    for (size_t i = 0; i < tensors.count; ++i) tensors.first[i]->mutable_grad().reset();
+    return 0;
+  });
+}

@@ -1,0 +1,143 @@
+//! Norm, ReLU and average pooling in one pass: the transition's 2×2 and the head's global pooling.
+
+use super::moments::ROWS_A_SUM;
+use super::rows::{GradientSums, drain};
+use super::{Affine, Element};
+use std::ops::Range;
+
+/// Windows that lie side by side; what does not fill one is left out, as in libtorch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Height and width of the input in pixels.
+    pub input: [usize; 2],
+    /// Height and width of a window in pixels.
+    pub window: [usize; 2],
+}
+
+impl Window {
+    /// Height and width of the output.
+    pub fn output(&self) -> [usize; 2] {
+        [self.input[0] / self.window[0], self.input[1] / self.window[1]]
+    }
+
+    fn weight<T: Element>(&self) -> T {
+        T::from_f64(1.0 / (self.window[0] * self.window[1]) as f64)
+    }
+}
+
+/// Pools a range of output rows, counted over all pictures, from the whole of `x` into these rows of the output alone.
+pub fn norm_relu_average_pool<T: Element>(
+    x: &[T],
+    stride: usize,
+    window: Window,
+    affine: Affine<T>,
+    rows: Range<usize>,
+    out: &mut [T],
+) {
+    let ([height, width], [out_height, out_width]) = (window.input, window.output());
+    let row_length = out_width * affine.scale.len();
+    for (row, out) in rows.zip(out.chunks_exact_mut(row_length)) {
+        let (picture, row) = (row / out_height, row % out_height);
+        let first = (picture * height + row * window.window[0]) * width * stride;
+        pool_row(&x[first..], stride, width, window.window, window.weight(), affine, out);
+    }
+}
+
+kernel! {
+    /// One row of the output.
+    pub fn pool_row(
+        x: &[T],
+        stride: usize,
+        width: usize,
+        window: [usize; 2],
+        weight: T,
+        affine: Affine<T>,
+        out: &mut [T],
+    ) {
+        let channels = affine.scale.len();
+        for (column, out) in out.chunks_exact_mut(channels).enumerate() {
+            out.fill(T::default());
+            for pixel in (0..window[0]).flat_map(|y| (0..window[1]).map(move |x| y * width + x)) {
+                let x = &x[(column * window[1] + pixel) * stride..][..channels];
+                let constants = affine.scale.iter().zip(affine.shift);
+                for ((out, x), (scale, shift)) in out.iter_mut().zip(x).zip(constants) {
+                    *out += (*x * *scale + *shift).relu();
+                }
+            }
+            out.iter_mut().for_each(|out| *out = *out * weight);
+        }
+    }
+}
+
+/// Takes the gradient `upstream` of all outputs back to a range of input rows, counted over all pictures: writes scale·g into
+/// these rows of `gradient`, which has the rows' pixels `stride` elements apart. Gives the sums for dβ and dγ.
+#[allow(clippy::too_many_arguments)]
+pub fn norm_relu_average_pool_backward<T: Element>(
+    upstream: &[T],
+    x: &[T],
+    stride: usize,
+    window: Window,
+    affine: Affine<T>,
+    mean: &[T],
+    rows: Range<usize>,
+    gradient: &mut [T],
+) -> GradientSums {
+    let ([height, width], [out_height, out_width]) = (window.input, window.output());
+    let channels = mean.len();
+    let mut sums = GradientSums::zero(channels);
+    let mut partial = (vec![T::default(); channels], vec![T::default(); channels]);
+    let mut summed = 0;
+    for (row, gradient) in rows.zip(gradient.chunks_mut(width * stride)) {
+        let (picture, pooled) = (row / height, row % height / window.window[0]);
+        let upstream = match pooled < out_height {
+            true => &upstream[(picture * out_height + pooled) * out_width * channels..][..out_width * channels],
+            false => &[],
+        };
+        let (x, columns) = (&x[row * width * stride..], window.window[1]);
+        let (shift_sums, scale_sums) = (&mut partial.0, &mut partial.1);
+        unpool_row(upstream, columns, window.weight(), x, stride, affine, mean, gradient, shift_sums, scale_sums);
+        summed += width;
+        if summed >= ROWS_A_SUM {
+            drain(&mut partial.0, &mut sums.shift);
+            drain(&mut partial.1, &mut sums.scale);
+            summed = 0;
+        }
+    }
+    drain(&mut partial.0, &mut sums.shift);
+    drain(&mut partial.1, &mut sums.scale);
+    sums
+}
+
+kernel! {
+    /// One row of the input.
+    #[allow(clippy::too_many_arguments)]
+    pub fn unpool_row(
+        upstream: &[T],
+        columns: usize,
+        weight: T,
+        x: &[T],
+        stride: usize,
+        affine: Affine<T>,
+        mean: &[T],
+        gradient: &mut [T],
+        shift_sums: &mut [T],
+        scale_sums: &mut [T],
+    ) {
+        let channels = mean.len();
+        let (scale, shift) = (&affine.scale[..channels], &affine.shift[..channels]);
+        let (shift_sums, scale_sums) = (&mut shift_sums[..channels], &mut scale_sums[..channels]);
+        for (column, (x, gradient)) in x.chunks(stride).zip(gradient.chunks_mut(stride)).enumerate() {
+            let (x, gradient) = (&x[..channels], &mut gradient[..channels]);
+            let Some(upstream) = upstream.chunks_exact(channels).nth(column / columns) else {
+                gradient.fill(T::default());
+                continue;
+            };
+            for c in 0..channels {
+                let g = (x[c] * scale[c] + shift[c]).gate(upstream[c] * weight);
+                shift_sums[c] += g;
+                scale_sums[c] += g * (x[c] - mean[c]);
+                gradient[c] = g * scale[c];
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The passes over memory that a fused block consists of: slices in, slices out, no tensor.
+
+#[macro_use]
+mod dispatch;
+mod average_pool;
+mod element;
+mod max_pool;
+mod moments;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+pub use average_pool::{Window, norm_relu_average_pool, norm_relu_average_pool_backward};
+pub use dispatch::{Level, level};
+pub use element::Element;
+pub use max_pool::{max_pooled, norm_relu_max_pool, norm_relu_max_pool_backward};
+pub use moments::Moments;
+pub use rows::{GradientSums, accumulate, copy_with_moments, correct, moments, norm_relu};
+
+/// Normalisation as one multiplication and one addition a channel: scale = γ·r, shift = β − μ·scale.
+#[derive(Clone, Copy, Debug)]
+pub struct Affine<'a, T> {
+    /// The factor of each channel.
+    pub scale: &'a [T],
+    /// The summand of each channel.
+    pub shift: &'a [T],
+}

@@ -1,0 +1,55 @@
+//! Mean and variance of channels, in parts that are merged in their order.
+
+use super::Element;
+
+/// How many rows are summed in the elements' own precision before the sums go into f64.
+pub(super) const ROWS_A_SUM: usize = 64;
+
+/// Count, mean and sum of squared deviations of each channel over some rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Moments {
+    count: f64,
+    mean: Vec<f64>,
+    squares: Vec<f64>,
+}
+
+impl Moments {
+    /// Those of values of which sums about `shift` are known: Σ(x − shift) and Σ(x − shift)².
+    pub(super) fn from_sums<T: Element>(count: usize, shift: &[T], sums: &[f64], squares: &[f64]) -> Self {
+        let count = count as f64;
+        let mean = shift.iter().zip(sums).map(|(shift, sum)| shift.to_f64() + sum / count).collect();
+        let squares = sums.iter().zip(squares).map(|(sum, squares)| squares - sum * sum / count).collect();
+        Moments { count, mean, squares }
+    }
+
+    /// Those of all rows, from those of its parts.
+    ///
+    /// # Source
+    ///
+    /// Chan, Golub, LeVeque: *Updating formulae and a pairwise algorithm for computing sample variances* (1979).
+    pub fn merged(parts: impl IntoIterator<Item = Moments>) -> Moments {
+        parts.into_iter().reduce(Moments::merge).unwrap_or_default()
+    }
+
+    fn merge(mut self, other: Moments) -> Moments {
+        let count = self.count + other.count;
+        let share = other.count / count;
+        for (channel, mean) in self.mean.iter_mut().enumerate() {
+            let difference = other.mean[channel] - *mean;
+            *mean += difference * share;
+            self.squares[channel] += other.squares[channel] + difference * difference * self.count * share;
+        }
+        self.count = count;
+        self
+    }
+
+    /// The mean of each channel.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// The biased variance of each channel.
+    pub fn variance(&self) -> impl Iterator<Item = f64> + '_ {
+        self.squares.iter().map(|squares| (squares / self.count).max(0.0))
+    }
+}

@@ -1,0 +1,168 @@
+//! Kernels over rows: a row is one pixel's channels, and rows lie `stride` elements apart, so that some channels of a wide
+//! buffer can be read or written.
+
+use super::moments::{Moments, ROWS_A_SUM};
+use super::{Affine, Element};
+
+kernel! {
+    /// ReLU(scale·x + shift) of the first channels of each row of `x` into the dense rows `out`.
+    pub fn norm_relu(x: &[T], stride: usize, affine: Affine<T>, out: &mut [T]) {
+        let channels = affine.scale.len();
+        for (x, out) in x.chunks(stride).zip(out.chunks_exact_mut(channels)) {
+            let constants = affine.scale.iter().zip(affine.shift);
+            for ((out, x), (scale, shift)) in out.iter_mut().zip(x).zip(constants) {
+                *out = (*x * *scale + *shift).relu();
+            }
+        }
+    }
+}
+
+/// Copies dense rows `y` of `channels` into the rows of `out`, and gives their moments.
+pub fn copy_with_moments<T: Element>(y: &[T], channels: usize, out: &mut [T], stride: usize) -> Moments {
+    moments_of_parts(y, channels, |part, y| {
+        for (y, out) in y.chunks_exact(channels).zip(out[part * ROWS_A_SUM * stride..].chunks_mut(stride)) {
+            out[..channels].copy_from_slice(y);
+        }
+    })
+}
+
+/// The moments of dense rows `y` of `channels`.
+pub fn moments<T: Element>(y: &[T], channels: usize) -> Moments {
+    moments_of_parts(y, channels, |_, _| {})
+}
+
+/// Goes through the rows part by part: hands each to `visit` and sums it while it is in the cache.
+fn moments_of_parts<T: Element>(y: &[T], channels: usize, mut visit: impl FnMut(usize, &[T])) -> Moments {
+    // Sums about a value near the mean lose nothing where the mean is far from 0.
+    let shift = &y[..channels];
+    let (mut sums, mut squares) = (vec![0.0; channels], vec![0.0; channels]);
+    let mut partial = (vec![T::default(); channels], vec![T::default(); channels]);
+    for (part, y) in y.chunks(channels * ROWS_A_SUM).enumerate() {
+        visit(part, y);
+        sum_rows(y, shift, &mut partial.0, &mut partial.1);
+        drain(&mut partial.0, &mut sums);
+        drain(&mut partial.1, &mut squares);
+    }
+    Moments::from_sums(y.len() / channels, shift, &sums, &squares)
+}
+
+kernel! {
+    /// Adds Σ(y − shift) and Σ(y − shift)² of dense rows to the sums.
+    pub fn sum_rows(y: &[T], shift: &[T], sums: &mut [T], squares: &mut [T]) {
+        let channels = shift.len();
+        let (sums, squares) = (&mut sums[..channels], &mut squares[..channels]);
+        for y in y.chunks_exact(channels) {
+            for c in 0..channels {
+                let deviation = y[c] - shift[c];
+                sums[c] += deviation;
+                squares[c] += deviation * deviation;
+            }
+        }
+    }
+}
+
+/// Sums of a norm's backward pass over some rows: dβ = Σ g and Σ g·(x − μ), of each channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GradientSums {
+    /// Σ g.
+    pub shift: Vec<f64>,
+    /// Σ g·(x − μ); times r it is dγ.
+    pub scale: Vec<f64>,
+}
+
+impl GradientSums {
+    /// Sums over nothing.
+    pub fn zero(channels: usize) -> Self {
+        GradientSums { shift: vec![0.0; channels], scale: vec![0.0; channels] }
+    }
+
+    /// Adds another part.
+    pub fn add(&mut self, other: &GradientSums) {
+        for (sum, part) in [(&mut self.shift, &other.shift), (&mut self.scale, &other.scale)] {
+            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
+    }
+}
+
+/// Takes a norm's gradient `upstream` (dense rows) back to its input: adds scale·g to the first channels of the rows of
+/// `gradient`, where g is `upstream` where the ReLU let something through. Gives the sums for dβ and dγ.
+pub fn accumulate<T: Element>(
+    upstream: &[T],
+    x: &[T],
+    stride: usize,
+    affine: Affine<T>,
+    mean: &[T],
+    gradient: &mut [T],
+) -> GradientSums {
+    let channels = mean.len();
+    let mut sums = GradientSums::zero(channels);
+    let mut partial = (vec![T::default(); channels], vec![T::default(); channels]);
+    let parts = upstream.chunks(channels * ROWS_A_SUM).zip(x.chunks(stride * ROWS_A_SUM));
+    for ((upstream, x), gradient) in parts.zip(gradient.chunks_mut(stride * ROWS_A_SUM)) {
+        accumulate_part(upstream, x, stride, affine, mean, gradient, &mut partial.0, &mut partial.1);
+        drain(&mut partial.0, &mut sums.shift);
+        drain(&mut partial.1, &mut sums.scale);
+    }
+    sums
+}
+
+kernel! {
+    /// [`accumulate`] over few enough rows that sums in the elements' own precision are exact enough.
+    #[allow(clippy::too_many_arguments)]
+    pub fn accumulate_part(
+        upstream: &[T],
+        x: &[T],
+        stride: usize,
+        affine: Affine<T>,
+        mean: &[T],
+        gradient: &mut [T],
+        shift_sums: &mut [T],
+        scale_sums: &mut [T],
+    ) {
+        let channels = mean.len();
+        let (scale, shift) = (&affine.scale[..channels], &affine.shift[..channels]);
+        let (shift_sums, scale_sums) = (&mut shift_sums[..channels], &mut scale_sums[..channels]);
+        let rows = upstream.chunks_exact(channels).zip(x.chunks(stride)).zip(gradient.chunks_mut(stride));
+        for ((upstream, x), gradient) in rows {
+            let (upstream, x, gradient) = (&upstream[..channels], &x[..channels], &mut gradient[..channels]);
+            for c in 0..channels {
+                let g = (x[c] * scale[c] + shift[c]).gate(upstream[c]);
+                shift_sums[c] += g;
+                scale_sums[c] += g * (x[c] - mean[c]);
+                gradient[c] += g * scale[c];
+            }
+        }
+    }
+}
+
+kernel! {
+    /// What is left of a gradient once the batch statistics are seen as functions of `x`: gradient − (offset + slope·(x − μ)),
+    /// of some channels of rows, into the dense rows `out`.
+    pub fn correct(
+        gradient: &[T],
+        x: &[T],
+        stride: usize,
+        offset: &[T],
+        slope: &[T],
+        mean: &[T],
+        out: &mut [T],
+    ) {
+        let channels = mean.len();
+        let (offset, slope) = (&offset[..channels], &slope[..channels]);
+        let rows = gradient.chunks(stride).zip(x.chunks(stride)).zip(out.chunks_exact_mut(channels));
+        for ((gradient, x), out) in rows {
+            let (gradient, x) = (&gradient[..channels], &x[..channels]);
+            for c in 0..channels {
+                out[c] = gradient[c] - (offset[c] + slope[c] * (x[c] - mean[c]));
+            }
+        }
+    }
+}
+
+/// Moves sums into more exact ones.
+pub(super) fn drain<T: Element>(partial: &mut [T], sums: &mut [f64]) {
+    for (partial, sum) in partial.iter_mut().zip(sums) {
+        *sum += partial.to_f64();
+        *partial = T::default();
+    }
+}

@@ -1,0 +1,90 @@
+//! The constants of norms, as the kernels take them.
+
+use crate::kernels::{Affine, Moments};
+use crate::torch::Number;
+use tch::{Kind, Tensor};
+
+/// Mean and 1/√(variance + ε) of channels, in f64.
+#[derive(Clone, Debug)]
+pub(super) struct ChannelStatistics {
+    pub mean: Vec<f64>,
+    pub rstd: Vec<f64>,
+}
+
+impl ChannelStatistics {
+    pub fn new(moments: &Moments, epsilon: f64) -> Self {
+        ChannelStatistics {
+            mean: moments.mean().to_vec(),
+            rstd: moments.variance().map(|v| rstd(v, epsilon)).collect(),
+        }
+    }
+
+    pub fn of(mean: &Tensor, rstd: &Tensor) -> Self {
+        ChannelStatistics { mean: numbers(mean), rstd: numbers(rstd) }
+    }
+
+    /// Those that a norm keeps for evaluation.
+    pub fn running(mean: &Tensor, variance: &Tensor, epsilon: f64) -> Self {
+        ChannelStatistics { mean: numbers(mean), rstd: numbers(variance).iter().map(|&v| rstd(v, epsilon)).collect() }
+    }
+
+    pub fn extend(&mut self, other: ChannelStatistics) {
+        self.mean.extend(other.mean);
+        self.rstd.extend(other.rstd);
+    }
+
+    /// As tensors `[C]` beside `like`.
+    pub fn tensors(&self, like: &Tensor) -> [Tensor; 2] {
+        [&self.mean, &self.rstd].map(|values| tensor(values, like))
+    }
+}
+
+fn rstd(variance: f64, epsilon: f64) -> f64 {
+    (variance + epsilon).sqrt().recip()
+}
+
+/// A norm over the first channels of some features: γ, β, and the statistics that it normalises by.
+#[derive(Debug)]
+pub(super) struct Norm<T> {
+    pub gamma: Vec<f64>,
+    pub rstd: Vec<f64>,
+    scale: Vec<T>,
+    shift: Vec<T>,
+    pub mean: Vec<T>,
+}
+
+impl<T: Number> Norm<T> {
+    pub fn new(gamma: &Tensor, beta: &Tensor, statistics: &ChannelStatistics) -> Self {
+        let (gamma, beta) = (numbers(gamma), numbers(beta));
+        let channels = gamma.len();
+        let (mean, rstd) = (&statistics.mean[..channels], &statistics.rstd[..channels]);
+        let scale: Vec<f64> = gamma.iter().zip(rstd).map(|(gamma, rstd)| gamma * rstd).collect();
+        let shift =
+            beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| T::from_f64(beta - mean * scale)).collect();
+        Norm {
+            shift,
+            scale: scale.iter().map(|&scale| T::from_f64(scale)).collect(),
+            mean: mean.iter().map(|&mean| T::from_f64(mean)).collect(),
+            rstd: rstd.to_vec(),
+            gamma,
+        }
+    }
+
+    pub fn channels(&self) -> usize {
+        self.gamma.len()
+    }
+
+    pub fn affine(&self) -> Affine<'_, T> {
+        Affine { scale: &self.scale, shift: &self.shift }
+    }
+}
+
+/// The values of a small tensor.
+pub(super) fn numbers(tensor: &Tensor) -> Vec<f64> {
+    Vec::<f64>::try_from(tensor.detach().to_kind(Kind::Double).flatten(0, -1)).expect("a tensor of numbers on the CPU")
+}
+
+/// A tensor `[C]` of the kind of `like`.
+pub(super) fn tensor(values: &[f64], like: &Tensor) -> Tensor {
+    Tensor::from_slice(values).to_kind(like.kind())
+}

@@ -1,0 +1,215 @@
+//! The kernels over tensors: which rows each thread takes, and how their sums come together.
+//!
+//! Work is cut into parts of a size that does not depend on the number of threads, and sums are added in the order of the
+//! parts, so that results are the same with any number of threads.
+
+use super::norm::{ChannelStatistics, Norm};
+use crate::kernels::{self, GradientSums, Moments, Window};
+use crate::torch::{Number, empty_channels_last, for_parts, for_parts_of_two, values};
+use tch::{Kind, Tensor};
+
+/// Pixels a part: enough to make a task worth its start, few enough for caches and many threads.
+const PIXELS: usize = 512;
+
+/// Rows of a picture that make up about a part.
+fn rows_a_part(width: usize) -> usize {
+    (PIXELS / width).max(1)
+}
+
+/// `[N, C, H, W]` in numbers.
+pub(super) fn sizes(tensor: &Tensor) -> [usize; 4] {
+    let (n, c, h, w) = tensor.size4().expect("features have four dimensions");
+    [n, c, h, w].map(|size| size as usize)
+}
+
+/// Values and, for every channel, sums for dβ and dγ.
+fn summed(parts: Vec<GradientSums>, channels: usize) -> GradientSums {
+    let mut sums = GradientSums::zero(channels);
+    parts.iter().for_each(|part| sums.add(part));
+    sums
+}
+
+/// ReLU(norm(x)) of the first channels of `x` into `out`.
+pub(super) fn norm_relu<T: Number>(x: &Tensor, norm: &Norm<T>, out: &mut Tensor) {
+    let (stride, x) = (sizes(x)[1], values::<T>(x));
+    for_parts(out, PIXELS * norm.channels(), |part, out| {
+        kernels::norm_relu(&x[part * PIXELS * stride..], stride, norm.affine(), out);
+    });
+}
+
+/// Copies `y` into the channels of `out` from `offset` on, and gives their moments.
+pub(super) fn write_with_moments<T: Number>(y: &Tensor, out: &mut Tensor, offset: usize) -> Moments {
+    let (channels, stride) = (sizes(y)[1], sizes(out)[1]);
+    let y = values::<T>(y);
+    Moments::merged(for_parts(out, PIXELS * stride, |part, out| {
+        let pixels = out.len() / stride;
+        let y = &y[part * PIXELS * channels..][..pixels * channels];
+        kernels::copy_with_moments(y, channels, &mut out[offset..], stride)
+    }))
+}
+
+/// The moments of all channels of `x`.
+pub(super) fn moments<T: Number>(x: &Tensor) -> Moments {
+    let ([_, channels, ..], x) = (sizes(x), values::<T>(x));
+    let parts = x.len().div_ceil(PIXELS * channels);
+    Moments::merged(crate::torch::map(parts, |part| {
+        let first = part * PIXELS * channels;
+        kernels::moments(&x[first..x.len().min(first + PIXELS * channels)], channels)
+    }))
+}
+
+/// Takes the gradient `upstream` of ReLU(norm(x)) back into the first channels of `gradient`.
+pub(super) fn accumulate<T: Number>(
+    upstream: &Tensor,
+    x: &Tensor,
+    norm: &Norm<T>,
+    gradient: &mut Tensor,
+) -> GradientSums {
+    let (channels, stride) = (norm.channels(), sizes(x)[1]);
+    let (upstream, x) = (values::<T>(upstream), values::<T>(x));
+    let parts = for_parts(gradient, PIXELS * stride, |part, gradient| {
+        let pixels = gradient.len() / stride;
+        let upstream = &upstream[part * PIXELS * channels..][..pixels * channels];
+        kernels::accumulate(upstream, &x[part * PIXELS * stride..], stride, norm.affine(), &norm.mean, gradient)
+    });
+    summed(parts, channels)
+}
+
+/// What readers of some channels sent back: Σ γ·dβ and Σ γ·dγ over all of them.
+#[derive(Clone, Debug)]
+pub(super) struct ReaderSums {
+    pub shift: Vec<f64>,
+    pub scale: Vec<f64>,
+}
+
+impl ReaderSums {
+    /// From gradients of the mean and of 1/√(var + ε), where others read those; 0 where nobody did.
+    pub fn of(mean: Option<&[f64]>, rstd: Option<&[f64]>, statistics: &ChannelStatistics) -> Self {
+        let own = &statistics.rstd;
+        let zeros = || vec![0.0; own.len()];
+        ReaderSums {
+            shift: mean.map_or_else(zeros, |mean| mean.iter().zip(own).map(|(mean, own)| -mean / own).collect()),
+            scale: rstd.map_or_else(zeros, |rstd| rstd.iter().zip(own).map(|(rstd, own)| rstd * own).collect()),
+        }
+    }
+
+    /// Adds a reader of the first channels.
+    pub fn add<T>(&mut self, sums: &GradientSums, norm: &Norm<T>) {
+        for (channel, gamma) in norm.gamma.iter().enumerate() {
+            self.shift[channel] += gamma * sums.shift[channel];
+            self.scale[channel] += gamma * sums.scale[channel] * norm.rstd[channel];
+        }
+    }
+}
+
+/// The gradient of the channels `offset` to `offset + channels` of `x`, from that of all that was made of them: what is left
+/// of it once their statistics are seen as functions of them.
+pub(super) fn corrected<T: Number>(
+    gradient: &Tensor,
+    x: &Tensor,
+    offset: usize,
+    statistics: &ChannelStatistics,
+    sums: &ReaderSums,
+    out: &mut Tensor,
+) {
+    let (channels, [n, stride, h, w]) = (sizes(out)[1], sizes(x));
+    let values_a_channel = (n * h * w) as f64;
+    let constant =
+        |of: &dyn Fn(usize) -> f64| (offset..offset + channels).map(|c| T::from_f64(of(c))).collect::<Vec<T>>();
+    let offsets = constant(&|c| statistics.rstd[c] * sums.shift[c] / values_a_channel);
+    let slopes = constant(&|c| statistics.rstd[c].powi(2) * sums.scale[c] / values_a_channel);
+    let mean = constant(&|c| statistics.mean[c]);
+    let (gradient, x) = (values::<T>(gradient), values::<T>(x));
+    for_parts(out, PIXELS * channels, |part, out| {
+        let first = part * PIXELS * stride + offset;
+        kernels::correct(&gradient[first..], &x[first..], stride, &offsets, &slopes, &mean, out);
+    });
+}
+
+/// ReLU(norm(x)), averaged over windows: `[N, C, ⌊H/h⌋, ⌊W/w⌋]`.
+pub(super) fn average_pool<T: Number>(x: &Tensor, norm: &Norm<T>, window: [usize; 2]) -> Tensor {
+    let [n, channels, height, width] = sizes(x);
+    let window = Window { input: [height, width], window };
+    let [out_height, out_width] = window.output();
+    let mut out = empty_channels_last([n, channels, out_height, out_width].map(|size| size as i64), x.kind());
+    let (rows, x) = (rows_a_part(width * window.window[0]), values::<T>(x));
+    for_parts(&mut out, rows * out_width * channels, |part, out| {
+        let first = part * rows;
+        let last = first + out.len() / (out_width * channels);
+        kernels::norm_relu_average_pool(x, channels, window, norm.affine(), first..last, out);
+    });
+    out
+}
+
+/// Takes the gradient `upstream` of [`average_pool`] back: the gradient of `x` with its statistics held.
+pub(super) fn average_pool_backward<T: Number>(
+    upstream: &Tensor,
+    x: &Tensor,
+    norm: &Norm<T>,
+    window: [usize; 2],
+) -> (Tensor, GradientSums) {
+    let [_, channels, height, width] = sizes(x);
+    let window = Window { input: [height, width], window };
+    let mut gradient = empty_channels_last(x.size4().map(|(n, c, h, w)| [n, c, h, w]).expect("four"), x.kind());
+    let (rows, upstream, x) = (rows_a_part(width), values::<T>(upstream), values::<T>(x));
+    let parts = for_parts(&mut gradient, rows * width * channels, |part, gradient| {
+        let first = part * rows;
+        let last = first + gradient.len() / (width * channels);
+        kernels::norm_relu_average_pool_backward(
+            upstream,
+            x,
+            channels,
+            window,
+            norm.affine(),
+            &norm.mean,
+            first..last,
+            gradient,
+        )
+    });
+    (gradient, summed(parts, channels))
+}
+
+/// ReLU(norm(x)), its largest values in windows of 3×3 with stride 2 and padding 1, and their places in the windows.
+pub(super) fn max_pool<T: Number>(x: &Tensor, norm: &Norm<T>) -> (Tensor, Tensor) {
+    let [n, channels, height, width] = sizes(x);
+    let out_size = [n, channels, kernels::max_pooled(height), kernels::max_pooled(width)];
+    let shape = out_size.map(|size| size as i64);
+    let mut out = empty_channels_last(shape, x.kind());
+    let mut winners = empty_channels_last(shape, Kind::Uint8);
+    let (rows, row_length) = (rows_a_part(width * 2), out_size[3] * channels);
+    let (x, part) = (values::<T>(x), rows * row_length);
+    for_parts_of_two((&mut out, part), (&mut winners, part), |part, out: &mut [T], winners: &mut [u8]| {
+        let first = part * rows;
+        let last = first + out.len() / row_length;
+        kernels::norm_relu_max_pool(x, [height, width], norm.affine(), first..last, out, winners);
+    });
+    (out, winners)
+}
+
+/// Takes the gradient `upstream` of [`max_pool`] back: the gradient of `x` with its statistics held.
+pub(super) fn max_pool_backward<T: Number>(
+    upstream: &Tensor,
+    winners: &Tensor,
+    x: &Tensor,
+    norm: &Norm<T>,
+) -> (Tensor, GradientSums) {
+    let [_, channels, height, width] = sizes(x);
+    let mut gradient = empty_channels_last(x.size4().map(|(n, c, h, w)| [n, c, h, w]).expect("four"), x.kind());
+    let (rows, upstream, winners, x) =
+        (rows_a_part(width), values::<T>(upstream), values::<u8>(winners), values::<T>(x));
+    let parts = for_parts(&mut gradient, rows * width * channels, |part, gradient| {
+        let first = part * rows;
+        let last = first + gradient.len() / (width * channels);
+        kernels::norm_relu_max_pool_backward(
+            upstream,
+            winners,
+            x,
+            [height, width],
+            norm.affine(),
+            &norm.mean,
+            first..last,
+            gradient,
+        )
+    });
+    (gradient, summed(parts, channels))
+}

@@ -1,0 +1,248 @@
+//! Optimiser steps over all parameters in one call.
+// Not wired into `optim` yet.
+#![cfg_attr(not(test), allow(dead_code))]
+
+use super::ffi;
+use crate::Result;
+use tch::Tensor;
+
+/// The numbers of a step of SGD.
+pub(crate) struct SgdStep {
+    pub learning_rate: f64,
+    /// 0 for none.
+    pub momentum: f64,
+    pub nesterov: bool,
+    pub weight_decay: f64,
+}
+
+/// v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov's momentum.
+///
+/// There is one gradient a parameter and, with a momentum, one buffer v, which is 0 before the first step; without, `momenta` is
+/// empty. All tensors of a parameter have its shape, kind and device; buffers its memory order too, which `zeros_like` gives.
+///
+/// # Errors
+///
+/// [`Error::Libtorch`](crate::Error::Libtorch) where that is not so. Nothing is written then.
+///
+/// # Panics
+///
+/// Where the lists have different lengths.
+pub(crate) fn sgd_step(
+    parameters: &[&Tensor],
+    gradients: &[&Tensor],
+    momenta: &[&Tensor],
+    step: &SgdStep,
+) -> Result<()> {
+    assert_eq!(parameters.len(), gradients.len());
+    assert_eq!(momenta.len(), if step.momentum == 0.0 { 0 } else { parameters.len() });
+    let [mut parameters, mut gradients, mut momenta] = [parameters, gradients, momenta].map(ffi::handles);
+    ffi::call("step of SGD", |error| {
+        // SAFETY: the handles are live tensors' for the length of the call, and the lists as long as the entry expects.
+        unsafe {
+            ffi::densenet_fused_sgd_step(
+                (&mut parameters).into(),
+                (&mut gradients).into(),
+                (&mut momenta).into(),
+                step.learning_rate,
+                step.momentum,
+                step.nesterov,
+                step.weight_decay,
+                error,
+            )
+        }
+    })?;
+    Ok(())
+}
+
+/// The numbers of a step of AdamW.
+pub(crate) struct AdamWStep {
+    pub learning_rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub epsilon: f64,
+    pub weight_decay: f64,
+}
+
+/// p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the gradient.
+///
+/// `number` is that of the step, from 1, as one `Kind::Float` on the parameters' device. There are one gradient and one of each
+/// moment a parameter, 0 before the first step, of its shape, kind and device; moments of its memory order too.
+///
+/// # Errors
+///
+/// [`Error::Libtorch`](crate::Error::Libtorch) where that is not so. Nothing is written then.
+///
+/// # Panics
+///
+/// Where the lists have different lengths.
+pub(crate) fn adamw_step(
+    parameters: &[&Tensor],
+    gradients: &[&Tensor],
+    first_moments: &[&Tensor],
+    second_moments: &[&Tensor],
+    number: &Tensor,
+    step: &AdamWStep,
+) -> Result<()> {
+    for list in [gradients, first_moments, second_moments] {
+        assert_eq!(parameters.len(), list.len());
+    }
+    let [mut parameters, mut gradients, mut first, mut second] =
+        [parameters, gradients, first_moments, second_moments].map(ffi::handles);
+    ffi::call("step of AdamW", |error| {
+        // SAFETY: the handles are live tensors' for the length of the call, and the lists are equally long.
+        unsafe {
+            ffi::densenet_fused_adamw_step(
+                (&mut parameters).into(),
+                (&mut gradients).into(),
+                (&mut first).into(),
+                (&mut second).into(),
+                number.as_ptr(),
+                step.learning_rate,
+                step.beta1,
+                step.beta2,
+                step.epsilon,
+                step.weight_decay,
+                error,
+            )
+        }
+    })?;
+    Ok(())
+}
+
+/// Leaves all of them without a gradient, which the next backward pass then need not add to.
+pub(crate) fn clear_gradients(parameters: &[&Tensor]) -> Result<()> {
+    let mut parameters = ffi::handles(parameters);
+    // SAFETY: the handles are live tensors' for the length of the call.
+    ffi::call("clearing of gradients", |error| unsafe {
+        ffi::densenet_clear_gradients((&mut parameters).into(), error)
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torch::to_channels_last;
+    use tch::{Device, Kind, no_grad};
+
+    /// Tensors of several shapes, one of them in channels-last order.
+    fn tensors(kind: Kind, seed: f64) -> Vec<Tensor> {
+        let shapes: [&[i64]; 5] = [&[5], &[7, 3], &[16, 8, 3, 3], &[16, 8, 3, 3], &[1]];
+        let values = shapes.iter().enumerate().map(|(i, shape)| {
+            let count = shape.iter().product::<i64>();
+            let values =
+                (Tensor::arange(count, (Kind::Double, Device::Cpu)) * 1.7 + seed + i as f64).sin().view(*shape);
+            if i == 2 { to_channels_last(&values).unwrap() } else { values }
+        });
+        values.map(|values| values.to_kind(kind)).collect()
+    }
+
+    fn zeros_like(tensors: &[Tensor]) -> Vec<Tensor> {
+        tensors.iter().map(Tensor::zeros_like).collect()
+    }
+
+    fn borrowed(tensors: &[Tensor]) -> Vec<&Tensor> {
+        tensors.iter().collect()
+    }
+
+    /// The largest error, as a share of the largest value.
+    fn assert_close(ours: &[Tensor], theirs: &[Tensor], tolerance: f64, what: &str) {
+        for (i, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+            let [ours, theirs] = [ours, theirs].map(|t| t.to_kind(Kind::Double));
+            let scale = theirs.abs().max().double_value(&[]);
+            let error = (ours - &theirs).abs().max().double_value(&[]);
+            assert!(error <= tolerance * scale, "{what} {i}: {error:e} of {scale}");
+        }
+    }
+
+    /// A few roundings a step.
+    const TOLERANCES: [(Kind, f64); 2] = [(Kind::Double, 1e-14), (Kind::Float, 2e-6)];
+
+    #[test]
+    fn a_step_of_sgd_is_what_it_says() {
+        for (kind, tolerance) in TOLERANCES {
+            for (momentum, nesterov, weight_decay) in
+                [(0.0, false, 0.0), (0.0, false, 0.1), (0.9, false, 0.0), (0.9, false, 0.1), (0.9, true, 0.1)]
+            {
+                let step = SgdStep { learning_rate: 0.05, momentum, nesterov, weight_decay };
+                let parameters = tensors(kind, 0.0);
+                let mut expected = tensors(Kind::Double, 0.0);
+                let (momenta, mut velocities) = (zeros_like(&parameters), zeros_like(&expected));
+                for number in 1..=4 {
+                    let gradients = tensors(kind, number as f64);
+                    let used = if momentum == 0.0 { Vec::new() } else { borrowed(&momenta) };
+                    sgd_step(&borrowed(&parameters), &borrowed(&gradients), &used, &step).unwrap();
+                    for ((p, v), g) in
+                        expected.iter_mut().zip(&mut velocities).zip(tensors(Kind::Double, number as f64))
+                    {
+                        let g = g + &*p * weight_decay;
+                        *v = &*v * momentum + &g;
+                        let update = if nesterov { g + &*v * momentum } else { v.shallow_clone() };
+                        *p = &*p - update * 0.05;
+                    }
+                }
+                let what = format!("{kind:?}, momentum {momentum}, {nesterov}, decay {weight_decay}");
+                assert_close(&parameters, &expected, tolerance, &what);
+                if momentum > 0.0 {
+                    assert_close(&momenta, &velocities, tolerance, &what);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_of_adamw_is_what_it_says() {
+        let step = AdamWStep { learning_rate: 0.05, beta1: 0.9, beta2: 0.99, epsilon: 1e-6, weight_decay: 0.1 };
+        for (kind, tolerance) in TOLERANCES {
+            let parameters = tensors(kind, 0.0);
+            let mut expected = tensors(Kind::Double, 0.0);
+            let (first, second) = (zeros_like(&parameters), zeros_like(&parameters));
+            let (mut m, mut v) = (zeros_like(&expected), zeros_like(&expected));
+            for number in 1..=4 {
+                let gradients = tensors(kind, number as f64);
+                let counter = Tensor::from(number as f32);
+                let lists = [&parameters, &gradients, &first, &second].map(|list| borrowed(list));
+                adamw_step(&lists[0], &lists[1], &lists[2], &lists[3], &counter, &step).unwrap();
+                for (i, g) in tensors(Kind::Double, number as f64).into_iter().enumerate() {
+                    m[i] = &m[i] * 0.9 + &g * (1.0 - 0.9);
+                    v[i] = &v[i] * 0.99 + g.square() * (1.0 - 0.99);
+                    let (m, v) = (&m[i] / (1.0 - 0.9f64.powi(number)), &v[i] / (1.0 - 0.99f64.powi(number)));
+                    expected[i] = &expected[i] * (1.0 - 0.05 * 0.1) - m / (v.sqrt() + 1e-6) * 0.05;
+                }
+            }
+            assert_close(&parameters, &expected, tolerance, &format!("{kind:?}, parameter"));
+            assert_close(&first, &m, tolerance, &format!("{kind:?}, first moment"));
+            assert_close(&second, &v, tolerance, &format!("{kind:?}, second moment"));
+        }
+    }
+
+    #[test]
+    fn a_gradient_may_have_another_memory_order_and_state_may_not() {
+        let step = SgdStep { learning_rate: 1.0, momentum: 0.5, nesterov: false, weight_decay: 0.0 };
+        let values = Tensor::rand([4, 3, 2, 2], (Kind::Double, Device::Cpu));
+        let parameter = to_channels_last(&values).unwrap();
+        let momentum = parameter.zeros_like();
+        sgd_step(&[&parameter], &[&values], &[&momentum], &step).unwrap();
+        assert_eq!(parameter, values.zeros_like());
+        assert_eq!(momentum, values);
+        let text = sgd_step(&[&parameter], &[&values], &[&values], &step).unwrap_err().to_string();
+        assert!(text.contains("state 0 has another shape, order or kind"), "{text}");
+        let text = sgd_step(&[&parameter], &[&values.view([6, 8])], &[&momentum], &step).unwrap_err().to_string();
+        assert!(text.contains("gradient 0 has another shape"), "{text}");
+        let narrow = Tensor::zeros([4, 4], (Kind::Double, Device::Cpu)).narrow(1, 0, 2);
+        let text = sgd_step(&[&narrow], &[&narrow], &[&narrow], &step).unwrap_err().to_string();
+        assert!(text.contains("parameter 0 has gaps"), "{text}");
+        assert_eq!(parameter, values.zeros_like());
+    }
+
+    #[test]
+    fn parameters_that_require_a_gradient_can_be_stepped_and_cleared() {
+        let parameter = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        parameter.square().sum(Kind::Float).backward();
+        let plain = SgdStep { learning_rate: 0.25, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
+        sgd_step(&[&parameter], &[&parameter.grad()], &[], &plain).unwrap();
+        assert_eq!(no_grad(|| parameter.copy()), Tensor::from_slice(&[0.5f32; 3]));
+        clear_gradients(&[&parameter]).unwrap();
+        assert!(!parameter.grad().defined() && parameter.requires_grad());
+    }
+}

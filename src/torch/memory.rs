@@ -1,0 +1,107 @@
+//! A tensor's memory as slices, and work on it in parts.
+
+use super::parallel_for;
+use crate::kernels::Element;
+use std::sync::OnceLock;
+use tch::kind::Element as OfKind;
+use tch::{Device, Kind, Tensor};
+
+/// What both tch and the kernels can work on.
+pub(crate) trait Number: Element + OfKind {}
+
+impl Number for f32 {}
+impl Number for f64 {}
+
+/// Whether the tensor's values lie on the CPU without gaps, in whatever order, as numbers that the kernels know.
+pub(crate) fn is_plain(tensor: &Tensor) -> bool {
+    tensor.device() == Device::Cpu && matches!(tensor.kind(), Kind::Float | Kind::Double)
+}
+
+/// The values in the order of their memory.
+///
+/// # Panics
+///
+/// Where they are of another kind, not on the CPU, or not without gaps in channels-last order (plain order where there are not
+/// four dimensions).
+pub(crate) fn values<T: OfKind>(tensor: &Tensor) -> &[T] {
+    check::<T>(tensor);
+    // SAFETY: `check` has seen that the tensor's memory holds this many values of this kind; it lives as long as the tensor.
+    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
+}
+
+fn check<T: OfKind>(tensor: &Tensor) {
+    assert!(
+        tensor.device() == Device::Cpu && tensor.kind() == T::KIND,
+        "{tensor:?} is not on the CPU as {:?}",
+        T::KIND
+    );
+    let dense = if tensor.dim() == 4 { super::is_channels_last(tensor) } else { tensor.is_contiguous() };
+    assert!(dense, "{:?} with strides {:?} has gaps", tensor.size(), tensor.stride());
+}
+
+/// One part of a tensor's memory, where parts are written by several threads.
+struct Parts<T> {
+    first: *mut T,
+    len: usize,
+    part: usize,
+}
+
+// SAFETY: threads get disjoint parts, see `get`.
+unsafe impl<T: Send> Sync for Parts<T> {}
+
+impl<T: OfKind> Parts<T> {
+    fn of(tensor: &mut Tensor, part: usize) -> Self {
+        check::<T>(tensor);
+        Parts { first: tensor.data_ptr().cast(), len: tensor.numel(), part }
+    }
+
+    fn count(&self) -> usize {
+        self.len.div_ceil(self.part)
+    }
+
+    /// # Safety
+    ///
+    /// Each index is used once at a time.
+    #[allow(clippy::mut_from_ref)]
+    unsafe fn get(&self, index: usize) -> &mut [T] {
+        let first = index * self.part;
+        let len = self.part.min(self.len - first);
+        // SAFETY: within the tensor's memory, as `of` has checked, and nobody else has this part.
+        unsafe { std::slice::from_raw_parts_mut(self.first.add(first), len) }
+    }
+}
+
+/// Calls `work` with every part of `part` values of the tensor's memory, on libtorch's threads, and gives what it returned in
+/// the order of the parts. Parts do not depend on the number of threads.
+pub(crate) fn for_parts<T: Number, R: Send + Sync>(
+    tensor: &mut Tensor,
+    part: usize,
+    work: impl Fn(usize, &mut [T]) -> R + Sync,
+) -> Vec<R> {
+    let parts = Parts::<T>::of(tensor, part);
+    // SAFETY: `map` calls with each index once.
+    map(parts.count(), |index| work(index, unsafe { parts.get(index) }))
+}
+
+/// As [`for_parts`], of two tensors at once.
+pub(crate) fn for_parts_of_two<T: Number, U: OfKind + Send, R: Send + Sync>(
+    (tensor, part): (&mut Tensor, usize),
+    (second, second_part): (&mut Tensor, usize),
+    work: impl Fn(usize, &mut [T], &mut [U]) -> R + Sync,
+) -> Vec<R> {
+    let (parts, others) = (Parts::<T>::of(tensor, part), Parts::<U>::of(second, second_part));
+    assert_eq!(parts.count(), others.count());
+    // SAFETY: `map` calls with each index once.
+    map(parts.count(), |index| unsafe { work(index, parts.get(index), others.get(index)) })
+}
+
+/// The results of `work` for 0 to `count`, in this order.
+pub(crate) fn map<R: Send + Sync>(count: usize, work: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let results: Vec<OnceLock<R>> = (0..count).map(|_| OnceLock::new()).collect();
+    parallel_for(count, 1, |range| {
+        for index in range {
+            let _ = results[index].set(work(index));
+        }
+    });
+    results.into_iter().map(|result| result.into_inner().expect("parallel_for visits every index")).collect()
+}

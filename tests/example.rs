@@ -1,0 +1,184 @@
+//! The `fashion_mnist` example as a user runs it: what it prints, what it leaves, and how it ends.
+//!
+//! Cargo builds the examples for `cargo test`; for this file alone: `cargo build --example fashion_mnist` first.
+
+use densenet::{Error, FashionMnist, Split};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const START: &str = "----------------start------------------";
+
+/// The example with these arguments, separated by spaces.
+fn example(arguments: &str) -> Command {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.parent().unwrap().with_file_name("examples").join("fashion_mnist");
+    assert!(path.exists(), "{} is missing: cargo build --example fashion_mnist", path.display());
+    let mut command = Command::new(path);
+    // One thread each: threads that wait for each other on a busy machine are slower than one.
+    command.env("OMP_NUM_THREADS", "1").args(arguments.split_whitespace());
+    command
+}
+
+/// Whether the real data are there. A test that cannot run without them says so and, in CI, fails.
+fn has_data() -> bool {
+    match FashionMnist::open(Split::Test) {
+        Ok(_) => true,
+        Err(error @ Error::DatasetNotFound { .. }) => {
+            assert!(std::env::var_os("CI").is_none(), "the real data are needed in CI: {error}");
+            eprintln!("not run: {error}");
+            false
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Each digit as 0, so that a line shows its form alone.
+fn form(line: &str) -> String {
+    line.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
+}
+
+fn assert_five_files(folder: &Path) {
+    let files = ["history.csv", "report.html", "curves.png", "predictions.png", "model.safetensors"];
+    for file in files {
+        let length = fs::metadata(folder.join(file)).unwrap_or_else(|error| panic!("{file}: {error}")).len();
+        assert!(length > 0, "{file} is empty");
+    }
+    assert_eq!(fs::read_dir(folder).unwrap().count(), files.len(), "nothing else is left");
+}
+
+#[test]
+fn short_run_prints_the_tutorials_lines_and_leaves_five_files() {
+    if !has_data() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let out = parent.path().join("run");
+    let arguments = "--epochs 2 --train-limit 128 --test-limit 64 --batch-size 32 --resize 36 --device cpu --out";
+    let output = example(arguments).arg(&out).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+
+    let lines: Vec<&str> = text.lines().collect();
+    let start = lines.iter().position(|line| *line == START).expect("the line that begins the run");
+    let (head, run) = lines.split_at(start);
+    assert!(head[0].starts_with("densenet ") && head[0].contains("libtorch") && head[0].contains("tch"), "{text}");
+    assert!(head[1].starts_with("on cpu, ") && head[1].contains("threads"), "{text}");
+    assert!(head[2].starts_with("128 training and 64 test pictures from "), "{text}");
+    assert_eq!(head[3], format!("758226 parameters, results in {}", out.display()));
+    let forms: Vec<String> = run[1..4].iter().map(|line| form(line)).collect();
+    let figures = "loss 0.000, train acc 0.000, test acc 0.000";
+    assert_eq!(forms, [&format!("[epoch 0] {figures}"), &format!("[epoch 0] {figures}"), figures]);
+    assert!(run[1].starts_with("[epoch 1] ") && run[2] == format!("[epoch 2] {}", run[3]), "{text}");
+    let seconds = run[4].strip_suffix(" sec, on cpu").expect("seconds and device");
+    let (whole, tenths) = seconds.split_once('.').expect("a decimal point");
+    assert!(whole.parse::<u32>().is_ok() && tenths.len() == 1 && tenths.parse::<u32>().is_ok(), "{seconds}");
+    assert!(run[5].strip_suffix(" images/s").is_some_and(|speed| speed.parse::<f64>().unwrap() > 0.0), "{text}");
+    assert_eq!(run[6..], [format!("see {}", out.join("report.html").display())]);
+    assert_five_files(&out);
+    assert_eq!(fs::read_to_string(out.join("history.csv")).unwrap().lines().count(), 3);
+}
+
+/// Checks that it ended before any training with one line of explanation, and gives that line.
+fn refusal(output: Output) -> String {
+    let [text, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert_eq!(output.status.code(), Some(1), "{text}{errors}");
+    assert!(!text.contains(START), "{text}");
+    assert_eq!(errors.lines().count(), 1, "{errors}");
+    assert!(errors.starts_with("error: ") && !errors.contains("panicked"), "{errors}");
+    errors
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_one_line_each_and_train_nothing() {
+    if !has_data() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let out = parent.path().join("run");
+    for (arguments, parts) in [
+        ("--device tpu", ["\"tpu\"", "cuda"]),
+        ("--learning-rate nan", ["learning rate", "NaN"]),
+        ("--learning-rate 0", ["learning rate", "0"]),
+        ("--batch-size 0", ["batch size", "0"]),
+        ("--epochs 0", ["epochs", "0"]),
+        ("--resize 8", ["8×8", "33×33"]),
+        ("--resize 18446744073709551615", ["a side of the input", "pixels"]),
+        ("--workers 1000", ["workers", "1000"]),
+        ("--train-limit 0", ["no samples", ""]),
+        ("--resize 33 --train-limit 65", ["one value per channel", "denseblock4"]),
+        ("--data no/such/folder", ["no/such/folder", "--data"]),
+    ] {
+        let error = refusal(example(arguments).arg("--out").arg(&out).output().unwrap());
+        assert!(parts.iter().all(|part| error.contains(part)), "{arguments}: {error}");
+    }
+}
+
+#[test]
+fn a_file_or_another_run_in_the_way_is_one_line_and_stays() {
+    if !has_data() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let file = parent.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    let error = refusal(example("--out").arg(&file).output().unwrap());
+    assert!(error.contains(file.to_str().unwrap()), "{error}");
+
+    let run = parent.path().join("run");
+    fs::create_dir(&run).unwrap();
+    fs::write(run.join("model.safetensors"), "weights").unwrap();
+    let error = refusal(example("--out").arg(&run).output().unwrap());
+    assert!(error.contains("holds a run already"), "{error}");
+    assert_eq!(fs::read(file).unwrap(), b"mine");
+    assert_eq!(fs::read(run.join("model.safetensors")).unwrap(), b"weights");
+}
+
+/// Waits for the end; a program that does not end is killed and the test fails.
+fn end_within(mut child: Child, limit: Duration) -> std::process::ExitStatus {
+    let started = Instant::now();
+    while started.elapsed() < limit {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    panic!("still running after {limit:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_in_the_first_epoch_ends_the_run_soon_and_leaves_what_was_reached() {
+    if !has_data() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let out = parent.path().join("run");
+    let mut command = example("--epochs 100 --batch-size 32 --resize 36 --device cpu --out");
+    let mut child = command.arg(&out).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    while line.trim_end() != START {
+        line.clear();
+        assert!(output.read_line(&mut line).unwrap() > 0, "it ended before it started");
+    }
+    // Long enough for some steps, and much shorter than an epoch of 60,000 pictures.
+    thread::sleep(Duration::from_millis(500));
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    // A step and the report take less than a second; a hundred epochs take hours.
+    let status = end_within(child, Duration::from_secs(30));
+    assert_eq!(status.code(), Some(130));
+
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    let lines: Vec<&str> = rest.lines().collect();
+    let step = lines[0].strip_prefix("stopped in epoch 1 after step ").and_then(|rest| rest.strip_suffix(" of 1875"));
+    assert!(step.is_some_and(|step| (1..1875).contains(&step.parse::<u32>().unwrap())), "{rest}");
+    assert_eq!(lines[1..], [format!("see {}", out.join("report.html").display())]);
+    assert_five_files(&out);
+}

@@ -1,0 +1,152 @@
+//! The folder of a run's results: fit to be written before the run, and never another run's.
+
+use densenet::Error;
+use densenet::report::RunFolder;
+use std::fs;
+use std::path::Path;
+
+const FILES: [&str; 5] = ["history.csv", "report.html", "curves.png", "predictions.png", "model.safetensors"];
+
+fn io_error_at(path: &Path) {
+    let error = RunFolder::at(path).unwrap_err();
+    let Error::Io { path: named, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(named, path);
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+}
+
+#[test]
+fn a_new_folder_is_made_and_left_empty() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("a/b");
+    for _ in 0..2 {
+        let folder = RunFolder::at(&path).unwrap();
+        assert_eq!((folder.path(), folder.file("x.png")), (path.as_path(), path.join("x.png")));
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_file_where_a_folder_is_wanted_is_an_error_that_names_it() {
+    let parent = tempfile::tempdir().unwrap();
+    let file = parent.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    io_error_at(&file);
+    io_error_at(&file.join("below"));
+    assert!(matches!(RunFolder::numbered(&file), Err(Error::Io { path, .. }) if path == file));
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
+}
+
+/// Permissions would not stop the administrator, as whom tests often run; the kernel's own file system does.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_is_an_error_that_names_it() {
+    io_error_at(Path::new("/proc/self"));
+    io_error_at(Path::new("/proc/densenet"));
+    assert!(
+        matches!(RunFolder::numbered("/proc/self"), Err(Error::Io { path, .. }) if path == Path::new("/proc/self/001"))
+    );
+}
+
+#[test]
+fn a_folder_that_holds_a_run_is_an_error_and_stays_as_it_is() {
+    for file in FILES {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(file), "a run's").unwrap();
+        match RunFolder::at(folder.path()) {
+            Err(Error::RunExists { folder: named, file: found }) => {
+                assert_eq!((named.as_path(), found), (folder.path(), file));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(fs::read(folder.path().join(file)).unwrap(), b"a run's");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+    let notes = tempfile::tempdir().unwrap();
+    fs::write(notes.path().join("notes.txt"), "mine").unwrap();
+    RunFolder::at(notes.path()).unwrap();
+}
+
+#[test]
+fn numbered_folders_take_the_first_free_number() {
+    let parent = tempfile::tempdir().unwrap();
+    let runs = parent.path().join("runs");
+    let next = || RunFolder::numbered(&runs).unwrap().path().strip_prefix(&runs).unwrap().to_owned();
+    assert_eq!(next(), Path::new("001"));
+    assert_eq!(next(), Path::new("002"));
+    fs::write(runs.join("003"), "a file").unwrap();
+    assert_eq!(next(), Path::new("004"));
+    fs::remove_dir(runs.join("002")).unwrap();
+    assert_eq!(next(), Path::new("002"));
+}
+
+#[cfg(feature = "report")]
+mod report {
+    use super::FILES;
+    use crate::small_run::{Watch, bits, pictures, record, trainer};
+    use densenet::report::{FactGroup, HistoryFile, Report, RunFolder};
+    use densenet::train::{Event, Flow, Run, SaveWeights};
+    use densenet::{Error, TrainConfig};
+    use std::fs;
+    use std::path::Path;
+
+    fn page(folder: &Path) -> String {
+        for picture in ["curves.png", "predictions.png"] {
+            assert!(fs::read(folder.join(picture)).unwrap().starts_with(b"\x89PNG\r\n\x1a\n"), "{picture}");
+        }
+        fs::read_to_string(folder.join("report.html")).unwrap()
+    }
+
+    #[test]
+    fn a_run_leaves_the_five_files_which_are_whole_after_every_epoch() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = RunFolder::at(parent.path().join("run")).unwrap();
+        let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8));
+        let path = folder.path().to_owned();
+        let (pages, watch) = record(move |event, _| matches!(event, Event::EpochEnded { .. }).then(|| page(&path)));
+        let report = Report::in_folder(folder.path())
+            .with_title("A title of its own")
+            .with_plan("a plan of its own")
+            .with_facts(FactGroup::new("Facts of its own").with("fact", 4711));
+        trainer
+            .observe(HistoryFile::csv(folder.file("history.csv")))
+            .observe(SaveWeights::to(folder.file("model.safetensors")))
+            .observe(report)
+            .observe(watch);
+        trainer.fit(&pictures(20, 0), &pictures(30, 1)).unwrap();
+        let (pages, last) = (pages.borrow(), page(folder.path()));
+        assert_eq!(pages.len(), 2);
+        assert!(pages[0] != pages[1] && pages[1] != last, "the page grows, and in the end says that it is the end");
+        for part in ["A title of its own", "a plan of its own", "Facts of its own", "4711", "pattern 3", "batch size"] {
+            assert!(last.contains(part), "{part}");
+        }
+        let mut files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        files.sort();
+        let mut expected = FILES;
+        expected.sort_unstable();
+        assert_eq!(files, expected);
+        assert!(matches!(RunFolder::at(folder.path()), Err(Error::RunExists { .. })));
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_in_its_first_epoch_leaves_a_report() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8));
+        trainer.observe(Report::in_folder(folder.path())).observe(Watch(|_: &Event, _: &Run| Ok(Flow::Stop)));
+        let history = trainer.fit(&pictures(20, 0), &pictures(8, 1)).unwrap();
+        assert!(history.epochs.is_empty());
+        let page = page(folder.path());
+        assert!(page.contains("pattern 3"), "the pictures are there, under what the net says now");
+    }
+
+    #[test]
+    fn a_missing_folder_is_an_error_before_the_first_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8));
+        trainer.observe(Report::in_folder(&missing));
+        let before = bits(trainer.var_store());
+        let error = trainer.fit(&pictures(20, 0), &pictures(8, 1)).unwrap_err();
+        assert!(matches!(&error, Error::Io { path, .. } if path.starts_with(&missing)), "{error:?}");
+        assert!(bits(trainer.var_store()) == before);
+    }
+}

@@ -1,0 +1,100 @@
+//! A run small enough for a test: a net of some thousand weights, pictures of 16×16 pixels, a few steps.
+
+use densenet::data::{Batch, Dataset, InMemoryDataset, SampleKey, SyntheticConfig, SyntheticDataset, Targets};
+use densenet::models::DenseNet;
+use densenet::tch::{self, Device, Tensor, nn::VarStore, no_grad};
+use densenet::torch::named_variables;
+use densenet::train::{Event, Flow, Observer, Run};
+use densenet::{DenseNetConfig, Result, SgdConfig, TrainConfig, Trainer};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+/// Four outputs, grey pictures; two blocks, so that 8×8 pixels leave one value a channel at the end.
+pub fn net() -> DenseNetConfig {
+    DenseNetConfig::new(4)
+        .with_input_channels(1)
+        .with_initial_channels(8)
+        .with_growth_rate(4)
+        .with_layers_per_block([2, 2])
+}
+
+/// Pictures that this net tells apart after some epochs.
+pub fn pictures(len: usize, seed: u64) -> SyntheticDataset {
+    SyntheticConfig::new(len).with_sample_shape([1, 16, 16]).with_classes(4).with_seed(seed).build().unwrap()
+}
+
+/// A network whose first weights are the same every time, and its variables.
+pub fn built(net: &DenseNetConfig) -> (VarStore, DenseNet) {
+    // Tests run side by side, and threads that wait for each other on a busy machine are slower than one.
+    tch::set_num_threads(1);
+    let vs = VarStore::new(Device::Cpu);
+    let model = net.build(&vs.root()).unwrap();
+    // libtorch's generator is the whole process's, and tests beside this one draw from it: no weights from there.
+    fill(&vs);
+    (vs, model)
+}
+
+pub fn trainer_of(net: &DenseNetConfig, learning_rate: f64, config: TrainConfig) -> Trainer<DenseNet> {
+    let (vs, model) = built(net);
+    let optimizer = SgdConfig::new(learning_rate).build(&vs).unwrap();
+    Trainer::new(vs, model, optimizer, config).unwrap()
+}
+
+pub fn trainer(config: TrainConfig) -> Trainer<DenseNet> {
+    trainer_of(&net(), 0.1, config)
+}
+
+/// Gives every convolution and linear layer weights from a formula, as large as Kaiming's.
+fn fill(vs: &VarStore) {
+    for (number, mut variable) in named_variables(vs).into_iter().enumerate() {
+        let shape = variable.tensor.size();
+        if shape.len() > 1 {
+            let fan_in: i64 = shape[1..].iter().product();
+            let wave: Vec<f32> =
+                (0..variable.tensor.numel()).map(|i| ((i + 1) as f64 * 2.4 + number as f64).sin() as f32).collect();
+            let weights = Tensor::from_slice(&wave).view(shape.as_slice()) * (4.0 / fan_in as f64).sqrt();
+            no_grad(|| variable.tensor.copy_(&weights));
+        }
+    }
+}
+
+/// Every variable's name and exact bits, running statistics too.
+pub fn bits(vs: &VarStore) -> Vec<(String, Vec<u32>)> {
+    let bits = |tensor: &Tensor| {
+        let values = Vec::<f32>::try_from(tensor.detach().contiguous().view(-1)).unwrap();
+        values.into_iter().map(f32::to_bits).collect()
+    };
+    named_variables(vs).iter().map(|variable| (variable.name.clone(), bits(&variable.tensor))).collect()
+}
+
+/// What a run's observer saw, to be read after the run.
+pub type Seen<T> = Rc<RefCell<Vec<T>>>;
+
+/// An observer that calls a function.
+pub struct Watch<F>(pub F);
+
+impl<F: FnMut(&Event, &Run) -> Result<Flow>> Observer for Watch<F> {
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
+        (self.0)(event, run)
+    }
+}
+
+/// A place for what is seen, and an observer that puts there whatever the function makes of an event.
+pub fn record<T: 'static>(
+    mut see: impl FnMut(&Event, &Run) -> Option<T> + 'static,
+) -> (Seen<T>, impl Observer + 'static) {
+    let seen = Seen::default();
+    let inside = seen.clone();
+    let watch = Watch(move |event: &Event, run: &Run| {
+        inside.borrow_mut().extend(see(event, run));
+        Ok(Flow::Continue)
+    });
+    (seen, watch)
+}
+
+/// All samples of a data set in memory with other targets.
+pub fn with_targets(dataset: &dyn Dataset, targets: Targets, classes: &[&str]) -> InMemoryDataset {
+    let keys: Vec<_> = (0..dataset.len()).map(|index| SampleKey { index, epoch: 0, seed: 0 }).collect();
+    let batch = dataset.fetch(&keys).unwrap();
+    InMemoryDataset::new(Batch { targets, ..batch }, classes).unwrap()
+}

@@ -1,0 +1,200 @@
+//! Training and evaluation: what changes, what does not, and what the numbers mean.
+
+use crate::small_run::{Watch, bits, built, net, pictures, record, trainer, trainer_of, with_targets};
+use densenet::data::{Batch, Dataset, InMemoryDataset, LastBatch, Targets, ValidationSize, Values};
+use densenet::models::ModuleModel;
+use densenet::nn::Dropout;
+use densenet::predict::{PredictConfig, predict, predict_tensor};
+use densenet::tch::{Device, Kind, Reduction, Tensor, nn, nn::VarStore};
+use densenet::train::{Event, Flow, Run, Validation};
+use densenet::{AdamWConfig, SgdConfig, TrainConfig, Trainer};
+use std::process::Command;
+
+/// A trainer after an epoch, so that its running statistics are not those of a new net.
+fn trained() -> Trainer<densenet::DenseNet> {
+    let mut trainer = trainer(TrainConfig::new(1).with_batch_size(16));
+    trainer.fit(&pictures(32, 0), &pictures(8, 1)).unwrap();
+    trainer
+}
+
+#[test]
+fn evaluation_changes_no_variable() {
+    let trainer = trained();
+    let before = bits(trainer.var_store());
+    let evaluation = trainer.evaluate(&pictures(40, 2)).unwrap();
+    assert_eq!(evaluation.predictions.len(), 40);
+    assert!(bits(trainer.var_store()) == before);
+    assert_eq!(trainer.evaluate(&pictures(40, 2)).unwrap(), evaluation);
+}
+
+#[test]
+fn prediction_changes_no_variable_and_agrees_with_evaluation() {
+    let trainer = trained();
+    let before = bits(trainer.var_store());
+    let test = pictures(40, 2);
+    let config = PredictConfig::default().with_device(Device::Cpu).with_batch_size(7);
+    let predictions = predict(trainer.model(), &test, &config).unwrap();
+    assert_eq!(predictions.outputs.dim(), (40, 4));
+    let x = Tensor::rand([3, 1, 16, 16], (Kind::Float, Device::Cpu));
+    assert_eq!(predict_tensor(trainer.model(), &x).unwrap().outputs.dim(), (3, 4));
+    assert!(bits(trainer.var_store()) == before);
+
+    let evaluated = trainer.evaluate(&test).unwrap().predictions;
+    let classes = |all: &[densenet::metrics::ClassPrediction]| all.iter().map(|p| p.class).collect::<Vec<_>>();
+    assert_eq!(classes(&predictions.classes()), classes(&evaluated));
+    for (row, prediction) in predictions.probabilities().rows().into_iter().zip(evaluated) {
+        // Softmax in f32 here, in f64 there, of logits from batches of other sizes.
+        assert!((f64::from(row[prediction.class.unwrap()]) - prediction.probability).abs() < 1e-4);
+        assert!((row.sum() - 1.0).abs() < 1e-5);
+    }
+}
+
+/// A model whose logits are its inputs; it has one variable, of which nothing depends but a sum of zeros.
+fn identity(config: TrainConfig) -> Trainer<ModuleModel<nn::FuncT<'static>>> {
+    let vs = VarStore::new(Device::Cpu);
+    let weight = vs.root().zeros("weight", &[1]);
+    let model = ModuleModel(nn::func_t(move |x, _| x + &weight * 0.0));
+    let optimizer = SgdConfig::new(0.1).build(&vs).unwrap();
+    Trainer::new(vs, model, optimizer, config).unwrap()
+}
+
+#[test]
+fn loss_and_accuracy_count_samples_not_batches() {
+    // Logits (z, 0) of class 0: loss ln(1 + e^−z), right for z > 0. Two batches of two, and one sample in the last.
+    let z = [1.0_f32, 2.0, 0.5, -1.0, -3.0];
+    let values = Values::F32(z.iter().flat_map(|&z| [z, 0.0]).collect());
+    let targets = Targets::Classes(vec![0; 5]);
+    let dataset = InMemoryDataset::new(Batch { sample_shape: vec![2], values, targets }, &["a", "b"]).unwrap();
+    let expected = z.iter().map(|&z| (-f64::from(z)).exp().ln_1p()).sum::<f64>() / 5.0;
+
+    let mut trainer = identity(TrainConfig::new(1).with_batch_size(2));
+    let history = trainer.fit(&dataset, &dataset).unwrap();
+    let record = history.last().unwrap();
+    for scores in [record.train, record.test] {
+        // The loss of a batch is an f32.
+        assert!((scores.loss - expected).abs() < 1e-6, "{} instead of {expected}", scores.loss);
+        assert_eq!((scores.accuracy, scores.samples), (Some(0.6), 5));
+    }
+    let confusion = trainer.evaluate(&dataset).unwrap().confusion.unwrap();
+    assert_eq!((confusion.count(0, 0), confusion.count(0, 1)), (3, 2));
+
+    let mut trainer = identity(TrainConfig::new(1).with_batch_size(2).with_last_batch(LastBatch::Drop));
+    let history = trainer.fit(&dataset, &dataset).unwrap();
+    let samples = history.last().map(|record| (record.train.samples, record.test.samples));
+    assert_eq!(samples, Some((4, 5)), "the last batch is dropped in training only");
+}
+
+/// Weights after two epochs with dropout and a hold-out, and the losses of all steps.
+fn run(seed: u64, workers: usize) -> (Vec<(String, Vec<u32>)>, Vec<u64>) {
+    let config = TrainConfig::new(2)
+        .with_batch_size(12)
+        .with_seed(seed)
+        .with_workers(workers)
+        .with_validation(Validation::HoldOut(ValidationSize::Count(8)));
+    let mut trainer = trainer(config);
+    let (losses, watch) = record(|event, _| match event {
+        Event::StepEnded { loss, .. } => Some(loss.to_bits()),
+        _ => None,
+    });
+    trainer.observe(watch);
+    trainer.fit(&pictures(48, 0), &pictures(8, 1)).unwrap();
+    let losses = losses.borrow().clone();
+    (bits(trainer.var_store()), losses)
+}
+
+#[test]
+fn same_seed_gives_the_same_bits_whatever_the_number_of_workers() {
+    let first = run(3, 0);
+    assert_eq!(first.1.len(), 8, "40 samples in batches of 12, twice");
+    for workers in [0, 1, 3] {
+        assert!(run(3, workers) == first, "{workers} workers");
+    }
+    assert!(run(4, 0) != first);
+}
+
+#[test]
+fn training_learns_and_the_history_says_so() {
+    let mut trainer = trainer(TrainConfig::new(4).with_batch_size(16));
+    let (train, test) = (pictures(160, 0), pictures(40, 1));
+    let history = trainer.fit(&train, &test).unwrap();
+    assert_eq!(history.epochs.iter().map(|record| record.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    let (first, last) = (&history.epochs[0], history.last().unwrap());
+    assert!(last.train.loss < first.train.loss && last.test.accuracy.unwrap() > 0.5, "{history:?}");
+    assert_eq!(trainer.evaluate(&test).unwrap().scores, last.test);
+    assert!(history.train_seconds() > 0.0 && history.samples_per_second() > 0.0);
+}
+
+/// Probabilities of classes: nine tenths for the right one.
+fn soft(dataset: &dyn Dataset) -> InMemoryDataset {
+    let rows = (0..dataset.len()).flat_map(|i| (0..4).map(move |class| if i % 4 == class { 0.9 } else { 0.1 / 3.0 }));
+    with_targets(dataset, Targets::Values { data: rows.collect(), width: 4 }, &["a", "b", "c", "d"])
+}
+
+#[test]
+fn soft_targets_train_without_an_accuracy() {
+    let (train, test) = (soft(&pictures(64, 0)), soft(&pictures(16, 1)));
+    for closure in [false, true] {
+        let mut trainer = trainer(TrainConfig::new(3).with_batch_size(16));
+        if closure {
+            let loss = |outputs: &Tensor, targets: &Tensor| {
+                -(outputs.log_softmax(-1, Kind::Float) * targets).sum(Kind::Float) / targets.size()[0] as f64
+            };
+            trainer = trainer.with_loss(loss);
+        }
+        let history = trainer.fit(&train, &test).unwrap();
+        let losses: Vec<f64> = history.epochs.iter().map(|record| record.train.loss).collect();
+        assert!(losses[2] < losses[0], "{losses:?}");
+        assert!(history.epochs.iter().all(|record| record.train.accuracy.or(record.test.accuracy).is_none()));
+        let evaluation = trainer.evaluate(&test).unwrap();
+        assert!(evaluation.predictions.is_empty() && evaluation.confusion.is_none());
+    }
+}
+
+#[test]
+fn a_closure_trains_a_regression() {
+    let brightness = |dataset: &dyn Dataset| {
+        let data = (0..dataset.len()).map(|i| (i % 4) as f32).collect();
+        with_targets(dataset, Targets::Values { data, width: 1 }, &[])
+    };
+    let mut one_output = net();
+    one_output.classes = 1;
+    let (vs, model) = built(&one_output);
+    let optimizer = AdamWConfig::new(3e-3).build(&vs).unwrap();
+    let squares = |outputs: &Tensor, targets: &Tensor| outputs.mse_loss(targets, Reduction::Mean);
+    let config = TrainConfig::new(6).with_batch_size(16);
+    let mut trainer = Trainer::new(vs, model, optimizer, config).unwrap().with_loss(squares);
+    let (train, test) = (brightness(&pictures(96, 0)), brightness(&pictures(16, 1)));
+    let history = trainer.fit(&train, &test).unwrap();
+    let losses: Vec<f64> = history.epochs.iter().map(|record| record.train.loss).collect();
+    // 1.25 is the variance of the targets: what a constant answer reaches at best.
+    assert!(losses[0] > losses[5] && losses[5] < 1.0, "{losses:?}");
+    assert_eq!(history.last().unwrap().test.accuracy, None);
+}
+
+/// Weights after some steps with dropout, where somebody else draws random numbers in between.
+fn run_with_dropout(draws: i64) -> Vec<(String, Vec<u32>)> {
+    let mut config = net().with_dropout(Dropout::new(0.5));
+    config.growth_rate = 6;
+    let mut trainer = trainer_of(&config, 0.1, TrainConfig::new(1).with_batch_size(8));
+    trainer.observe(Watch(move |_: &Event, _: &Run| {
+        let _ = Tensor::rand([draws], (Kind::Float, Device::Cpu));
+        Ok(Flow::Continue)
+    }));
+    trainer.fit(&pictures(24, 0), &pictures(8, 1)).unwrap();
+    bits(trainer.var_store())
+}
+
+#[test]
+fn dropout_depends_on_seed_and_step_not_on_what_was_drawn_before() {
+    // libtorch's generator is the process's, and tests beside this one draw from it: a process of its own.
+    const ALONE: &str = "DENSENET_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        assert!(run_with_dropout(0) == run_with_dropout(1000));
+        return;
+    }
+    let name = "trainer::dropout_depends_on_seed_and_step_not_on_what_was_drawn_before";
+    let mut alone = Command::new(std::env::current_exe().unwrap());
+    let output = alone.args(["--exact", name]).env(ALONE, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}

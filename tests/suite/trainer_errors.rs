@@ -1,0 +1,230 @@
+//! Runs that cannot be: a typed error, before the first step where it can be known by then, and no weight touched.
+
+use crate::small_run::{bits, pictures, record, trainer, trainer_of, with_targets};
+use densenet::data::{Batch, Dataset, LastBatch, Preparation, SampleKey, SyntheticConfig, SyntheticDataset};
+use densenet::data::{Targets, ValidationSize};
+use densenet::tch::{Kind, Tensor};
+use densenet::torch::named_variables;
+use densenet::train::{Event, Loss, Validation};
+use densenet::{DenseNet, Error, Result, TrainConfig, Trainer};
+use std::cell::Cell;
+
+fn config() -> TrainConfig {
+    TrainConfig::new(2).with_batch_size(16)
+}
+
+fn sized(len: usize, shape: [usize; 3], classes: usize) -> SyntheticDataset {
+    SyntheticConfig::new(len).with_sample_shape(shape).with_classes(classes).build().unwrap()
+}
+
+/// The error of a run of which no observer heard and that left all variables as they were.
+fn refused(config: TrainConfig, train: &dyn Dataset, test: &dyn Dataset) -> Error {
+    let mut trainer = trainer(config);
+    let before = bits(trainer.var_store());
+    let (events, watch) = record(|event, _| Some(format!("{event:?}")));
+    trainer.observe(watch);
+    let error = trainer.fit(train, test).expect_err("a run that cannot be");
+    assert!(events.borrow().is_empty(), "{:?}", events.borrow());
+    assert!(bits(trainer.var_store()) == before);
+    error
+}
+
+#[test]
+fn last_batch_of_one_is_refused_where_it_leaves_one_value_per_channel() {
+    let tiny = |len| sized(len, [1, 8, 8], 4);
+    let named = |error| match error {
+        Error::OneValuePerChannel { batch: 1, height: 8, width: 8, layer } => layer,
+        other => panic!("{other:?}"),
+    };
+    let layer = "features.denseblock2.denselayer1.norm1";
+    assert_eq!(named(refused(config(), &tiny(17), &tiny(4))), layer);
+    assert_eq!(named(refused(config().with_batch_size(1), &tiny(4), &tiny(4))), layer);
+    let hold_out = config().with_validation(Validation::HoldOut(ValidationSize::Count(7)));
+    assert_eq!(named(refused(hold_out, &tiny(24), &tiny(4))), layer);
+
+    // The same samples without the last one, in other batches, or as a test set.
+    trainer(config().with_last_batch(LastBatch::Drop)).fit(&tiny(17), &tiny(17)).unwrap();
+    trainer(config().with_batch_size(15)).fit(&tiny(17), &tiny(1)).unwrap();
+    // Larger pictures leave more than one value.
+    trainer(config()).fit(&pictures(17, 0), &pictures(1, 1)).unwrap();
+}
+
+#[test]
+fn pictures_that_do_not_fit_the_network_are_refused() {
+    let small = |error| matches!(error, Error::InputTooSmall { height: 4, width: 4, smallest: 5, .. });
+    assert!(small(refused(config(), &sized(16, [1, 4, 4], 4), &pictures(4, 1))));
+    assert!(small(refused(config(), &pictures(16, 0), &sized(4, [1, 4, 4], 4))));
+    let resized = config().with_preparation(Preparation::new().with_size([4, 4]));
+    assert!(small(refused(resized, &pictures(16, 0), &pictures(4, 1))));
+
+    match refused(config(), &sized(16, [3, 16, 16], 4), &pictures(4, 1)) {
+        Error::InputShape { actual, expected } => {
+            assert_eq!((actual, expected.as_str()), (vec![16, 3, 16, 16], "[N, 1, H, W]"))
+        }
+        other => panic!("{other:?}"),
+    }
+    let none = config().with_preparation(Preparation::new().with_size([0, 16]));
+    assert!(matches!(refused(none, &pictures(16, 0), &pictures(4, 1)), Error::InvalidConfig { field: "size", .. }));
+}
+
+#[test]
+fn data_sets_without_samples_are_refused() {
+    for (train, test) in [(0, 4), (16, 0)] {
+        assert!(matches!(refused(config(), &pictures(train, 0), &pictures(test, 1)), Error::EmptyDataset));
+    }
+    assert!(matches!(trainer(config()).evaluate(&pictures(0, 0)), Err(Error::EmptyDataset)));
+    let hold_out = config().with_validation(Validation::HoldOut(ValidationSize::Count(16)));
+    assert!(matches!(
+        refused(hold_out, &pictures(16, 0), &pictures(4, 1)),
+        Error::EmptySplit { samples: 16, validation: 16 }
+    ));
+}
+
+#[test]
+fn dropping_the_only_batch_is_refused_with_both_numbers() {
+    let error = refused(config().with_last_batch(LastBatch::Drop), &pictures(15, 0), &pictures(4, 1));
+    assert!(matches!(error, Error::InvalidConfig { field: "batch size", .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("16") && text.contains("15"), "{text}");
+}
+
+#[test]
+fn training_and_test_set_of_other_classes_are_refused() {
+    match refused(config(), &pictures(16, 0), &sized(4, [1, 16, 16], 3)) {
+        Error::ClassesDiffer { train, test } => assert_eq!((train.len(), test.len()), (4, 3)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_class_beyond_the_outputs_is_an_error_and_no_panic() {
+    let five = || sized(20, [1, 16, 16], 5);
+    let mut cross_entropy = trainer(config());
+    let error = cross_entropy.fit(&five(), &five()).unwrap_err();
+    assert!(error.to_string().contains('4'), "{error}");
+    assert!(cross_entropy.evaluate(&five()).is_err());
+
+    // A loss that does not look at the classes.
+    let mut blind = trainer(config()).with_loss(|outputs: &Tensor, _: &Tensor| outputs.square().mean(Kind::Float));
+    let error = blind.fit(&five(), &five()).unwrap_err();
+    assert!(error.to_string().contains("class 4"), "{error}");
+    assert!(blind.evaluate(&five()).is_err());
+}
+
+/// The names and bits of what is trained.
+fn weights(trainer: &Trainer<DenseNet>) -> Vec<(String, Vec<u32>)> {
+    let trained: Vec<_> = named_variables(trainer.var_store()).into_iter().map(|v| v.trainable).collect();
+    bits(trainer.var_store()).into_iter().zip(trained).filter_map(|(v, trained)| trained.then_some(v)).collect()
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run_before_its_update() {
+    for (bad, word) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
+        // The two first epochs have two steps each; every step and every batch of evaluation asks once.
+        let calls = Cell::new(0);
+        let loss = move |outputs: &Tensor, _: &Tensor| {
+            calls.set(calls.get() + i32::from(outputs.requires_grad()));
+            outputs.square().mean(Kind::Float) * if calls.get() == 4 { bad } else { 1.0 }
+        };
+        let mut trainer = trainer(TrainConfig::new(5).with_batch_size(8)).with_loss(loss);
+        let (seen, watch) = record(|event, run| match event {
+            Event::StepEnded { epoch, step, .. } => Some((*epoch, *step, bits(run.vs))),
+            Event::FitEnded { .. } => panic!("a failed run has no end"),
+            _ => None,
+        });
+        trainer.observe(watch);
+        let error = trainer.fit(&pictures(16, 0), &pictures(8, 1)).unwrap_err();
+        let Error::NonFiniteLoss { loss, epoch: 2, step: 2 } = error else { panic!("{error:?}") };
+        assert!(loss.is_nan() == bad.is_nan() && !loss.is_finite());
+        assert!(error.to_string().starts_with(&format!("the loss is {word} in step 2 of epoch 2")), "{error}");
+
+        let seen = seen.borrow();
+        let (epoch, step, last) = seen.last().unwrap();
+        assert_eq!((*epoch, *step, seen.len()), (2, 1, 3));
+        let trained = weights(&trainer);
+        assert!(trained.iter().all(|variable| last.contains(variable)));
+        assert!(trained.iter().all(|(_, bits)| bits.iter().all(|&bits| f32::from_bits(bits).is_finite())));
+    }
+}
+
+#[test]
+fn a_learning_rate_that_blows_up_is_named_as_the_cause() {
+    let mut trainer = trainer_of(&crate::small_run::net(), 1e30, config());
+    let error = trainer.fit(&pictures(64, 0), &pictures(8, 1)).unwrap_err();
+    assert!(matches!(error, Error::NonFiniteLoss { epoch: 1, step: 2.., .. }), "{error:?}");
+    assert!(error.to_string().contains("learning rate"), "{error}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_in_evaluation_names_the_batch() {
+    let calls = Cell::new(0);
+    let loss = move |outputs: &Tensor, _: &Tensor| {
+        calls.set(calls.get() + 1);
+        outputs.square().mean(Kind::Float) * if calls.get() == 3 { f64::NAN } else { 1.0 }
+    };
+    let trainer = trainer(config()).with_loss(loss);
+    match trainer.evaluate(&pictures(40, 1)) {
+        Err(Error::NonFiniteEvaluation { loss, samples: 32 }) => assert!(loss.is_nan()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_scalar_and_one_that_fails_end_the_run_with_their_error() {
+    let mut rows = trainer(config()).with_loss(|outputs: &Tensor, _: &Tensor| outputs.square());
+    match rows.fit(&pictures(16, 0), &pictures(4, 1)) {
+        Err(Error::LossShape { shape }) => assert_eq!(shape, [16, 4]),
+        other => panic!("{other:?}"),
+    }
+    struct Failing;
+    impl Loss for Failing {
+        fn mean(&self, _: &Tensor, _: &Tensor) -> Result<Tensor> {
+            Err(Error::Libtorch { what: "my loss", message: "no".to_owned() })
+        }
+    }
+    let mut failing = trainer(config()).with_loss(Failing);
+    let error = failing.fit(&pictures(16, 0), &pictures(4, 1)).unwrap_err();
+    assert!(matches!(error, Error::Libtorch { what: "my loss", .. }), "{error:?}");
+    // A loss that does not depend on any weight has no gradient.
+    let constant = |_: &Tensor, _: &Tensor| Tensor::from(1.0_f32);
+    let error = trainer(config()).with_loss(constant).fit(&pictures(16, 0), &pictures(4, 1)).unwrap_err();
+    assert!(matches!(error, Error::Libtorch { what: "backward pass", .. }), "{error:?}");
+}
+
+#[test]
+fn a_sample_that_cannot_be_had_ends_the_run_with_its_error() {
+    struct Holed(SyntheticDataset);
+    impl Dataset for Holed {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+        fn sample_shape(&self) -> &[usize] {
+            self.0.sample_shape()
+        }
+        fn classes(&self) -> &[String] {
+            self.0.classes()
+        }
+        fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
+            match keys.iter().find(|key| key.index == 5 && key.epoch == 1) {
+                Some(key) => Err(Error::SampleUnavailable { index: key.index, source: "lost".into() }),
+                None => self.0.fetch(keys),
+            }
+        }
+    }
+    for workers in [0, 2] {
+        let mut trainer = trainer(config().with_workers(workers).with_batch_size(4));
+        let (epochs, watch) = record(|event, _| matches!(event, Event::EpochEnded { .. }).then_some(()));
+        trainer.observe(watch);
+        let error = trainer.fit(&Holed(pictures(32, 0)), &pictures(4, 1)).unwrap_err();
+        assert!(matches!(error, Error::SampleUnavailable { index: 5, .. }), "{error:?}");
+        assert_eq!(epochs.borrow().len(), 1);
+    }
+}
+
+#[test]
+fn targets_that_the_loss_cannot_take_are_an_error_and_no_panic() {
+    let data = vec![0.5; 3 * 16];
+    let three = with_targets(&pictures(16, 0), Targets::Values { data, width: 3 }, &[]);
+    let error = trainer(config()).fit(&three, &three).unwrap_err();
+    assert!(matches!(error, Error::Libtorch { what: "cross-entropy", .. }), "{error:?}");
+}
