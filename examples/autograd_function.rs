@@ -3,7 +3,7 @@
 //!
 //!     cargo run --example autograd_function
 //!
-//! Expect the largest difference between its gradient and that of the composition, some 1e-16, and what libtorch says where a
+//! Expect the largest difference between its gradient and that of the composition, some 1e-15, and what libtorch says where a
 //! second derivative is asked for.
 
 use densenet::Result;

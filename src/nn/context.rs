@@ -27,7 +27,7 @@ impl From<bool> for Mode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Execution {
-    /// The fastest one that fits: `Fused` where it knows the work, else `Composed`.
+    /// The fastest one that fits: `Fused` where it knows the work and this crate was compiled with optimisation, else `Composed`.
     #[default]
     Auto,
     /// The fused engine: few passes over memory, statistics computed once a channel, and memory that grows with the number of
@@ -55,7 +55,11 @@ impl ForwardContext {
 
     /// Whether the fused engine is to run where it can.
     pub(crate) fn fused(&self) -> bool {
-        matches!(self.execution, Execution::Auto | Execution::Fused)
+        match self.execution {
+            Execution::Auto => !cfg!(densenet_unoptimized),
+            Execution::Fused => true,
+            Execution::Composed => false,
+        }
     }
 
     /// Whether this pass drops values.

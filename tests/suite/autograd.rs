@@ -123,6 +123,22 @@ fn an_output_that_nobody_uses_has_no_gradient() {
     }
 }
 
+#[test]
+fn none_stands_for_a_gradient_that_does_not_arrive() {
+    let probe = Probe {
+        forward: |x| Ok(Forward { outputs: vec![&x[0] * 1.0, &x[0] * 2.0, &x[0] * 3.0], saved: vec![] }),
+        backward: |_, gradients| {
+            let arrived: Vec<bool> = gradients.iter().map(Option::is_some).collect();
+            assert_eq!(arrived, [false, true, false]);
+            Ok(vec![None])
+        },
+        ..Probe::new(&Arc::default())
+    };
+    let x = variable(&[3], 0.0);
+    apply(probe, &[&x]).unwrap()[1].sum(Kind::Double).f_backward().unwrap();
+    assert!(!x.grad().defined(), "none is given back either");
+}
+
 /// Counts itself.
 #[derive(Clone)]
 struct Counted(Arc<AtomicUsize>);
@@ -374,6 +390,30 @@ fn nothing_is_recorded_without_gradients() {
     let z = apply(Probe::new(&Arc::default()), &[&numbers(&[3], 0.0)]).unwrap();
     assert!(!y[0].requires_grad() && !z[0].requires_grad());
     assert_eq!(alive.load(Ordering::SeqCst), 0, "the function is dropped at once");
+}
+
+#[test]
+fn nothing_is_recorded_within_the_passes() {
+    let probe = Probe {
+        forward: |x| {
+            let output = &x[0] * 2.0;
+            assert!(!output.requires_grad());
+            Ok(Forward { outputs: vec![output], saved: vec![x[0].shallow_clone()] })
+        },
+        backward: |saved, gradients| {
+            let trained = saved[0].copy().set_requires_grad(true);
+            assert!(!(&trained * 2.0).requires_grad());
+            Ok(gradients)
+        },
+        ..Probe::new(&Arc::default())
+    };
+    let x = [variable(&[3], 0.0)];
+    let y = &apply(probe, &[&x[0]]).unwrap()[0];
+    assert!(y.requires_grad());
+    // With create_graph, too.
+    for create_graph in [false, true] {
+        let _ = Tensor::f_run_backward(&[y.sum(Kind::Double)], &x, true, create_graph).unwrap();
+    }
 }
 
 #[test]
