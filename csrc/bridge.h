@@ -33,6 +33,9 @@ char* densenet_cpu_capability(char** error);
 // Opens libtorch's CUDA library if it lies beside the loaded libtorch_cpu. 1: opened, 0: there is none, -1: error.
 int densenet_open_cuda(char** error);
 
+// Makes the C library keep freed memory for the next allocation instead of returning it to the system.
+void densenet_keep_freed_memory();
+
 // --- memory_format.cpp ---
 
 // A copy of a four-dimensional tensor in channels-last order, or the tensor itself if it has that order.

@@ -6,6 +6,15 @@ use std::sync::OnceLock;
 use tch::kind::Element as OfKind;
 use tch::{Device, Kind, Tensor};
 
+/// Makes the process keep memory that is freed, for the next allocation.
+///
+/// A training step frees and asks for the same hundreds of megabytes again and again. By its defaults the C library returns large
+/// pieces to the system at once, and the system fills each page with zeros before it gives it back: a tenth of a step or more.
+/// [`Trainer::new`](crate::train::Trainer::new) calls this. It concerns the whole process, and glibc's allocator only.
+pub fn keep_freed_memory() {
+    super::ffi::densenet_keep_freed_memory();
+}
+
 /// What both tch and the kernels can work on.
 pub(crate) trait Number: Element + OfKind {}
 

@@ -13,6 +13,7 @@ mod versions;
 
 pub use autograd::{Forward, Function, apply};
 pub use device::{default_device, device_name, parse_device};
+pub use memory::keep_freed_memory;
 pub use memory_format::{is_channels_last, to_channels_last};
 pub use parallel::{parallel_for, threads};
 pub use variables::{Variable, named_variables};

@@ -10,6 +10,7 @@ use crate::metrics::{ScoreSums, Scores, right_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode};
 use crate::optim::Optimizer;
+use crate::torch::keep_freed_memory;
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 use std::thread;
@@ -53,13 +54,15 @@ pub struct Trainer<M> {
 }
 
 impl<M: Model> Trainer<M> {
-    /// A trainer with cross-entropy as its loss and nobody watching.
+    /// A trainer with cross-entropy as its loss and nobody watching. From now on the process
+    /// [keeps freed memory](keep_freed_memory).
     ///
     /// # Errors
     ///
     /// [`Error::InvalidConfig`].
     pub fn new(vs: VarStore, model: M, optimizer: impl Optimizer + 'static, config: TrainConfig) -> Result<Self> {
         config.check()?;
+        keep_freed_memory();
         Ok(Trainer {
             vs,
             model,

@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+"""Training steps of the tutorial's network here and in PyTorch, in turns on the same machine, and the ratios.
+
+    ./setup --dev && benches/compare/compare.py [--rounds 5] [--skip compile-nhwc]
+
+Each measurement is a process of its own; a round has one of each, so that a slow spell of the machine falls on all. Prints
+a table of medians over the rounds: pictures a second, memory above the process's base, and both as ratios to PyTorch's.
+"""
+
+import argparse
+import json
+import pathlib
+import platform
+import statistics
+import subprocess
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PYTORCH = ["eager-nchw", "eager-nhwc", "compile-nhwc"]
+
+
+def run(command):
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", default="64")
+    parser.add_argument("--skip", action="append", default=[])
+    args = parser.parse_args()
+
+    subprocess.run(["cargo", "build", "--quiet", "--example", "throughput"], cwd=ROOT, check=True)
+    ours = ["cargo", "run", "--quiet", "--example", "throughput", "--", "--batch", args.batch, "--execution"]
+    script = ["benches/compare/pytorch_step.py"]
+    commands = {f"densenet {how}": [*ours, how] for how in ("fused", "composed")}
+    commands |= {f"pytorch {v}": [".venv/bin/python", *script, v, args.batch] for v in PYTORCH}
+    commands = {name: command for name, command in commands.items() if name.split()[1] not in args.skip}
+
+    rows = {name: [] for name in commands}
+    for _ in range(args.rounds):
+        for name, command in commands.items():
+            rows[name].append(run(command))
+    median = lambda name, of: statistics.median(of(row) for row in rows[name])
+    speed = {name: median(name, lambda row: row["img_per_s"]) for name in rows}
+    memory = {name: median(name, lambda row: row["peak_rss_mb"] - row["base_rss_mb"]) for name in rows}
+    theirs = [name for name in rows if name.startswith("pytorch")]
+    fastest = max(theirs, key=speed.get)
+    first = rows["densenet fused"][0]
+    print(f"{args.rounds} rounds, batch {args.batch}, {first['threads']} threads, {cpu()}")
+    print(f"libtorch {first['versions']['libtorch']}, PyTorch {rows[theirs[0]][0]['versions']['torch']}\n")
+    print(f"| | pictures a second | of {fastest} | MB above base | of {theirs[0]} |")
+    print("|---|---|---|---|---|")
+    for name in rows:
+        print(f"| {name} | {speed[name]:.0f} | {speed[name] / speed[fastest]:.2f} "
+              f"| {memory[name]:.0f} | {memory[name] / memory[theirs[0]]:.2f} |")
+    share = median("densenet fused", lambda row: row["fraction_of_gemm"])
+    print(f"\nfused: {share:.2f} of the matrix-product rate")
+
+
+def cpu():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+
+
+if __name__ == "__main__":
+    main()
