@@ -1,7 +1,6 @@
 //! Norm, ReLU and average pooling in one pass: the transition's 2×2 and the head's global pooling.
 
-use super::moments::ROWS_A_SUM;
-use super::rows::{GradientSums, drain};
+use super::rows::{GradientSums, PartialSums};
 use super::{Affine, Element};
 use std::ops::Range;
 
@@ -84,9 +83,7 @@ pub fn norm_relu_average_pool_backward<T: Element>(
 ) -> GradientSums {
     let ([height, width], [out_height, out_width]) = (window.input, window.output());
     let channels = mean.len();
-    let mut sums = GradientSums::zero(channels);
-    let mut partial = (vec![T::default(); channels], vec![T::default(); channels]);
-    let mut summed = 0;
+    let mut sums = PartialSums::new(channels);
     for (row, gradient) in rows.zip(gradient.chunks_mut(width * stride)) {
         let (picture, pooled) = (row / height, row % height / window.window[0]);
         let upstream = match pooled < out_height {
@@ -94,18 +91,11 @@ pub fn norm_relu_average_pool_backward<T: Element>(
             false => &[],
         };
         let (x, columns) = (&x[row * width * stride..], window.window[1]);
-        let (shift_sums, scale_sums) = (&mut partial.0, &mut partial.1);
+        let (shift_sums, scale_sums) = (&mut sums.shift, &mut sums.scale);
         unpool_row(upstream, columns, window.weight(), x, stride, affine, mean, gradient, shift_sums, scale_sums);
-        summed += width;
-        if summed >= ROWS_A_SUM {
-            drain(&mut partial.0, &mut sums.shift);
-            drain(&mut partial.1, &mut sums.scale);
-            summed = 0;
-        }
+        sums.count(width);
     }
-    drain(&mut partial.0, &mut sums.shift);
-    drain(&mut partial.1, &mut sums.scale);
-    sums
+    sums.finish()
 }
 
 kernel! {

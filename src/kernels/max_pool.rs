@@ -1,7 +1,6 @@
 //! Norm, ReLU and 3×3 max pooling with stride 2 and padding 1 in one pass: the stem.
 
-use super::moments::ROWS_A_SUM;
-use super::rows::{GradientSums, drain};
+use super::rows::{GradientSums, PartialSums};
 use super::{Affine, Element};
 use std::ops::Range;
 
@@ -84,27 +83,18 @@ pub fn norm_relu_max_pool_backward<T: Element>(
 ) -> GradientSums {
     let channels = mean.len();
     let (out_height, out_width) = (max_pooled(height), max_pooled(width));
-    let mut sums = GradientSums::zero(channels);
-    let mut partial = (vec![T::default(); channels], vec![T::default(); channels]);
-    let mut summed = 0;
+    let mut sums = PartialSums::new(channels);
     for (row, gradient) in rows.zip(gradient.chunks_exact_mut(width * channels)) {
         let outputs =
             row / height * out_height * out_width * channels..(row / height + 1) * out_height * out_width * channels;
         let (upstream, winners) = (&upstream[outputs.clone()], &winners[outputs]);
         let x = &x[row * width * channels..][..width * channels];
-        let (shift_sums, scale_sums) = (&mut partial.0, &mut partial.1);
+        let (shift_sums, scale_sums) = (&mut sums.shift, &mut sums.scale);
         let sizes = [out_height, out_width];
         unpool_row(upstream, winners, sizes, row % height, x, affine, mean, gradient, shift_sums, scale_sums);
-        summed += width;
-        if summed >= ROWS_A_SUM {
-            drain(&mut partial.0, &mut sums.shift);
-            drain(&mut partial.1, &mut sums.scale);
-            summed = 0;
-        }
+        sums.count(width);
     }
-    drain(&mut partial.0, &mut sums.shift);
-    drain(&mut partial.1, &mut sums.scale);
-    sums
+    sums.finish()
 }
 
 kernel! {

@@ -84,6 +84,40 @@ impl GradientSums {
     }
 }
 
+/// Sums in the elements' own precision, which go into f64 before they become inexact.
+pub(super) struct PartialSums<T> {
+    pub shift: Vec<T>,
+    pub scale: Vec<T>,
+    rows: usize,
+    sums: GradientSums,
+}
+
+impl<T: Element> PartialSums<T> {
+    pub fn new(channels: usize) -> Self {
+        let zeros = || vec![T::default(); channels];
+        PartialSums { shift: zeros(), scale: zeros(), rows: 0, sums: GradientSums::zero(channels) }
+    }
+
+    /// So many rows have been added.
+    pub fn count(&mut self, rows: usize) {
+        self.rows += rows;
+        if self.rows >= ROWS_A_SUM {
+            self.drain();
+        }
+    }
+
+    pub fn finish(mut self) -> GradientSums {
+        self.drain();
+        self.sums
+    }
+
+    fn drain(&mut self) {
+        drain(&mut self.shift, &mut self.sums.shift);
+        drain(&mut self.scale, &mut self.sums.scale);
+        self.rows = 0;
+    }
+}
+
 /// Takes a norm's gradient `upstream` (dense rows) back to its input: adds scale·g to the first channels of the rows of
 /// `gradient`, where g is `upstream` where the ReLU let something through. Gives the sums for dβ and dγ.
 pub fn accumulate<T: Element>(
@@ -95,15 +129,13 @@ pub fn accumulate<T: Element>(
     gradient: &mut [T],
 ) -> GradientSums {
     let channels = mean.len();
-    let mut sums = GradientSums::zero(channels);
-    let mut partial = (vec![T::default(); channels], vec![T::default(); channels]);
+    let mut sums = PartialSums::new(channels);
     let parts = upstream.chunks(channels * ROWS_A_SUM).zip(x.chunks(stride * ROWS_A_SUM));
     for ((upstream, x), gradient) in parts.zip(gradient.chunks_mut(stride * ROWS_A_SUM)) {
-        accumulate_part(upstream, x, stride, affine, mean, gradient, &mut partial.0, &mut partial.1);
-        drain(&mut partial.0, &mut sums.shift);
-        drain(&mut partial.1, &mut sums.scale);
+        accumulate_part(upstream, x, stride, affine, mean, gradient, &mut sums.shift, &mut sums.scale);
+        sums.count(ROWS_A_SUM);
     }
-    sums
+    sums.finish()
 }
 
 kernel! {
@@ -160,7 +192,7 @@ kernel! {
 }
 
 /// Moves sums into more exact ones.
-pub(super) fn drain<T: Element>(partial: &mut [T], sums: &mut [f64]) {
+fn drain<T: Element>(partial: &mut [T], sums: &mut [f64]) {
     for (partial, sum) in partial.iter_mut().zip(sums) {
         *sum += partial.to_f64();
         *partial = T::default();

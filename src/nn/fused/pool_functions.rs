@@ -123,6 +123,11 @@ impl Function for MaxPool {
         Ok(Forward { outputs, saved: vec![x, gamma.shallow_clone(), beta.shallow_clone(), winners] })
     }
 
+    /// The statistics are only for the running ones.
+    fn is_differentiable(&self, output: usize) -> bool {
+        output == 0
+    }
+
     fn backward(
         &mut self,
         saved: Vec<Tensor>,
