@@ -15,7 +15,7 @@ pub use dispatch::{Level, level};
 pub use element::Element;
 pub use max_pool::{max_pooled, norm_relu_max_pool, norm_relu_max_pool_backward};
 pub use moments::Moments;
-pub use rows::{GradientSums, accumulate, copy_with_moments, correct, moments, norm_relu};
+pub use rows::{GradientSums, accumulate, copy, copy_with_moments, correct, moments, norm_relu};
 
 /// Normalisation as one multiplication and one addition a channel: scale = γ·r, shift = β − μ·scale.
 #[derive(Clone, Copy, Debug)]

@@ -17,13 +17,16 @@ kernel! {
     }
 }
 
+/// Copies dense rows `y` of `channels` into the rows of `out`.
+pub fn copy<T: Element>(y: &[T], channels: usize, out: &mut [T], stride: usize) {
+    for (y, out) in y.chunks_exact(channels).zip(out.chunks_mut(stride)) {
+        out[..channels].copy_from_slice(y);
+    }
+}
+
 /// Copies dense rows `y` of `channels` into the rows of `out`, and gives their moments.
 pub fn copy_with_moments<T: Element>(y: &[T], channels: usize, out: &mut [T], stride: usize) -> Moments {
-    moments_of_parts(y, channels, |part, y| {
-        for (y, out) in y.chunks_exact(channels).zip(out[part * ROWS_A_SUM * stride..].chunks_mut(stride)) {
-            out[..channels].copy_from_slice(y);
-        }
-    })
+    moments_of_parts(y, channels, |part, y| copy(y, channels, &mut out[part * ROWS_A_SUM * stride..], stride))
 }
 
 /// The moments of dense rows `y` of `channels`.

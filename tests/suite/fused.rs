@@ -235,13 +235,13 @@ fn after_fifty_steps(seed: i64, kind: Kind, execution: Execution) -> Tensor {
     let x = numbers(&[4, 1, 36, 36], seed).abs().to_kind(kind);
     let y = Tensor::from_slice(&[3_i64, 1, 4, 1]);
     vs.set_kind(kind);
-    let mut optimizer = SgdConfig::new(0.01).build(&vs).expect("a valid rate");
+    let mut optimizer = SgdConfig::new(1e-3).build(&vs).expect("a valid rate");
     let ctx = ForwardContext::new(Mode::Train).with_execution(execution);
     for _ in 0..50 {
         optimizer.zero_grad();
         let logits = net.forward(&x, &ctx).expect("pictures that fit");
         logits.cross_entropy_loss::<Tensor>(&y, None, Reduction::Mean, -100, 0.0).backward();
-        optimizer.step(0.01);
+        optimizer.step(1e-3);
     }
     let trained = named_variables(&vs).into_iter().filter(|variable| variable.trainable);
     let rows: Vec<_> = trained.map(|v| v.tensor.detach().to_kind(Kind::Double).contiguous().view(-1)).collect();
@@ -250,14 +250,14 @@ fn after_fifty_steps(seed: i64, kind: Kind, execution: Execution) -> Tensor {
 
 #[test]
 fn fifty_fused_steps_stay_as_close_to_f64_as_composed_ones() {
-    let seeds = 0..3;
+    let seeds = 0..5;
     let mut ratio = 1.0;
     for seed in seeds.clone() {
         let exact = after_fifty_steps(seed, Kind::Double, Execution::Composed);
         let error = |execution| (after_fifty_steps(seed, Kind::Float, execution) - &exact).norm().double_value(&[]);
         ratio *= error(Execution::Fused) / error(Execution::Composed);
     }
-    // Training amplifies rounding by chance, so the ratio is a geometric mean over seeds.
+    // Training amplifies rounding by chance, the more the higher the rate, so the ratio is a geometric mean over seeds.
     let ratio = f64::powf(ratio, 1.0 / seeds.count() as f64);
     println!("fused steps deviate from f64 {ratio:.2} times as much as composed ones");
     assert!(ratio <= 2.0, "{ratio}");

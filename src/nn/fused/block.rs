@@ -47,8 +47,16 @@ pub(super) fn forward<T: Number>(
     let growth = sizes(&layers[0].weight)[0];
     let channels = inputs + layers.len() * growth;
     let mut features = empty_channels_last([n, channels, h, w].map(|size| size as i64), x.kind());
-    let moments = passes::write_with_moments::<T>(&x, &mut features, 0);
-    let mut statistics = statistics.unwrap_or_else(|| Statistics::Batch(ChannelStatistics::new(&moments, epsilon)));
+    let mut statistics = match statistics {
+        Some(known) => {
+            passes::write::<T>(&x, &mut features, 0);
+            known
+        }
+        None => {
+            let moments = passes::write_with_moments::<T>(&x, &mut features, 0);
+            Statistics::Batch(ChannelStatistics::new(&moments, epsilon))
+        }
+    };
     let mut scratch = Scratch::new(&features, channels - growth);
     for (number, layer) in layers.iter().enumerate() {
         let read = layer.gamma.numel();
@@ -58,9 +66,13 @@ pub(super) fn forward<T: Number>(
         let y = normalized
             .f_conv2d(&layer.weight, layer.bias.as_ref(), [1, 1], [1, 1], [1, 1], 1)
             .map_err(|error| Error::Libtorch { what: "convolution", message: error.to_string() })?;
-        let moments = passes::write_with_moments::<T>(&to_channels_last(&y)?, &mut features, read);
-        if let Statistics::Batch(statistics) = &mut statistics {
-            statistics.extend(ChannelStatistics::new(&moments, epsilon));
+        let y = to_channels_last(&y)?;
+        match &mut statistics {
+            Statistics::Fixed(_) => passes::write::<T>(&y, &mut features, read),
+            Statistics::Batch(statistics) => {
+                let moments = passes::write_with_moments::<T>(&y, &mut features, read);
+                statistics.extend(ChannelStatistics::new(&moments, epsilon));
+            }
         }
     }
     Ok((features, statistics))

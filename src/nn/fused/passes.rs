@@ -37,6 +37,17 @@ pub(super) fn norm_relu<T: Number>(x: &Tensor, norm: &Norm<T>, out: &mut Tensor)
     });
 }
 
+/// Copies `y` into the channels of `out` from `offset` on.
+pub(super) fn write<T: Number>(y: &Tensor, out: &mut Tensor, offset: usize) {
+    let (channels, stride) = (sizes(y)[1], sizes(out)[1]);
+    let y = values::<T>(y);
+    for_parts(out, PIXELS * stride, |part, out| {
+        let pixels = out.len() / stride;
+        let y = &y[part * PIXELS * channels..][..pixels * channels];
+        kernels::copy(y, channels, &mut out[offset..], stride);
+    });
+}
+
 /// Copies `y` into the channels of `out` from `offset` on, and gives their moments.
 pub(super) fn write_with_moments<T: Number>(y: &Tensor, out: &mut Tensor, offset: usize) -> Moments {
     let (channels, stride) = (sizes(y)[1], sizes(out)[1]);
