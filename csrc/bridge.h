@@ -33,8 +33,11 @@ char* densenet_cpu_capability(char** error);
 // Opens libtorch's CUDA library if it lies beside the loaded libtorch_cpu. 1: opened, 0: there is none, -1: error.
 int densenet_open_cuda(char** error);
 
-// Makes the C library keep freed memory for the next allocation instead of returning it to the system.
-void densenet_keep_freed_memory();
+// --- allocator.cpp ---
+
+// Makes the C library keep freed memory for the next allocation instead of returning it to the system, and libtorch ask for
+// large pages. 0: done, also before, -1: error.
+int densenet_tune_allocator(char** error);
 
 // --- memory_format.cpp ---
 
@@ -44,12 +47,14 @@ at::Tensor* densenet_to_channels_last(const at::Tensor* tensor, char** error);
 // Whether the tensor's four dimensions lie in channels-last order without gaps. 1: yes, 0: no, -1: error.
 int densenet_is_channels_last(const at::Tensor* tensor, char** error);
 
+// Whether nothing else refers to the tensor or shares its memory, so that it may be written into. 1: so it is, 0: no, -1: error.
+int densenet_is_sole_owner(const at::Tensor* tensor, char** error);
+
 // --- convolution.cpp ---
 
-// Gradients of a convolution with stride 1: of its input, of its weight and, if `has_bias`, of its bias, into `gradients`.
-// 0: done, -1: error.
+// Gradients of a convolution with stride 1, of its input and of its weight, into `gradients`. 0: done, -1: error.
 int densenet_convolution_backward(const at::Tensor* gradient, const at::Tensor* input, const at::Tensor* weight,
-                                  int64_t padding, bool has_bias, at::Tensor** gradients, char** error);
+                                  int64_t padding, at::Tensor** gradients, char** error);
 
 // --- parallel.cpp ---
 

@@ -4,17 +4,13 @@
 #include "guard.h"
 
 int densenet_convolution_backward(const at::Tensor* gradient, const at::Tensor* input, const at::Tensor* weight,
-                                  int64_t padding, bool has_bias, at::Tensor** gradients, char** error) {
+                                  int64_t padding, at::Tensor** gradients, char** error) {
   return densenet::guard(error, -1, [&] {
-    at::OptionalIntArrayRef bias_size;
-    const int64_t channels[] = {weight->size(0)};
-    if (has_bias) bias_size = at::IntArrayRef(channels);
     auto [of_input, of_weight, of_bias] = at::convolution_backward(
-        *gradient, *input, *weight, bias_size, /*stride=*/{1, 1}, {padding, padding}, /*dilation=*/{1, 1},
-        /*transposed=*/false, /*output_padding=*/{0, 0}, /*groups=*/1, {true, true, has_bias});
+        *gradient, *input, *weight, /*bias_sizes=*/{}, /*stride=*/{1, 1}, {padding, padding}, /*dilation=*/{1, 1},
+        /*transposed=*/false, /*output_padding=*/{0, 0}, /*groups=*/1, {true, true, false});
     gradients[0] = new at::Tensor(std::move(of_input));
     gradients[1] = new at::Tensor(std::move(of_weight));
-    gradients[2] = has_bias ? new at::Tensor(std::move(of_bias)) : nullptr;
     return 0;
   });
 }

@@ -18,3 +18,7 @@ int densenet_is_channels_last(const at::Tensor* tensor, char** error) {
     return tensor->dim() == 4 && tensor->is_contiguous(at::MemoryFormat::ChannelsLast) ? 1 : 0;
   });
 }
+
+int densenet_is_sole_owner(const at::Tensor* tensor, char** error) {
+  return densenet::guard(error, -1, [&] { return tensor->use_count() == 1 && tensor->storage().use_count() == 1 ? 1 : 0; });
+}

@@ -1,9 +1,6 @@
 // What is known about the loaded libtorch.
 #include <ATen/Version.h>
 #include <dlfcn.h>
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
 #include <torch/version.h>
 
 #include <stdexcept>
@@ -37,12 +34,4 @@ int densenet_open_cuda(char** error) {
     }
     return 0;
   });
-}
-
-void densenet_keep_freed_memory() {
-#ifdef __GLIBC__
-  // Larger than any tensor of a step; glibc's own most is 32 MiB.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-#endif
 }

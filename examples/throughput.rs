@@ -10,7 +10,7 @@ use densenet::models::Model;
 use densenet::nn::{Execution, ForwardContext, Mode};
 use densenet::optim::Optimizer;
 use densenet::tch::{Device, Kind, Tensor, manual_seed, nn::VarStore};
-use densenet::torch::{keep_freed_memory, versions};
+use densenet::torch::{tune_allocator, versions};
 use densenet::{DenseNetConfig, Result, SgdConfig};
 use std::time::Instant;
 
@@ -50,7 +50,7 @@ fn main() -> Result<()> {
     // Starts the peak anew; where the kernel refuses, the peak is that since the start.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 
-    keep_freed_memory();
+    tune_allocator()?;
     manual_seed(0);
     let vs = VarStore::new(Device::Cpu);
     let (Work::Tutorial, side) = (args.work, 96);

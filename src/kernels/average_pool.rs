@@ -1,6 +1,7 @@
 //! Norm, ReLU and average pooling in one pass: the transition's 2×2 and the head's global pooling.
 
-use super::rows::{GradientSums, PartialSums};
+use super::lanes::{add, at, each, put};
+use super::rows::{GradientSums, PartialSums, through_norm};
 use super::{Affine, Element};
 use std::ops::Range;
 
@@ -58,12 +59,15 @@ kernel! {
             out.fill(T::default());
             for pixel in (0..window[0]).flat_map(|y| (0..window[1]).map(move |x| y * width + x)) {
                 let x = &x[(column * window[1] + pixel) * stride..][..channels];
-                let constants = affine.scale.iter().zip(affine.shift);
-                for ((out, x), (scale, shift)) in out.iter_mut().zip(x).zip(constants) {
-                    *out += (*x * *scale + *shift).relu();
-                }
+                lanes!(channels, |first, N| {
+                    let z = affine.apply::<N>(first, at(x, first));
+                    add(out, first, each::<T, N>(|c| z[c].relu()));
+                });
             }
-            out.iter_mut().for_each(|out| *out = *out * weight);
+            lanes!(channels, |first, N| {
+                let sum = at::<T, N>(out, first);
+                put(out, first, each::<T, N>(|c| sum[c] * weight));
+            });
         }
     }
 }
@@ -114,20 +118,17 @@ kernel! {
         scale_sums: &mut [T],
     ) {
         let channels = mean.len();
-        let (scale, shift) = (&affine.scale[..channels], &affine.shift[..channels]);
-        let (shift_sums, scale_sums) = (&mut shift_sums[..channels], &mut scale_sums[..channels]);
         for (column, (x, gradient)) in x.chunks(stride).zip(gradient.chunks_mut(stride)).enumerate() {
             let (x, gradient) = (&x[..channels], &mut gradient[..channels]);
             let Some(upstream) = upstream.chunks_exact(channels).nth(column / columns) else {
                 gradient.fill(T::default());
                 continue;
             };
-            for c in 0..channels {
-                let g = (x[c] * scale[c] + shift[c]).gate(upstream[c] * weight);
-                shift_sums[c] += g;
-                scale_sums[c] += g * (x[c] - mean[c]);
-                gradient[c] = g * scale[c];
-            }
+            lanes!(channels, |first, N| {
+                let upstream = at::<T, N>(upstream, first);
+                let upstream = each::<T, N>(|c| upstream[c] * weight);
+                put(gradient, first, through_norm(upstream, x, affine, mean, first, shift_sums, scale_sums));
+            });
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Norm, ReLU and 3×3 max pooling with stride 2 and padding 1 in one pass: the stem.
 
-use super::rows::{GradientSums, PartialSums};
+use super::lanes::{add, at, each, put};
+use super::rows::{GradientSums, PartialSums, through_norm};
 use super::{Affine, Element};
 use std::ops::Range;
 
@@ -44,7 +45,6 @@ kernel! {
         winners: &mut [u8],
     ) {
         let channels = affine.scale.len();
-        let (scale, shift) = (&affine.scale[..channels], &affine.shift[..channels]);
         for (column, (out, winners)) in out.chunks_exact_mut(channels).zip(winners.chunks_exact_mut(channels)).enumerate() {
             // Less than any ReLU gives.
             out.fill(T::from_f64(-1.0));
@@ -55,14 +55,16 @@ kernel! {
                     continue;
                 }
                 let pixel = &picture[(y * width + x) * channels..][..channels];
-                for c in 0..channels {
-                    let value = (pixel[c] * scale[c] + shift[c]).relu();
+                lanes!(channels, |first, N| {
+                    let (most, winner) = (at::<T, N>(out, first), at::<u8, N>(winners, first));
+                    let z = affine.apply::<N>(first, at(pixel, first));
+                    let value = each::<T, N>(|c| z[c].relu());
                     // NaN, which is not equal to itself, wins, so that it is not hidden.
                     #[allow(clippy::eq_op)]
-                    let wins = value > out[c] || value != value;
-                    out[c] = if wins { value } else { out[c] };
-                    winners[c] = if wins { place as u8 } else { winners[c] };
-                }
+                    let wins = each::<bool, N>(|c| value[c] > most[c] || value[c] != value[c]);
+                    put(out, first, each::<T, N>(|c| if wins[c] { value[c] } else { most[c] }));
+                    put(winners, first, each::<u8, N>(|c| if wins[c] { place as u8 } else { winner[c] }));
+                });
             }
         }
     }
@@ -113,8 +115,6 @@ kernel! {
         scale_sums: &mut [T],
     ) {
         let channels = mean.len();
-        let (scale, shift) = (&affine.scale[..channels], &affine.shift[..channels]);
-        let (shift_sums, scale_sums) = (&mut shift_sums[..channels], &mut scale_sums[..channels]);
         for (column, (x, gradient)) in x.chunks_exact(channels).zip(gradient.chunks_exact_mut(channels)).enumerate() {
             let (x, gradient) = (&x[..channels], &mut gradient[..channels]);
             gradient.fill(T::default());
@@ -127,16 +127,16 @@ kernel! {
                 let place = ((row + PADDING - y * STRIDE) * KERNEL + column + PADDING - x * STRIDE) as u8;
                 let first = (y * sizes[1] + x) * channels;
                 let (upstream, winners) = (&upstream[first..][..channels], &winners[first..][..channels]);
-                for c in 0..channels {
-                    gradient[c] += if winners[c] == place { upstream[c] } else { T::default() };
-                }
+                lanes!(channels, |first, N| {
+                    let (upstream, winner) = (at::<T, N>(upstream, first), at::<u8, N>(winners, first));
+                    let zero = T::default();
+                    add(gradient, first, each::<T, N>(|c| if winner[c] == place { upstream[c] } else { zero }));
+                });
             }
-            for c in 0..channels {
-                let g = (x[c] * scale[c] + shift[c]).gate(gradient[c]);
-                shift_sums[c] += g;
-                scale_sums[c] += g * (x[c] - mean[c]);
-                gradient[c] = g * scale[c];
-            }
+            lanes!(channels, |first, N| {
+                let upstream = at::<T, N>(gradient, first);
+                put(gradient, first, through_norm(upstream, x, affine, mean, first, shift_sums, scale_sums));
+            });
         }
     }
 }

@@ -2,6 +2,8 @@
 
 #[macro_use]
 mod dispatch;
+#[macro_use]
+mod lanes;
 mod average_pool;
 mod element;
 mod max_pool;
@@ -15,7 +17,7 @@ pub use dispatch::{Level, level};
 pub use element::Element;
 pub use max_pool::{max_pooled, norm_relu_max_pool, norm_relu_max_pool_backward};
 pub use moments::Moments;
-pub use rows::{GradientSums, accumulate, copy, copy_with_moments, correct, moments, norm_relu};
+pub use rows::{Correction, GradientSums, accumulate, copy, copy_with_moments, correct, moments, norm_relu};
 
 /// Normalisation as one multiplication and one addition a channel: scale = γ·r, shift = β − μ·scale.
 #[derive(Clone, Copy, Debug)]
@@ -24,4 +26,19 @@ pub struct Affine<'a, T> {
     pub scale: &'a [T],
     /// The summand of each channel.
     pub shift: &'a [T],
+}
+
+impl<'a, T: Element> Affine<'a, T> {
+    /// The first channels.
+    #[inline(always)]
+    fn cut(self, channels: usize) -> Affine<'a, T> {
+        Affine { scale: &self.scale[..channels], shift: &self.shift[..channels] }
+    }
+
+    /// Normalises `N` channels from `first` on.
+    #[inline(always)]
+    fn apply<const N: usize>(&self, first: usize, x: [T; N]) -> [T; N] {
+        let (scale, shift) = (lanes::at::<T, N>(self.scale, first), lanes::at::<T, N>(self.shift, first));
+        lanes::each(|c| x[c] * scale[c] + shift[c])
+    }
 }

@@ -1,6 +1,7 @@
 //! Kernels over rows: a row is one pixel's channels, and rows lie `stride` elements apart, so that some channels of a wide
 //! buffer can be read or written.
 
+use super::lanes::{add, at, each, put};
 use super::moments::{Moments, ROWS_A_SUM};
 use super::{Affine, Element};
 
@@ -8,11 +9,14 @@ kernel! {
     /// ReLU(scale·x + shift) of the first channels of each row of `x` into the dense rows `out`.
     pub fn norm_relu(x: &[T], stride: usize, affine: Affine<T>, out: &mut [T]) {
         let channels = affine.scale.len();
+        let affine = affine.cut(channels);
         for (x, out) in x.chunks(stride).zip(out.chunks_exact_mut(channels)) {
-            let constants = affine.scale.iter().zip(affine.shift);
-            for ((out, x), (scale, shift)) in out.iter_mut().zip(x).zip(constants) {
-                *out = (*x * *scale + *shift).relu();
-            }
+            cut!(channels, x);
+            cut!(mut channels, out);
+            lanes!(channels, |first, N| {
+                let z = affine.apply::<N>(first, at(x, first));
+                put(out, first, each::<T, N>(|c| z[c].relu()));
+            });
         }
     }
 }
@@ -53,13 +57,15 @@ kernel! {
     /// Adds Σ(y − shift) and Σ(y − shift)² of dense rows to the sums.
     pub fn sum_rows(y: &[T], shift: &[T], sums: &mut [T], squares: &mut [T]) {
         let channels = shift.len();
-        let (sums, squares) = (&mut sums[..channels], &mut squares[..channels]);
+        cut!(mut channels, sums, squares);
         for y in y.chunks_exact(channels) {
-            for c in 0..channels {
-                let deviation = y[c] - shift[c];
-                sums[c] += deviation;
-                squares[c] += deviation * deviation;
-            }
+            cut!(channels, y);
+            lanes!(channels, |first, N| {
+                let (y, shift) = (at::<T, N>(y, first), at::<T, N>(shift, first));
+                let deviation = each::<T, N>(|c| y[c] - shift[c]);
+                add(sums, first, deviation);
+                add(squares, first, each::<T, N>(|c| deviation[c] * deviation[c]));
+            });
         }
     }
 }
@@ -141,6 +147,25 @@ pub fn accumulate<T: Element>(
     sums.finish()
 }
 
+/// Takes the gradient of `N` channels of a pixel back through ReLU and norm, and adds to the sums for dβ and dγ.
+#[inline(always)]
+pub(super) fn through_norm<T: Element, const N: usize>(
+    upstream: [T; N],
+    x: &[T],
+    affine: Affine<T>,
+    mean: &[T],
+    first: usize,
+    shift_sums: &mut [T],
+    scale_sums: &mut [T],
+) -> [T; N] {
+    let (x, mean, scale) = (at::<T, N>(x, first), at::<T, N>(mean, first), at::<T, N>(affine.scale, first));
+    let z = affine.apply::<N>(first, x);
+    let g = each::<T, N>(|c| z[c].gate(upstream[c]));
+    add(shift_sums, first, g);
+    add(scale_sums, first, each::<T, N>(|c| g[c] * (x[c] - mean[c])));
+    each(|c| g[c] * scale[c])
+}
+
 kernel! {
     /// [`accumulate`] over few enough rows that sums in the elements' own precision are exact enough.
     #[allow(clippy::too_many_arguments)]
@@ -155,41 +180,74 @@ kernel! {
         scale_sums: &mut [T],
     ) {
         let channels = mean.len();
-        let (scale, shift) = (&affine.scale[..channels], &affine.shift[..channels]);
-        let (shift_sums, scale_sums) = (&mut shift_sums[..channels], &mut scale_sums[..channels]);
+        let affine = affine.cut(channels);
+        cut!(mut channels, shift_sums, scale_sums);
         let rows = upstream.chunks_exact(channels).zip(x.chunks(stride)).zip(gradient.chunks_mut(stride));
         for ((upstream, x), gradient) in rows {
-            let (upstream, x, gradient) = (&upstream[..channels], &x[..channels], &mut gradient[..channels]);
-            for c in 0..channels {
-                let g = (x[c] * scale[c] + shift[c]).gate(upstream[c]);
-                shift_sums[c] += g;
-                scale_sums[c] += g * (x[c] - mean[c]);
-                gradient[c] += g * scale[c];
-            }
+            cut!(channels, upstream, x);
+            cut!(mut channels, gradient);
+            lanes!(channels, |first, N| {
+                let g = through_norm::<T, N>(at(upstream, first), x, affine, mean, first, shift_sums, scale_sums);
+                add(gradient, first, g);
+            });
         }
     }
 }
 
+/// What is left of a gradient once the batch statistics are seen as functions of what they are of.
+#[derive(Clone, Copy, Debug)]
+pub struct Correction<'a, T> {
+    /// Subtracted from each channel's gradient.
+    pub offset: &'a [T],
+    /// Subtracted for each unit that a value lies above the mean.
+    pub slope: &'a [T],
+    /// The mean of each channel.
+    pub mean: &'a [T],
+}
+
+/// gradient − (offset + slope·(x − μ)) of some channels of rows, into the dense rows `out`. Gives their sums.
+pub fn correct<T: Element>(
+    gradient: &[T],
+    x: &[T],
+    stride: usize,
+    correction: Correction<T>,
+    out: &mut [T],
+) -> Vec<f64> {
+    let channels = correction.mean.len();
+    let (mut partial, mut sums) = (vec![T::default(); channels], vec![0.0; channels]);
+    let parts = gradient.chunks(stride * ROWS_A_SUM).zip(x.chunks(stride * ROWS_A_SUM));
+    for ((gradient, x), out) in parts.zip(out.chunks_mut(channels * ROWS_A_SUM)) {
+        correct_part(gradient, x, stride, correction, out, &mut partial);
+        drain(&mut partial, &mut sums);
+    }
+    sums
+}
+
 kernel! {
-    /// What is left of a gradient once the batch statistics are seen as functions of `x`: gradient − (offset + slope·(x − μ)),
-    /// of some channels of rows, into the dense rows `out`.
-    pub fn correct(
+    /// [`correct`] over few enough rows that sums in the elements' own precision are exact enough.
+    pub fn correct_part(
         gradient: &[T],
         x: &[T],
         stride: usize,
-        offset: &[T],
-        slope: &[T],
-        mean: &[T],
+        correction: Correction<T>,
         out: &mut [T],
+        sums: &mut [T],
     ) {
+        let Correction { offset, slope, mean } = correction;
         let channels = mean.len();
-        let (offset, slope) = (&offset[..channels], &slope[..channels]);
+        cut!(channels, offset, slope);
+        cut!(mut channels, sums);
         let rows = gradient.chunks(stride).zip(x.chunks(stride)).zip(out.chunks_exact_mut(channels));
         for ((gradient, x), out) in rows {
-            let (gradient, x) = (&gradient[..channels], &x[..channels]);
-            for c in 0..channels {
-                out[c] = gradient[c] - (offset[c] + slope[c] * (x[c] - mean[c]));
-            }
+            cut!(channels, gradient, x);
+            cut!(mut channels, out);
+            lanes!(channels, |first, N| {
+                let (gradient, x, mean) = (at::<T, N>(gradient, first), at::<T, N>(x, first), at::<T, N>(mean, first));
+                let (offset, slope) = (at::<T, N>(offset, first), at::<T, N>(slope, first));
+                let corrected = each::<T, N>(|c| gradient[c] - (offset[c] + slope[c] * (x[c] - mean[c])));
+                put(out, first, corrected);
+                add(sums, first, corrected);
+            });
         }
     }
 }

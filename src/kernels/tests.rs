@@ -102,7 +102,8 @@ fn check_rows<T: Element>(tolerance: f64) {
         assert_eq!(others(&gradient), others(&before), "other channels are not touched");
 
         let (offset, slope): (Vec<T>, Vec<T>) = (round(&numbers(channels, 17.0)), round(&numbers(channels, 19.0)));
-        correct(&gradient, &case.x, stride, &offset, &slope, &case.mean, &mut out);
+        let correction = Correction { offset: &offset, slope: &slope, mean: &case.mean };
+        let sums = correct(&gradient, &case.x, stride, correction, &mut out);
         let exact: Vec<f64> = (0..pixels * channels)
             .map(|i| (i / channels, i % channels))
             .map(|(p, c)| {
@@ -111,6 +112,9 @@ fn check_rows<T: Element>(tolerance: f64) {
             })
             .collect();
         assert!(error(&out, &exact) <= tolerance);
+        let exact: Vec<f64> = (0..channels).map(|c| exact.iter().skip(c).step_by(channels).sum()).collect();
+        // Of the largest sum; they cancel.
+        assert!(error(&sums, &exact) <= 10.0 * tolerance);
     }
 }
 

@@ -10,7 +10,7 @@ use tch::Tensor;
 unsafe extern "C" {
     fn densenet_free_message(message: *mut c_char);
     pub(super) safe fn densenet_libtorch_version() -> *const c_char;
-    pub(super) safe fn densenet_keep_freed_memory();
+    pub(super) fn densenet_tune_allocator(error: *mut *mut c_char) -> c_int;
     pub(super) fn densenet_cpu_capability(error: *mut *mut c_char) -> *mut c_char;
     pub(super) fn densenet_open_cuda(error: *mut *mut c_char) -> c_int;
     pub(super) fn densenet_to_channels_last(
@@ -18,12 +18,12 @@ unsafe extern "C" {
         error: *mut *mut c_char,
     ) -> *mut torch_sys::C_tensor;
     pub(super) fn densenet_is_channels_last(tensor: *const torch_sys::C_tensor, error: *mut *mut c_char) -> c_int;
+    pub(super) fn densenet_is_sole_owner(tensor: *const torch_sys::C_tensor, error: *mut *mut c_char) -> c_int;
     pub(super) fn densenet_convolution_backward(
         gradient: *const torch_sys::C_tensor,
         input: *const torch_sys::C_tensor,
         weight: *const torch_sys::C_tensor,
         padding: i64,
-        has_bias: bool,
         gradients: *mut *mut torch_sys::C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;

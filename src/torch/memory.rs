@@ -6,13 +6,22 @@ use std::sync::OnceLock;
 use tch::kind::Element as OfKind;
 use tch::{Device, Kind, Tensor};
 
-/// Makes the process keep memory that is freed, for the next allocation.
+/// Makes the process keep memory that is freed for the next allocation, and tensors of 1 MiB or more lie in large pages.
 ///
 /// A training step frees and asks for the same hundreds of megabytes again and again. By its defaults the C library returns large
 /// pieces to the system at once, and the system fills each page with zeros before it gives it back: a tenth of a step or more.
-/// [`Trainer::new`](crate::train::Trainer::new) calls this. It concerns the whole process, and glibc's allocator only.
-pub fn keep_freed_memory() {
-    super::ffi::densenet_keep_freed_memory();
+/// And finding the small pages of features that are read in strides takes another tenth.
+///
+/// [`Trainer::new`](crate::train::Trainer::new) calls this. It concerns the whole process, and later calls change nothing. Memory
+/// is kept by glibc only, and large pages are known to Linux only.
+///
+/// # Errors
+///
+/// [`Error::Libtorch`](crate::Error::Libtorch).
+pub fn tune_allocator() -> crate::Result<()> {
+    // SAFETY: the entry has no condition.
+    super::ffi::call("change of the allocator", |error| unsafe { super::ffi::densenet_tune_allocator(error) })?;
+    Ok(())
 }
 
 /// What both tch and the kernels can work on.

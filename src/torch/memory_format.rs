@@ -35,9 +35,36 @@ pub(crate) fn empty_channels_last([n, c, h, w]: [i64; 4], kind: Kind) -> Tensor 
     Tensor::empty([n, h, w, c], (kind, Device::Cpu)).permute([0, 3, 1, 2]).detach()
 }
 
+/// A tensor `[N, C, H, W]` in channels-last order that may be written into: a copy where others read its memory too.
+///
+/// # Errors
+///
+/// As of [`to_channels_last`].
+pub(crate) fn writable_channels_last(tensor: Tensor) -> Result<Tensor> {
+    if !is_channels_last(&tensor) {
+        return to_channels_last(&tensor);
+    }
+    // SAFETY: the pointer is a live tensor's for the length of the call.
+    let is_sole =
+        ffi::call("owners of a tensor", |error| unsafe { ffi::densenet_is_sole_owner(tensor.as_ptr(), error) })?;
+    Ok(if is_sole == 1 { tensor } else { tensor.copy() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_read_is_copied_before_it_is_written_into() {
+        let tensor = || empty_channels_last([2, 3, 4, 5], Kind::Float);
+        let own = tensor();
+        let address = own.data_ptr();
+        assert_eq!(writable_channels_last(own).unwrap().data_ptr(), address);
+        let read = tensor();
+        assert_ne!(writable_channels_last(read.shallow_clone()).unwrap().data_ptr(), read.data_ptr());
+        let read = tensor();
+        assert_ne!(writable_channels_last(read.narrow(0, 0, 2)).unwrap().data_ptr(), read.data_ptr());
+    }
 
     #[test]
     fn channels_last_keeps_shape_and_values() {

@@ -13,7 +13,7 @@ mod versions;
 
 pub use autograd::{Forward, Function, apply};
 pub use device::{default_device, device_name, parse_device};
-pub use memory::keep_freed_memory;
+pub use memory::tune_allocator;
 pub use memory_format::{is_channels_last, to_channels_last};
 pub use parallel::{parallel_for, threads};
 pub use variables::{Variable, named_variables};
@@ -21,4 +21,4 @@ pub use versions::{Versions, versions};
 
 pub(crate) use convolution::convolution_backward;
 pub(crate) use memory::{Number, for_parts, for_parts_of_two, is_plain, map, values};
-pub(crate) use memory_format::empty_channels_last;
+pub(crate) use memory_format::{empty_channels_last, writable_channels_last};

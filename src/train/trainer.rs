@@ -10,7 +10,7 @@ use crate::metrics::{ScoreSums, Scores, right_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode};
 use crate::optim::Optimizer;
-use crate::torch::keep_freed_memory;
+use crate::torch::tune_allocator;
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 use std::thread;
@@ -62,7 +62,7 @@ impl<M: Model> Trainer<M> {
     /// [`Error::InvalidConfig`].
     pub fn new(vs: VarStore, model: M, optimizer: impl Optimizer + 'static, config: TrainConfig) -> Result<Self> {
         config.check()?;
-        keep_freed_memory();
+        tune_allocator()?;
         Ok(Trainer {
             vs,
             model,

@@ -109,6 +109,12 @@ fn fused_blocks_equal_composed_ones_in_f64() {
 }
 
 #[test]
+fn a_batch_worked_on_in_groups_is_one_batch() {
+    // So large that there are several groups with up to two threads, and the last one is smaller.
+    check_block(2, 4, [70, 64, 32, 32], Kind::Double, 1e-10);
+}
+
+#[test]
 fn fused_blocks_equal_composed_ones_in_f32() {
     for (layers, growth, size) in [(2, 10, [4, 3, 8, 8]), (4, 32, [3, 64, 23, 23])] {
         // The same, in f32.

@@ -2,9 +2,13 @@
 //! again in the backward pass instead of kept.
 
 use super::norm::{ChannelStatistics, Norm, numbers, tensor};
-use super::passes::{self, ReaderSums, sizes};
-use crate::torch::{Number, convolution_backward, empty_channels_last, is_channels_last, to_channels_last};
+use super::passes::{self, Correction, ReaderSums, sizes};
+use crate::kernels::{GradientSums, Moments};
+use crate::torch::{
+    Number, convolution_backward, empty_channels_last, threads, to_channels_last, writable_channels_last,
+};
 use crate::{Error, Result};
+use std::ops::Range;
 use tch::Tensor;
 
 /// The parameters of one layer.
@@ -46,7 +50,7 @@ pub(super) fn forward<T: Number>(
     let [n, inputs, h, w] = sizes(&x);
     let growth = sizes(&layers[0].weight)[0];
     let channels = inputs + layers.len() * growth;
-    let mut features = empty_channels_last([n, channels, h, w].map(|size| size as i64), x.kind());
+    let mut features = like(&x, channels);
     let mut statistics = match statistics {
         Some(known) => {
             passes::write::<T>(&x, &mut features, 0);
@@ -57,22 +61,26 @@ pub(super) fn forward<T: Number>(
             Statistics::Batch(ChannelStatistics::new(&moments, epsilon))
         }
     };
-    let mut scratch = Scratch::new(&features, channels - growth);
     for (number, layer) in layers.iter().enumerate() {
         let read = layer.gamma.numel();
         let norm = Norm::<T>::new(&layer.gamma, &layer.beta, statistics.of_layer(number));
-        let mut normalized = scratch.channels(read);
-        passes::norm_relu(&features, &norm, &mut normalized);
-        let y = normalized
-            .f_conv2d(&layer.weight, layer.bias.as_ref(), [1, 1], [1, 1], [1, 1], 1)
-            .map_err(|error| Error::Libtorch { what: "convolution", message: error.to_string() })?;
-        let y = to_channels_last(&y)?;
-        match &mut statistics {
-            Statistics::Fixed(_) => passes::write::<T>(&y, &mut features, read),
-            Statistics::Batch(statistics) => {
-                let moments = passes::write_with_moments::<T>(&y, &mut features, read);
-                statistics.extend(ChannelStatistics::new(&moments, epsilon));
+        let mut moments = Vec::new();
+        let kernels = to_channels_last(&layer.weight)?;
+        for images in groups(n, read * h * w) {
+            let mut features = part(&features, &images);
+            let mut normalized = like(&features, read);
+            passes::norm_relu(&features, &norm, &mut normalized);
+            let y = normalized
+                .f_conv2d(&kernels, layer.bias.as_ref(), [1, 1], [1, 1], [1, 1], 1)
+                .map_err(|error| Error::Libtorch { what: "convolution", message: error.to_string() })?;
+            let y = to_channels_last(&y)?;
+            match &statistics {
+                Statistics::Fixed(_) => passes::write::<T>(&y, &mut features, read),
+                Statistics::Batch(_) => moments.push(passes::write_with_moments::<T>(&y, &mut features, read)),
             }
+        }
+        if let Statistics::Batch(statistics) = &mut statistics {
+            statistics.extend(ChannelStatistics::new(&Moments::merged(moments), epsilon));
         }
     }
     Ok((features, statistics))
@@ -113,10 +121,8 @@ pub(super) fn backward<T: Number>(
     let [n, channels, h, w] = sizes(features);
     let growth = sizes(&layers[0].weight)[0];
     let inputs = channels - layers.len() * growth;
-    let mut gradient = match arriving.features {
-        // It may be read by others too, so it is not written into.
-        Some(arriving) if is_channels_last(&arriving) => arriving.copy(),
-        Some(arriving) => to_channels_last(&arriving)?,
+    let gradient = match arriving.features {
+        Some(arriving) => writable_channels_last(arriving)?,
         None => to_channels_last(&features.zeros_like())?,
     };
     // Fixed statistics do not depend on what they normalise: with sums of 0 nothing is corrected.
@@ -127,17 +133,29 @@ pub(super) fn backward<T: Number>(
     };
     let [mean, rstd] = [&arriving.mean, &arriving.rstd].map(|tensor| tensor.as_ref().map(numbers));
     let mut sums = ReaderSums::of(mean.as_deref(), rstd.as_deref(), batch);
-    let mut scratch = Scratch::new(features, channels - growth);
-    let mut new = empty_channels_last([n, growth, h, w].map(|size| size as i64), features.kind());
     let mut gradients = Vec::with_capacity(layers.len());
     for (number, layer) in layers.iter().enumerate().rev() {
         let read = layer.gamma.numel();
-        passes::corrected::<T>(&gradient, features, read, batch, &sums, &mut new);
         let norm = Norm::<T>::new(&layer.gamma, &layer.beta, statistics.of_layer(number));
-        let mut normalized = scratch.channels(read);
-        passes::norm_relu(features, &norm, &mut normalized);
-        let conv = convolution_backward(&new, &normalized, &layer.weight, layer.bias.is_some(), 1)?;
-        let read_sums = passes::accumulate(&to_channels_last(&conv.input)?, features, &norm, &mut gradient);
+        let correction = Correction::<T>::new(read..read + growth, n * h * w, batch, &sums);
+        let mut read_sums = GradientSums::zero(read);
+        let mut bias = vec![0.0; growth];
+        let kernels = to_channels_last(&layer.weight)?;
+        let mut weight: Option<Tensor> = None;
+        for images in groups(n, read * h * w) {
+            let (features, mut gradient) = (part(features, &images), part(&gradient, &images));
+            let mut new = like(&features, growth);
+            let sums = passes::correct(&gradient, &features, &correction, &mut new);
+            bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias += sum);
+            let mut normalized = like(&features, read);
+            passes::norm_relu(&features, &norm, &mut normalized);
+            let conv = convolution_backward(&new, &normalized, &kernels, 1)?;
+            weight = Some(match weight {
+                None => conv.weight,
+                Some(mut sum) => sum.g_add_(&conv.weight),
+            });
+            read_sums.add(&passes::accumulate(&to_channels_last(&conv.input)?, &features, &norm, &mut gradient));
+        }
         if of_batch {
             sums.add(&read_sums, &norm);
         }
@@ -145,14 +163,15 @@ pub(super) fn backward<T: Number>(
         gradients.push(LayerGradients {
             gamma: tensor(&gamma, features),
             beta: tensor(&read_sums.shift, features),
-            weight: conv.weight,
-            bias: conv.bias,
+            weight: weight.expect("there are pictures"),
+            bias: layer.bias.is_some().then(|| tensor(&bias, features)),
         });
     }
     gradients.reverse();
-    let mut x = empty_channels_last([n, inputs, h, w].map(|size| size as i64), features.kind());
+    let mut x = like(features, inputs);
     let own = ReaderSums { shift: vec![0.0; inputs], scale: vec![0.0; inputs] };
-    passes::corrected::<T>(&gradient, features, 0, batch, if given { &own } else { &sums }, &mut x);
+    let correction = Correction::<T>::new(0..inputs, n * h * w, batch, if given { &own } else { &sums });
+    passes::correct(&gradient, features, &correction, &mut x);
     let statistics = given.then(|| {
         let rstd = &batch.rstd[..inputs];
         let mean: Vec<f64> = sums.shift.iter().zip(rstd).map(|(sum, rstd)| -sum * rstd).collect();
@@ -162,22 +181,39 @@ pub(super) fn backward<T: Number>(
     Ok(Gradients { x, statistics, layers: gradients })
 }
 
-/// Memory for normalised features, used again by every layer.
-struct Scratch {
-    memory: Tensor,
-    pixels: [i64; 3],
+/// How many normalised values a thread works on at a time: what is made of the features and lives only for a moment then
+/// takes little memory. Fewer, so that it stayed in the cores' caches, were slower: a convolution's start costs more than that saves.
+const VALUES_A_THREAD: usize = 1 << 21;
+
+/// Pictures that are worked on together, where each has so many normalised values. All threads get as many, as far as it goes.
+fn groups(pictures: usize, values: usize) -> impl Iterator<Item = Range<i64>> {
+    let even = 4 * threads();
+    let group = (VALUES_A_THREAD * threads() / values.max(1) / even).max(1) * even;
+    (0..pictures.max(1)).step_by(group).map(move |first| first as i64..pictures.min(first + group) as i64)
 }
 
-impl Scratch {
-    fn new(features: &Tensor, most_channels: usize) -> Self {
-        let [n, _, h, w] = sizes(features).map(|size| size as i64);
-        let memory = Tensor::empty([n * h * w * most_channels as i64], (features.kind(), features.device()));
-        Scratch { memory, pixels: [n, h, w] }
-    }
+/// Some pictures of a batch.
+fn part(batch: &Tensor, pictures: &Range<i64>) -> Tensor {
+    batch.narrow(0, pictures.start, pictures.end - pictures.start)
+}
 
-    /// A channels-last tensor of so many channels, of any content.
-    fn channels(&mut self, channels: usize) -> Tensor {
-        let ([n, h, w], c) = (self.pixels, channels as i64);
-        self.memory.narrow(0, 0, n * h * w * c).view([n, h, w, c]).permute([0, 3, 1, 2])
+/// Memory for so many channels of the same pictures.
+fn like(features: &Tensor, channels: usize) -> Tensor {
+    let [n, _, h, w] = sizes(features);
+    empty_channels_last([n, channels, h, w].map(|size| size as i64), features.kind())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_cover_all_pictures_once() {
+        for (pictures, values) in [(1, 10), (64, 1 << 17), (64, 1 << 30), (7, 1 << 20), (1000, 3)] {
+            let groups: Vec<_> = groups(pictures, values).collect();
+            assert_eq!((groups[0].start, groups[groups.len() - 1].end), (0, pictures as i64));
+            assert!(groups.windows(2).all(|pair| pair[0].end == pair[1].start));
+        }
+        assert!(groups(64, 1 << 30).count() > 1);
     }
 }

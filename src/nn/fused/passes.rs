@@ -6,10 +6,11 @@
 use super::norm::{ChannelStatistics, Norm};
 use crate::kernels::{self, GradientSums, Moments, Window};
 use crate::torch::{Number, empty_channels_last, for_parts, for_parts_of_two, values};
+use std::ops::Range;
 use tch::{Kind, Tensor};
 
 /// Pixels a part: enough to make a task worth its start, few enough for caches and many threads.
-const PIXELS: usize = 512;
+const PIXELS: usize = 128;
 
 /// Rows of a picture that make up about a part.
 fn rows_a_part(width: usize) -> usize {
@@ -113,28 +114,40 @@ impl ReaderSums {
     }
 }
 
-/// The gradient of the channels `offset` to `offset + channels` of `x`, from that of all that was made of them: what is left
-/// of it once their statistics are seen as functions of them.
-pub(super) fn corrected<T: Number>(
-    gradient: &Tensor,
-    x: &Tensor,
-    offset: usize,
-    statistics: &ChannelStatistics,
-    sums: &ReaderSums,
-    out: &mut Tensor,
-) {
-    let (channels, [n, stride, h, w]) = (sizes(out)[1], sizes(x));
-    let values_a_channel = (n * h * w) as f64;
-    let constant =
-        |of: &dyn Fn(usize) -> f64| (offset..offset + channels).map(|c| T::from_f64(of(c))).collect::<Vec<T>>();
-    let offsets = constant(&|c| statistics.rstd[c] * sums.shift[c] / values_a_channel);
-    let slopes = constant(&|c| statistics.rstd[c].powi(2) * sums.scale[c] / values_a_channel);
-    let mean = constant(&|c| statistics.mean[c]);
+/// How the gradient of some channels changes once their statistics are seen as functions of them.
+pub(super) struct Correction<T> {
+    /// The first channel.
+    first: usize,
+    offset: Vec<T>,
+    slope: Vec<T>,
+    mean: Vec<T>,
+}
+
+impl<T: Number> Correction<T> {
+    /// Of these channels of `x`, which has `count` values a channel.
+    pub fn new(channels: Range<usize>, count: usize, statistics: &ChannelStatistics, sums: &ReaderSums) -> Self {
+        let each = |of: &dyn Fn(usize) -> f64| channels.clone().map(|c| T::from_f64(of(c))).collect();
+        Correction {
+            first: channels.start,
+            offset: each(&|c| statistics.rstd[c] * sums.shift[c] / count as f64),
+            slope: each(&|c| statistics.rstd[c].powi(2) * sums.scale[c] / count as f64),
+            mean: each(&|c| statistics.mean[c]),
+        }
+    }
+}
+
+/// The gradient of some channels of `x`, from that of all that was made of them, and its sums.
+pub(super) fn correct<T: Number>(gradient: &Tensor, x: &Tensor, by: &Correction<T>, out: &mut Tensor) -> Vec<f64> {
+    let (channels, stride) = (by.mean.len(), sizes(x)[1]);
     let (gradient, x) = (values::<T>(gradient), values::<T>(x));
-    for_parts(out, PIXELS * channels, |part, out| {
-        let first = part * PIXELS * stride + offset;
-        kernels::correct(&gradient[first..], &x[first..], stride, &offsets, &slopes, &mean, out);
+    let correction = kernels::Correction { offset: &by.offset, slope: &by.slope, mean: &by.mean };
+    let parts = for_parts(out, PIXELS * channels, |part, out| {
+        let first = part * PIXELS * stride + by.first;
+        kernels::correct(&gradient[first..], &x[first..], stride, correction, out)
     });
+    let mut sums = vec![0.0; channels];
+    parts.iter().for_each(|part| sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part));
+    sums
 }
 
 /// ReLU(norm(x)), averaged over windows: `[N, C, ⌊H/h⌋, ⌊W/w⌋]`.

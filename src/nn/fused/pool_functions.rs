@@ -1,7 +1,7 @@
 //! Norm, ReLU and pooling as functions with backward passes of their own.
 
 use super::norm::{ChannelStatistics, Norm, tensor};
-use super::passes::{self, ReaderSums};
+use super::passes::{self, Correction, ReaderSums, sizes};
 use super::{by_kind, update_running};
 use crate::Result;
 use crate::kernels::GradientSums;
@@ -149,9 +149,10 @@ impl Function for MaxPool {
             } else {
                 let mut readers = ReaderSums::of(None, None, statistics);
                 readers.add(&sums, &norm);
-                let (n, c, h, w) = x.size4().expect("four dimensions");
-                let mut corrected = empty_channels_last([n, c, h, w], x.kind());
-                passes::corrected::<T>(&dx, x, 0, statistics, &readers, &mut corrected);
+                let [n, c, h, w] = sizes(x);
+                let mut corrected = empty_channels_last([n, c, h, w].map(|size| size as i64), x.kind());
+                let correction = Correction::<T>::new(0..c, n * h * w, statistics, &readers);
+                passes::correct(&dx, x, &correction, &mut corrected);
                 (corrected, parameters)
             }
         });
