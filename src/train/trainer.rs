@@ -55,7 +55,7 @@ pub struct Trainer<M> {
 
 impl<M: Model> Trainer<M> {
     /// A trainer with cross-entropy as its loss and nobody watching. From now on the process
-    /// [keeps freed memory](keep_freed_memory).
+    /// [keeps freed memory and uses large pages](tune_allocator).
     ///
     /// # Errors
     ///
