@@ -14,8 +14,7 @@
 
 namespace {
 
-// Asks the system for large pages: a step reads hundreds of megabytes in strides, and looking up small pages takes longer than
-// the arithmetic.
+// Asks the system for large pages: a step reads hundreds of megabytes in strides, and has to look up fewer of those.
 void ask_for_large_pages(void* data, size_t size) {
 #ifdef MADV_HUGEPAGE
   static const uintptr_t page = sysconf(_SC_PAGESIZE);

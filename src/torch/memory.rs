@@ -9,8 +9,8 @@ use tch::{Device, Kind, Tensor};
 /// Makes the process keep memory that is freed for the next allocation, and tensors of 1 MiB or more lie in large pages.
 ///
 /// A training step frees and asks for the same hundreds of megabytes again and again. By its defaults the C library returns large
-/// pieces to the system at once, and the system fills each page with zeros before it gives it back: a tenth of a step or more.
-/// And finding the small pages of features that are read in strides takes another tenth.
+/// pieces to the system at once, and the system fills each page with zeros before it gives it back. Features are read in strides, and
+/// in large pages fewer places of them have to be looked up.
 ///
 /// [`Trainer::new`](crate::train::Trainer::new) calls this. It concerns the whole process, and later calls change nothing. Memory
 /// is kept by glibc only, and large pages are known to Linux only.

@@ -1,7 +1,7 @@
 //! The kernels over tensors: which rows each thread takes, and how their sums come together.
 //!
 //! Work is cut into parts of a size that does not depend on the number of threads, and sums are added in the order of the
-//! parts, so that results are the same with any number of threads.
+//! parts, so that what a pass gives does not depend on the number of threads.
 
 use super::norm::{ChannelStatistics, Norm};
 use crate::kernels::{self, GradientSums, Moments, Window};
