@@ -2,11 +2,9 @@
 //! again in the backward pass instead of kept.
 
 use super::norm::{ChannelStatistics, Norm, numbers, tensor};
-use super::passes::{self, Correction, ReaderSums, sizes};
+use super::passes::{self, Correction, ReaderSums, like, sizes};
 use crate::kernels::{GradientSums, Moments};
-use crate::torch::{
-    Number, convolution_backward, empty_channels_last, threads, to_channels_last, writable_channels_last,
-};
+use crate::torch::{Number, convolution_backward, threads, to_channels_last, writable_channels_last};
 use crate::{Error, Result};
 use std::ops::Range;
 use tch::Tensor;
@@ -195,12 +193,6 @@ fn groups(pictures: usize, values: usize) -> impl Iterator<Item = Range<i64>> {
 /// Some pictures of a batch.
 fn part(batch: &Tensor, pictures: &Range<i64>) -> Tensor {
     batch.narrow(0, pictures.start, pictures.end - pictures.start)
-}
-
-/// Memory for so many channels of the same pictures.
-fn like(features: &Tensor, channels: usize) -> Tensor {
-    let [n, _, h, w] = sizes(features);
-    empty_channels_last([n, channels, h, w].map(|size| size as i64), features.kind())
 }
 
 #[cfg(test)]

@@ -23,6 +23,12 @@ pub(super) fn sizes(tensor: &Tensor) -> [usize; 4] {
     [n, c, h, w].map(|size| size as usize)
 }
 
+/// Memory for so many channels of the same pictures.
+pub(super) fn like(features: &Tensor, channels: usize) -> Tensor {
+    let [n, _, h, w] = sizes(features);
+    empty_channels_last([n, channels, h, w].map(|size| size as i64), features.kind())
+}
+
 /// Values and, for every channel, sums for dβ and dγ.
 fn summed(parts: Vec<GradientSums>, channels: usize) -> GradientSums {
     let mut sums = GradientSums::zero(channels);
@@ -174,7 +180,7 @@ pub(super) fn average_pool_backward<T: Number>(
 ) -> (Tensor, GradientSums) {
     let [_, channels, height, width] = sizes(x);
     let window = Window { input: [height, width], window };
-    let mut gradient = empty_channels_last(x.size4().map(|(n, c, h, w)| [n, c, h, w]).expect("four"), x.kind());
+    let mut gradient = like(x, channels);
     let (rows, upstream, x) = (rows_a_part(width), values::<T>(upstream), values::<T>(x));
     let parts = for_parts(&mut gradient, rows * width * channels, |part, gradient| {
         let first = part * rows;
@@ -218,7 +224,7 @@ pub(super) fn max_pool_backward<T: Number>(
     norm: &Norm<T>,
 ) -> (Tensor, GradientSums) {
     let [_, channels, height, width] = sizes(x);
-    let mut gradient = empty_channels_last(x.size4().map(|(n, c, h, w)| [n, c, h, w]).expect("four"), x.kind());
+    let mut gradient = like(x, channels);
     let (rows, upstream, winners, x) =
         (rows_a_part(width), values::<T>(upstream), values::<u8>(winners), values::<T>(x));
     let parts = for_parts(&mut gradient, rows * width * channels, |part, gradient| {

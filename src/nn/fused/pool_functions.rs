@@ -1,12 +1,12 @@
 //! Norm, ReLU and pooling as functions with backward passes of their own.
 
 use super::norm::{ChannelStatistics, Norm, tensor};
-use super::passes::{self, Correction, ReaderSums, sizes};
+use super::passes::{self, Correction, ReaderSums, like, sizes};
 use super::{by_kind, update_running};
 use crate::Result;
 use crate::kernels::GradientSums;
 use crate::nn::{Features, ForwardContext, NormRelu, Statistics};
-use crate::torch::{Forward, Function, apply, empty_channels_last, to_channels_last};
+use crate::torch::{Forward, Function, apply, to_channels_last};
 use tch::Tensor;
 
 /// ReLU(norm(features)), averaged over windows `[h, w]`: `[N, C, ⌊H/h⌋, ⌊W/w⌋]`.
@@ -150,7 +150,7 @@ impl Function for MaxPool {
                 let mut readers = ReaderSums::of(None, None, statistics);
                 readers.add(&sums, &norm);
                 let [n, c, h, w] = sizes(x);
-                let mut corrected = empty_channels_last([n, c, h, w].map(|size| size as i64), x.kind());
+                let mut corrected = like(x, c);
                 let correction = Correction::<T>::new(0..c, n * h * w, statistics, &readers);
                 passes::correct(&dx, x, &correction, &mut corrected);
                 (corrected, parameters)
