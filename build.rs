@@ -48,7 +48,7 @@ fn compile(include: &Path) {
         .warnings(true)
         .flag("-Werror")
         .files(
-            ["allocator", "autograd", "convolution", "memory_format", "optim", "parallel", "runtime"]
+            ["allocator", "autocast", "autograd", "convolution", "memory_format", "optim", "parallel", "runtime"]
                 .map(|name| format!("csrc/{name}.cpp")),
         )
         .compile("densenet_bridge");

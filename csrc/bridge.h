@@ -62,6 +62,22 @@ int densenet_convolution_backward(const at::Tensor* gradient, const at::Tensor* 
 int densenet_parallel_for(int64_t length, int64_t grain, void (*body)(void*, int64_t, int64_t), void* data,
                           char** error);
 
+// --- autocast.cpp ---
+
+// How the operations of a device chose their kind of number.
+struct densenet_autocast {
+  bool is_cuda;
+  bool is_enabled;
+  // An at::ScalarType.
+  int8_t kind;
+};
+
+// From now on this thread's operations choose bf16 where it fits, or no kind; says how it was before. 0: done, -1: error.
+int densenet_begin_autocast(bool is_cuda, bool is_enabled, densenet_autocast* before, char** error);
+
+// Back to how it was. 0: done, -1: error.
+int densenet_end_autocast(densenet_autocast before, char** error);
+
 // --- autograd.cpp ---
 
 // A function whose passes are written in Rust. Nothing in here throws.

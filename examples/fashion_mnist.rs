@@ -9,6 +9,7 @@
 
 use clap::Parser;
 use densenet::data::{Dataset, Subset};
+use densenet::nn::Precision;
 use densenet::report::{ConsoleLog, FactGroup, HistoryFile, ProgressBar, Report, RunFolder, TimeEstimate};
 use densenet::torch::{device_name, parse_device, versions};
 use densenet::train::SaveWeights;
@@ -46,6 +47,9 @@ struct Args {
     /// cpu, cuda or cuda:N; without it, the first GPU if there is one
     #[arg(long)]
     device: Option<String>,
+    /// Compute in bf16, which is faster where the CPU has instructions for it
+    #[arg(long)]
+    bf16: bool,
     /// Train on the first so many samples only
     #[arg(long)]
     train_limit: Option<usize>,
@@ -88,6 +92,7 @@ fn run(args: Args) -> Result<ExitCode> {
         .with_batch_size(args.batch_size)
         .with_seed(args.seed)
         .with_workers(args.workers)
+        .with_precision(if args.bf16 { Precision::BFloat16 } else { Precision::Float32 })
         .with_preparation(Preparation::new().with_size([side, side]));
     tch::manual_seed(args.seed as i64);
     let vs = tch::nn::VarStore::new(device);

@@ -1,13 +1,13 @@
 //! Times training steps on random pictures and prints one line of JSON, for comparison with other implementations.
 //!
-//!     cargo run --example throughput -- --work tutorial --execution fused --batch 64
+//!     cargo run --example throughput -- --work tutorial --execution fused --precision bf16 --batch 64
 //!
 //! Expect a line with `img_per_s` (batch by median step), step times, memory in MB (`peak - base` is what the work itself takes),
 //! and the share of the machine's matrix-product rate (`fraction_of_gemm`, a training step counted as three forward passes).
 
 use clap::{Parser, ValueEnum};
 use densenet::models::Model;
-use densenet::nn::{Execution, ForwardContext, Mode};
+use densenet::nn::{Execution, ForwardContext, Mode, Precision};
 use densenet::optim::Optimizer;
 use densenet::tch::{Device, Kind, Tensor, manual_seed, nn::VarStore};
 use densenet::torch::{tune_allocator, versions};
@@ -22,6 +22,9 @@ struct Args {
     /// How the blocks run
     #[arg(long, default_value = "fused")]
     execution: HowExecuted,
+    /// In which kind of number it runs
+    #[arg(long, default_value = "f32")]
+    precision: NumberKind,
     #[arg(long, default_value_t = 64)]
     batch: i64,
 }
@@ -39,13 +42,24 @@ enum HowExecuted {
     Composed,
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum NumberKind {
+    F32,
+    Bf16,
+}
+
 fn main() -> Result<()> {
     let args = Args::parse();
     let (execution, variant) = match args.execution {
         HowExecuted::Fused => (Execution::Fused, "fused"),
         HowExecuted::Composed => (Execution::Composed, "composed"),
     };
-    let gemm_gflops = matrix_product_rate();
+    let (precision, kind, precision_name) = match args.precision {
+        NumberKind::F32 => (Precision::Float32, Kind::Float, "f32"),
+        NumberKind::Bf16 => (Precision::BFloat16, Kind::BFloat16, "bf16"),
+    };
+    precision.check(Device::Cpu)?;
+    let gemm_gflops = matrix_product_rate(kind);
     let base = memory_mb("VmRSS:");
     // Starts the peak anew; where the kernel refuses, the peak is that since the start.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
@@ -60,13 +74,13 @@ fn main() -> Result<()> {
     let mut optimizer = SgdConfig::new(0.1).build(&vs)?;
     let x = Tensor::randn([args.batch, 1, side as i64, side as i64], (Kind::Float, Device::Cpu));
     let y = Tensor::randint(10, [args.batch], (Kind::Int64, Device::Cpu));
-    let ctx = ForwardContext::new(Mode::Train).with_execution(execution);
+    let ctx = ForwardContext::new(Mode::Train).with_execution(execution).with_precision(precision);
     let mut step = || -> Result<(f64, f64)> {
         let started = Instant::now();
-        optimizer.zero_grad();
+        optimizer.zero_grad()?;
         let loss = net.forward(&x, &ctx)?.cross_entropy_for_logits(&y);
         loss.backward();
-        optimizer.step(0.1);
+        optimizer.step(0.1)?;
         let loss = loss.double_value(&[]);
         Ok((started.elapsed().as_secs_f64(), loss))
     };
@@ -88,7 +102,7 @@ fn main() -> Result<()> {
     println!(
         "{}",
         serde_json::json!({
-            "peer": "densenet", "variant": variant, "work": "seed", "precision": "f32", "layout": "NHWC",
+            "peer": "densenet", "variant": variant, "work": "seed", "precision": precision_name, "layout": "NHWC",
             "batch": args.batch, "img_per_s": rate, "step_ms_min": 1e3 * times[0], "step_ms_median": 1e3 * median,
             "steps": times.len(), "warmup": 3, "first_step_s": first,
             "peak_rss_mb": memory_mb("VmHWM:"), "base_rss_mb": base,
@@ -101,9 +115,9 @@ fn main() -> Result<()> {
 }
 
 /// What a large product of matrices reaches, in 10⁹ operations a second.
-fn matrix_product_rate() -> f64 {
+fn matrix_product_rate(kind: Kind) -> f64 {
     let size = 4096;
-    let [a, b] = [(); 2].map(|()| Tensor::rand([size, size], (Kind::Float, Device::Cpu)));
+    let [a, b] = [(); 2].map(|()| Tensor::rand([size, size], (Kind::Float, Device::Cpu)).to_kind(kind));
     let seconds = (0..4).map(|_| {
         let started = Instant::now();
         let _ = a.matmul(&b);

@@ -316,6 +316,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// A device without instructions for a precision.
+    #[error("{device} has no instructions for bf16 (AVX512-BF16), so that it would be slower than f32")]
+    Precision {
+        /// The device's name.
+        device: String,
+    },
+
     // --- report ---
     /// Bytes that are no picture.
     #[error("{bytes} bytes are no picture of the shape {shape:?}: one or three channels, then height and width")]

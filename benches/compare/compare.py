@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Training steps of the tutorial's network here and in PyTorch, in turns on the same machine, and the ratios.
 
-    ./setup --dev && benches/compare/compare.py [--rounds 5] [--skip compile-nhwc]
+    ./setup --dev && benches/compare/compare.py [--precision bf16] [--rounds 5] [--skip compile-nhwc]
 
 Each measurement is a process of its own; a round has one of each, so that a slow spell of the machine falls on all. Prints
 a table of medians over the rounds: pictures a second, memory above the process's base, and both as ratios to PyTorch's.
@@ -29,14 +29,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", default="64")
-    parser.add_argument("--skip", action="append", default=[])
+    parser.add_argument("--precision", default="f32", choices=["f32", "bf16"])
+    parser.add_argument("--skip", action="append", default=[], choices=["composed", *PYTORCH])
     args = parser.parse_args()
 
     subprocess.run(["cargo", "build", "--quiet", "--example", "throughput"], cwd=ROOT, check=True)
-    ours = ["cargo", "run", "--quiet", "--example", "throughput", "--", "--batch", args.batch, "--execution"]
+    ours = ["cargo", "run", "--quiet", "--example", "throughput", "--", "--batch", args.batch, "--precision", args.precision, "--execution"]
     script = ["benches/compare/pytorch_step.py"]
     commands = {f"densenet {how}": [*ours, how] for how in ("fused", "composed")}
-    commands |= {f"pytorch {v}": [".venv/bin/python", *script, v, args.batch] for v in PYTORCH}
+    commands |= {f"pytorch {v}": [".venv/bin/python", *script, v, args.precision, args.batch] for v in PYTORCH}
     commands = {name: command for name, command in commands.items() if name.split()[1] not in args.skip}
 
     rows = {name: [] for name in commands}
@@ -49,7 +50,7 @@ def main():
     theirs = [name for name in rows if name.startswith("pytorch")]
     fastest = max(theirs, key=speed.get)
     first = rows["densenet fused"][0]
-    print(f"{args.rounds} rounds, batch {args.batch}, {first['threads']} threads, {cpu()}")
+    print(f"{args.precision}, {args.rounds} rounds, batch {args.batch}, {first['threads']} threads, {cpu()}")
     print(f"libtorch {first['versions']['libtorch']}, PyTorch {rows[theirs[0]][0]['versions']['torch']}\n")
     print(f"| | pictures a second | of {fastest} | MB above base | of {theirs[0]} |")
     print("|---|---|---|---|---|")

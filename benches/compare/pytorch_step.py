@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times training steps of the tutorial's network in PyTorch and prints one line of JSON, as examples/throughput.rs does.
 
-    .venv/bin/python benches/compare/pytorch_step.py eager-nchw|eager-nhwc|compile-nhwc [BATCH]
+    .venv/bin/python benches/compare/pytorch_step.py eager-nchw|eager-nhwc|compile-nhwc f32|bf16 [BATCH]
 """
 
 import json
@@ -22,7 +22,7 @@ def resident_mb():
 
 
 def main():
-    variant, batch = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 64
+    variant, precision, batch = sys.argv[1], sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else 64
     mode, layout = variant.split("-")
     torch.manual_seed(0)
     # Imports and the first use of the libraries belong to the base, not to the work.
@@ -39,7 +39,8 @@ def main():
     def step():
         started = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.cross_entropy(run(x), y)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == "bf16"):
+            loss = torch.nn.functional.cross_entropy(run(x), y)
         loss.backward()
         optimizer.step()
         loss = loss.item()
@@ -53,7 +54,7 @@ def main():
         times.append(seconds)
     median = statistics.median(times)
     print(json.dumps({
-        "peer": "pytorch", "variant": variant, "work": "seed", "precision": "f32", "layout": layout.upper(),
+        "peer": "pytorch", "variant": variant, "work": "seed", "precision": precision, "layout": layout.upper(),
         "batch": batch, "img_per_s": batch / median, "step_ms_min": 1e3 * min(times), "step_ms_median": 1e3 * median,
         "steps": len(times), "warmup": 3, "first_step_s": first,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6, "base_rss_mb": base,

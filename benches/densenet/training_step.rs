@@ -21,10 +21,10 @@ pub fn bench(criterion: &mut Criterion) {
     let mut optimizer = SgdConfig::new(0.01).build(&vs).expect("a valid rate");
     group.bench_function("densenet", |bencher| {
         bencher.iter(|| {
-            optimizer.zero_grad();
+            optimizer.zero_grad().unwrap();
             let logits = model.forward(&pixels, &ForwardContext::new(Mode::Train)).expect("pictures that fit");
             logits.cross_entropy_for_logits(&labels).backward();
-            optimizer.step(0.01);
+            optimizer.step(0.01).unwrap();
         });
     });
 

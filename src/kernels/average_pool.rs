@@ -1,8 +1,8 @@
 //! Norm, ReLU and average pooling in one pass: the transition's 2×2 and the head's global pooling.
 
-use super::lanes::{add, at, each, put};
+use super::lanes::{at, each, put};
 use super::rows::{GradientSums, PartialSums, through_norm};
-use super::{Affine, Element};
+use super::{Affine, Element, Real};
 use std::ops::Range;
 
 /// Windows that lie side by side; what does not fill one is left out, as in libtorch.
@@ -20,19 +20,19 @@ impl Window {
         [self.input[0] / self.window[0], self.input[1] / self.window[1]]
     }
 
-    fn weight<T: Element>(&self) -> T {
-        T::from_f64(1.0 / (self.window[0] * self.window[1]) as f64)
+    fn weight<W: Real>(&self) -> W {
+        W::from_f64(1.0 / (self.window[0] * self.window[1]) as f64)
     }
 }
 
 /// Pools a range of output rows, counted over all pictures, from the whole of `x` into these rows of the output alone.
-pub fn norm_relu_average_pool<T: Element>(
+pub fn norm_relu_average_pool<T: Element, O: Element<Wide = T::Wide>>(
     x: &[T],
     stride: usize,
     window: Window,
-    affine: Affine<T>,
+    affine: Affine<T::Wide>,
     rows: Range<usize>,
-    out: &mut [T],
+    out: &mut [O],
 ) {
     let ([height, width], [out_height, out_width]) = (window.input, window.output());
     let row_length = out_width * affine.scale.len();
@@ -45,28 +45,28 @@ pub fn norm_relu_average_pool<T: Element>(
 
 kernel! {
     /// One row of the output.
-    pub fn pool_row(
+    fn pool_row<O>(
         x: &[T],
         stride: usize,
         width: usize,
         window: [usize; 2],
-        weight: T,
-        affine: Affine<T>,
-        out: &mut [T],
+        weight: T::Wide,
+        affine: Affine<T::Wide>,
+        out: &mut [O],
     ) {
         let channels = affine.scale.len();
         for (column, out) in out.chunks_exact_mut(channels).enumerate() {
-            out.fill(T::default());
-            for pixel in (0..window[0]).flat_map(|y| (0..window[1]).map(move |x| y * width + x)) {
-                let x = &x[(column * window[1] + pixel) * stride..][..channels];
-                lanes!(channels, |first, N| {
-                    let z = affine.apply::<N>(first, at(x, first));
-                    add(out, first, each::<T, N>(|c| z[c].relu()));
-                });
-            }
+            let corner = &x[column * window[1] * stride..];
             lanes!(channels, |first, N| {
-                let sum = at::<T, N>(out, first);
-                put(out, first, each::<T, N>(|c| sum[c] * weight));
+                let mut sum = [T::Wide::default(); N];
+                for y in 0..window[0] {
+                    for x in 0..window[1] {
+                        let pixel = (y * width + x) * stride;
+                        let z = affine.apply::<N>(first, at(&corner[pixel..pixel + channels], first));
+                        sum = each(|c| sum[c] + z[c].relu());
+                    }
+                }
+                put(out, first, each::<T::Wide, N>(|c| sum[c] * weight));
             });
         }
     }
@@ -75,13 +75,13 @@ kernel! {
 /// Takes the gradient `upstream` of all outputs back to a range of input rows, counted over all pictures: writes scale·g into
 /// these rows of `gradient`, which has the rows' pixels `stride` elements apart. Gives the sums for dβ and dγ.
 #[allow(clippy::too_many_arguments)]
-pub fn norm_relu_average_pool_backward<T: Element>(
-    upstream: &[T],
+pub fn norm_relu_average_pool_backward<T: Element, O: Element<Wide = T::Wide>>(
+    upstream: &[O],
     x: &[T],
     stride: usize,
     window: Window,
-    affine: Affine<T>,
-    mean: &[T],
+    affine: Affine<T::Wide>,
+    mean: &[T::Wide],
     rows: Range<usize>,
     gradient: &mut [T],
 ) -> GradientSums {
@@ -105,17 +105,17 @@ pub fn norm_relu_average_pool_backward<T: Element>(
 kernel! {
     /// One row of the input.
     #[allow(clippy::too_many_arguments)]
-    pub fn unpool_row(
-        upstream: &[T],
+    fn unpool_row<O>(
+        upstream: &[O],
         columns: usize,
-        weight: T,
+        weight: T::Wide,
         x: &[T],
         stride: usize,
-        affine: Affine<T>,
-        mean: &[T],
+        affine: Affine<T::Wide>,
+        mean: &[T::Wide],
         gradient: &mut [T],
-        shift_sums: &mut [T],
-        scale_sums: &mut [T],
+        shift_sums: &mut [T::Wide],
+        scale_sums: &mut [T::Wide],
     ) {
         let channels = mean.len();
         for (column, (x, gradient)) in x.chunks(stride).zip(gradient.chunks_mut(stride)).enumerate() {
@@ -125,8 +125,9 @@ kernel! {
                 continue;
             };
             lanes!(channels, |first, N| {
-                let upstream = at::<T, N>(upstream, first);
-                let upstream = each::<T, N>(|c| upstream[c] * weight);
+                let upstream = at::<O, N>(upstream, first);
+                let upstream = each::<T::Wide, N>(|c| upstream[c] * weight);
+                let x = at::<T, N>(x, first);
                 put(gradient, first, through_norm(upstream, x, affine, mean, first, shift_sums, scale_sums));
             });
         }

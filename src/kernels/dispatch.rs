@@ -47,23 +47,24 @@ fn available() -> Level {
 /// Compiles a kernel once for each instruction set, and calls the one of [`level`].
 ///
 /// The body is the reference. All variants do the same operations on each element in the same order, and multiplications are
-/// not fused with additions, so that they give the same bits.
+/// not fused with additions, so that they give the same bits. Elements are of a kind `T`; those of a second kind, such as
+/// `<O>`, are computed with in the same kind.
 macro_rules! kernel {
-    ($(#[$doc:meta])* pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $body:block) => {
+    ($(#[$doc:meta])* $visibility:vis fn $name:ident $(<$O:ident>)? ($($argument:ident: $type:ty),* $(,)?) $body:block) => {
         $(#[$doc])*
-        pub fn $name<T: $crate::kernels::Element>($($argument: $type),*) {
+        $visibility fn $name<T: $crate::kernels::Element $(, $O: $crate::kernels::Element<Wide = T::Wide>)?>($($argument: $type),*) {
             #[inline(always)]
-            fn portable<T: $crate::kernels::Element>($($argument: $type),*) $body
+            fn portable<T: $crate::kernels::Element $(, $O: $crate::kernels::Element<Wide = T::Wide>)?>($($argument: $type),*) $body
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-            fn avx512<T: $crate::kernels::Element>($($argument: $type),*) {
+            fn avx512<T: $crate::kernels::Element $(, $O: $crate::kernels::Element<Wide = T::Wide>)?>($($argument: $type),*) {
                 portable($($argument),*)
             }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2")]
-            fn avx2<T: $crate::kernels::Element>($($argument: $type),*) {
+            fn avx2<T: $crate::kernels::Element $(, $O: $crate::kernels::Element<Wide = T::Wide>)?>($($argument: $type),*) {
                 portable($($argument),*)
             }
 

@@ -4,7 +4,7 @@
 //! of a growth rate, goes one by one. It also has to assume that what is written is read by the next channel. So the kernels
 //! go through the channels in steps of a known length, and read all that a step needs before they write.
 
-use super::Element;
+use super::{Element, Real};
 
 /// Runs a block with the first channel and the number `$N` (a constant) of channels of each step through `$channels`.
 macro_rules! lanes {
@@ -44,21 +44,34 @@ pub(super) fn each<T: Copy + Default, const N: usize>(of: impl Fn(usize) -> T) -
     values
 }
 
-/// `N` values from `first` on.
+/// `N` values from `first` on, as what is computed with.
 #[inline(always)]
-pub(super) fn at<T: Copy, const N: usize>(values: &[T], first: usize) -> [T; N] {
-    *values[first..first + N].first_chunk().expect("as long as that")
+pub(super) fn at<T: Element, const N: usize>(values: &[T], first: usize) -> [T::Wide; N] {
+    let values: [T; N] = bits_at(values, first);
+    each(|c| values[c].widen())
 }
 
 /// Writes to `first` and what follows.
 #[inline(always)]
-pub(super) fn put<T: Copy, const N: usize>(values: &mut [T], first: usize, new: [T; N]) {
-    *values[first..first + N].first_chunk_mut().expect("as long as that") = new;
+pub(super) fn put<T: Element, const N: usize>(values: &mut [T], first: usize, new: [T::Wide; N]) {
+    put_bits(values, first, each::<T, N>(|c| T::narrow(new[c])));
 }
 
 /// Adds to `first` and what follows.
 #[inline(always)]
-pub(super) fn add<T: Element, const N: usize>(values: &mut [T], first: usize, new: [T; N]) {
+pub(super) fn add<T: Real, const N: usize>(values: &mut [T], first: usize, new: [T; N]) {
     let old = at::<T, N>(values, first);
     put(values, first, each::<T, N>(|c| old[c] + new[c]));
+}
+
+/// `N` values from `first` on, as they are.
+#[inline(always)]
+pub(super) fn bits_at<T: Copy, const N: usize>(values: &[T], first: usize) -> [T; N] {
+    *values[first..first + N].first_chunk().expect("as long as that")
+}
+
+/// Writes to `first` and what follows, as it is.
+#[inline(always)]
+pub(super) fn put_bits<T: Copy, const N: usize>(values: &mut [T], first: usize, new: [T; N]) {
+    *values[first..first + N].first_chunk_mut().expect("as long as that") = new;
 }

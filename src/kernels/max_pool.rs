@@ -1,8 +1,8 @@
 //! Norm, ReLU and 3×3 max pooling with stride 2 and padding 1 in one pass: the stem.
 
-use super::lanes::{add, at, each, put};
-use super::rows::{GradientSums, PartialSums, through_norm};
-use super::{Affine, Element};
+use super::lanes::{at, bits_at, each, put, put_bits};
+use super::rows::{Correction, GradientSums, PartialSums, through_norm};
+use super::{Affine, Element, Real};
 use std::ops::Range;
 
 const KERNEL: usize = 3;
@@ -19,7 +19,7 @@ pub fn max_pooled(size: usize) -> usize {
 pub fn norm_relu_max_pool<T: Element>(
     x: &[T],
     [height, width]: [usize; 2],
-    affine: Affine<T>,
+    affine: Affine<T::Wide>,
     rows: Range<usize>,
     out: &mut [T],
     winners: &mut [u8],
@@ -40,102 +40,166 @@ kernel! {
         height: usize,
         width: usize,
         row: usize,
-        affine: Affine<T>,
+        affine: Affine<T::Wide>,
         out: &mut [T],
         winners: &mut [u8],
     ) {
         let channels = affine.scale.len();
         for (column, (out, winners)) in out.chunks_exact_mut(channels).zip(winners.chunks_exact_mut(channels)).enumerate() {
-            // Less than any ReLU gives.
-            out.fill(T::from_f64(-1.0));
-            for place in 0..KERNEL * KERNEL {
-                let y = (row * STRIDE + place / KERNEL).wrapping_sub(PADDING);
-                let x = (column * STRIDE + place % KERNEL).wrapping_sub(PADDING);
-                if y >= height || x >= width {
-                    continue;
-                }
-                let pixel = &picture[(y * width + x) * channels..][..channels];
-                lanes!(channels, |first, N| {
-                    let (most, winner) = (at::<T, N>(out, first), at::<u8, N>(winners, first));
+            lanes!(channels, |first, N| {
+                // Less than any ReLU gives.
+                let mut most = [T::Wide::from_f64(-1.0); N];
+                let mut winner = [0_u32; N];
+                for place in 0..KERNEL * KERNEL {
+                    let y = (row * STRIDE + place / KERNEL).wrapping_sub(PADDING);
+                    let x = (column * STRIDE + place % KERNEL).wrapping_sub(PADDING);
+                    if y >= height || x >= width {
+                        continue;
+                    }
+                    let pixel = &picture[(y * width + x) * channels..][..channels];
                     let z = affine.apply::<N>(first, at(pixel, first));
-                    let value = each::<T, N>(|c| z[c].relu());
+                    let value = each::<T::Wide, N>(|c| z[c].relu());
                     // NaN, which is not equal to itself, wins, so that it is not hidden.
                     #[allow(clippy::eq_op)]
                     let wins = each::<bool, N>(|c| value[c] > most[c] || value[c] != value[c]);
-                    put(out, first, each::<T, N>(|c| if wins[c] { value[c] } else { most[c] }));
-                    put(winners, first, each::<u8, N>(|c| if wins[c] { place as u8 } else { winner[c] }));
-                });
-            }
+                    most = each(|c| if wins[c] { value[c] } else { most[c] });
+                    winner = each(|c| if wins[c] { place as u32 } else { winner[c] });
+                }
+                put(out, first, most);
+                put_bits(winners, first, each::<u8, N>(|c| winner[c] as u8));
+            });
         }
     }
 }
 
-/// Takes the gradient `upstream` of all outputs back to a range of input rows, counted over all pictures: writes scale·g into
-/// these rows of `gradient`. Gives the sums for dβ and dγ.
-#[allow(clippy::too_many_arguments)]
-pub fn norm_relu_max_pool_backward<T: Element>(
-    upstream: &[T],
-    winners: &[u8],
-    x: &[T],
-    [height, width]: [usize; 2],
-    affine: Affine<T>,
-    mean: &[T],
-    rows: Range<usize>,
-    gradient: &mut [T],
-) -> GradientSums {
-    let channels = mean.len();
-    let (out_height, out_width) = (max_pooled(height), max_pooled(width));
-    let mut sums = PartialSums::new(channels);
-    for (row, gradient) in rows.zip(gradient.chunks_exact_mut(width * channels)) {
-        let outputs =
-            row / height * out_height * out_width * channels..(row / height + 1) * out_height * out_width * channels;
-        let (upstream, winners) = (&upstream[outputs.clone()], &winners[outputs]);
-        let x = &x[row * width * channels..][..width * channels];
-        let (shift_sums, scale_sums) = (&mut sums.shift, &mut sums.scale);
-        let sizes = [out_height, out_width];
-        unpool_row(upstream, winners, sizes, row % height, x, affine, mean, gradient, shift_sums, scale_sums);
-        sums.count(width);
+/// What a backward pass goes by: gradients of all outputs, the places of the maxima, and pictures of `[height, width]`.
+#[derive(Clone, Copy, Debug)]
+pub struct MaxPooled<'a, T: Element> {
+    /// The gradient of each output.
+    pub upstream: &'a [T],
+    /// The place in its window of each maximum.
+    pub winners: &'a [u8],
+    /// What was normalised: dense rows.
+    pub x: &'a [T],
+    /// Height and width of the input in pixels.
+    pub size: [usize; 2],
+    /// By what it was normalised.
+    pub affine: Affine<'a, T::Wide>,
+}
+
+impl<'a, T: Element> MaxPooled<'a, T> {
+    /// One row of the input, counted over all pictures.
+    #[inline(always)]
+    fn row(&self, row: usize) -> MaxPooledRow<'a, T> {
+        let channels = self.affine.scale.len();
+        let [height, width] = self.size;
+        let out_size = [max_pooled(height), max_pooled(width)];
+        let outputs = out_size[0] * out_size[1] * channels;
+        let picture = row / height;
+        MaxPooledRow {
+            upstream: &self.upstream[picture * outputs..][..outputs],
+            winners: &self.winners[picture * outputs..][..outputs],
+            x: &self.x[row * width * channels..][..width * channels],
+            out_size,
+            row: row % height,
+            affine: self.affine,
+        }
+    }
+}
+
+/// A row of the input of a picture, and all outputs of the picture.
+#[derive(Clone, Copy)]
+struct MaxPooledRow<'a, T: Element> {
+    upstream: &'a [T],
+    winners: &'a [u8],
+    x: &'a [T],
+    out_size: [usize; 2],
+    row: usize,
+    affine: Affine<'a, T::Wide>,
+}
+
+impl<T: Element> MaxPooledRow<'_, T> {
+    /// The windows that a pixel is in, at most four: where their outputs begin, and the pixel's place in them.
+    #[inline(always)]
+    fn windows(&self, column: usize, channels: usize) -> ([(usize, u8); 4], usize) {
+        // Their first row is at most the pixel's, their last row at least.
+        let around = |at: usize, out: usize| {
+            (at + PADDING).saturating_sub(KERNEL - 1).div_ceil(STRIDE)..((at + PADDING) / STRIDE + 1).min(out)
+        };
+        let (mut windows, mut count) = ([(0, 0); 4], 0);
+        for y in around(self.row, self.out_size[0]) {
+            for x in around(column, self.out_size[1]) {
+                let place = (self.row + PADDING - y * STRIDE) * KERNEL + column + PADDING - x * STRIDE;
+                windows[count] = ((y * self.out_size[1] + x) * channels, place as u8);
+                count += 1;
+            }
+        }
+        (windows, count)
+    }
+
+    /// The gradient that arrives at `N` channels of a pixel from these windows.
+    #[inline(always)]
+    fn arriving<const N: usize>(&self, windows: &[(usize, u8)], first: usize) -> [T::Wide; N] {
+        let mut sum = [T::Wide::default(); N];
+        for &(output, place) in windows {
+            let upstream = at::<T, N>(self.upstream, output + first);
+            let winner = bits_at::<u8, N>(self.winners, output + first);
+            sum = each(|c| sum[c] + if winner[c] == place { upstream[c] } else { T::Wide::default() });
+        }
+        sum
+    }
+}
+
+/// The sums for dβ and dγ over a range of input rows, counted over all pictures.
+pub fn norm_relu_max_pool_sums<T: Element>(pooled: MaxPooled<T>, mean: &[T::Wide], rows: Range<usize>) -> GradientSums {
+    let mut sums = PartialSums::new(mean.len());
+    for row in rows {
+        sum_row(pooled.row(row), mean, &mut sums.shift, &mut sums.scale);
+        sums.count(pooled.size[1]);
     }
     sums.finish()
 }
 
 kernel! {
-    /// One row of the input of one picture.
-    #[allow(clippy::too_many_arguments)]
-    pub fn unpool_row(
-        upstream: &[T],
-        winners: &[u8],
-        sizes: [usize; 2],
-        row: usize,
-        x: &[T],
-        affine: Affine<T>,
-        mean: &[T],
-        gradient: &mut [T],
-        shift_sums: &mut [T],
-        scale_sums: &mut [T],
-    ) {
+    /// One row of the input.
+    fn sum_row(row: MaxPooledRow<T>, mean: &[T::Wide], shift_sums: &mut [T::Wide], scale_sums: &mut [T::Wide]) {
         let channels = mean.len();
-        for (column, (x, gradient)) in x.chunks_exact(channels).zip(gradient.chunks_exact_mut(channels)).enumerate() {
-            let (x, gradient) = (&x[..channels], &mut gradient[..channels]);
-            gradient.fill(T::default());
-            // The windows that this pixel is in: their first row is at most the pixel's, their last row at least.
-            let window = |at: usize| (at + PADDING).saturating_sub(KERNEL - 1).div_ceil(STRIDE)..(at + PADDING) / STRIDE + 1;
-            for (y, x) in window(row).flat_map(|y| window(column).map(move |x| (y, x))) {
-                if y >= sizes[0] || x >= sizes[1] {
-                    continue;
-                }
-                let place = ((row + PADDING - y * STRIDE) * KERNEL + column + PADDING - x * STRIDE) as u8;
-                let first = (y * sizes[1] + x) * channels;
-                let (upstream, winners) = (&upstream[first..][..channels], &winners[first..][..channels]);
-                lanes!(channels, |first, N| {
-                    let (upstream, winner) = (at::<T, N>(upstream, first), at::<u8, N>(winners, first));
-                    let zero = T::default();
-                    add(gradient, first, each::<T, N>(|c| if winner[c] == place { upstream[c] } else { zero }));
-                });
-            }
+        for (column, x) in row.x.chunks_exact(channels).enumerate() {
+            let (windows, count) = row.windows(column, channels);
             lanes!(channels, |first, N| {
-                let upstream = at::<T, N>(gradient, first);
-                put(gradient, first, through_norm(upstream, x, affine, mean, first, shift_sums, scale_sums));
+                let (arriving, x) = (row.arriving::<N>(&windows[..count], first), at::<T, N>(x, first));
+                through_norm::<T::Wide, N>(arriving, x, row.affine, mean, first, shift_sums, scale_sums);
+            });
+        }
+    }
+}
+
+/// Takes gradients back to a range of input rows, counted over all pictures: writes scale·g, corrected, into these rows of
+/// `gradient`.
+pub fn norm_relu_max_pool_backward<T: Element>(
+    pooled: MaxPooled<T>,
+    correction: Correction<T::Wide>,
+    rows: Range<usize>,
+    gradient: &mut [T],
+) {
+    let channels = correction.mean.len();
+    for (row, gradient) in rows.zip(gradient.chunks_exact_mut(pooled.size[1] * channels)) {
+        unpool_row(pooled.row(row), correction, gradient);
+    }
+}
+
+kernel! {
+    /// One row of the input.
+    fn unpool_row(row: MaxPooledRow<T>, correction: Correction<T::Wide>, gradient: &mut [T]) {
+        let channels = correction.mean.len();
+        let (affine, correction) = (row.affine.cut(channels), correction.cut(channels));
+        for (column, (x, gradient)) in row.x.chunks_exact(channels).zip(gradient.chunks_exact_mut(channels)).enumerate() {
+            let (windows, count) = row.windows(column, channels);
+            lanes!(channels, |first, N| {
+                let (arriving, x) = (row.arriving::<N>(&windows[..count], first), at::<T, N>(x, first));
+                let (z, scale) = (affine.apply::<N>(first, x), at::<T::Wide, N>(affine.scale, first));
+                let g = each::<T::Wide, N>(|c| z[c].gate(arriving[c]) * scale[c]);
+                put(gradient, first, correction.apply::<N>(first, g, x));
             });
         }
     }

@@ -14,31 +14,31 @@ mod tests;
 
 pub use average_pool::{Window, norm_relu_average_pool, norm_relu_average_pool_backward};
 pub use dispatch::{Level, level};
-pub use element::Element;
-pub use max_pool::{max_pooled, norm_relu_max_pool, norm_relu_max_pool_backward};
+pub use element::{Element, Real};
+pub use max_pool::{MaxPooled, max_pooled, norm_relu_max_pool, norm_relu_max_pool_backward, norm_relu_max_pool_sums};
 pub use moments::Moments;
 pub use rows::{Correction, GradientSums, accumulate, copy, copy_with_moments, correct, moments, norm_relu};
 
 /// Normalisation as one multiplication and one addition a channel: scale = γ·r, shift = β − μ·scale.
 #[derive(Clone, Copy, Debug)]
-pub struct Affine<'a, T> {
+pub struct Affine<'a, W> {
     /// The factor of each channel.
-    pub scale: &'a [T],
+    pub scale: &'a [W],
     /// The summand of each channel.
-    pub shift: &'a [T],
+    pub shift: &'a [W],
 }
 
-impl<'a, T: Element> Affine<'a, T> {
+impl<'a, W: Real> Affine<'a, W> {
     /// The first channels.
     #[inline(always)]
-    fn cut(self, channels: usize) -> Affine<'a, T> {
+    fn cut(self, channels: usize) -> Affine<'a, W> {
         Affine { scale: &self.scale[..channels], shift: &self.shift[..channels] }
     }
 
     /// Normalises `N` channels from `first` on.
     #[inline(always)]
-    fn apply<const N: usize>(&self, first: usize, x: [T; N]) -> [T; N] {
-        let (scale, shift) = (lanes::at::<T, N>(self.scale, first), lanes::at::<T, N>(self.shift, first));
+    fn apply<const N: usize>(&self, first: usize, x: [W; N]) -> [W; N] {
+        let (scale, shift) = (lanes::at::<W, N>(self.scale, first), lanes::at::<W, N>(self.shift, first));
         lanes::each(|c| x[c] * scale[c] + shift[c])
     }
 }

@@ -1,8 +1,8 @@
 //! Mean and variance of channels, in parts that are merged in their order.
 
-use super::Element;
+use super::Real;
 
-/// How many rows are summed in the elements' own precision before the sums go into f64.
+/// How many rows are summed in the precision that is computed with before the sums go into f64.
 pub(super) const ROWS_A_SUM: usize = 64;
 
 /// Count, mean and sum of squared deviations of each channel over some rows.
@@ -15,7 +15,7 @@ pub struct Moments {
 
 impl Moments {
     /// Those of values of which sums about `shift` are known: Σ(x − shift) and Σ(x − shift)².
-    pub(super) fn from_sums<T: Element>(count: usize, shift: &[T], sums: &[f64], squares: &[f64]) -> Self {
+    pub(super) fn from_sums<W: Real>(count: usize, shift: &[W], sums: &[f64], squares: &[f64]) -> Self {
         let count = count as f64;
         let mean = shift.iter().zip(sums).map(|(shift, sum)| shift.to_f64() + sum / count).collect();
         let squares = sums.iter().zip(squares).map(|(sum, squares)| squares - sum * sum / count).collect();

@@ -3,11 +3,11 @@
 
 use super::lanes::{add, at, each, put};
 use super::moments::{Moments, ROWS_A_SUM};
-use super::{Affine, Element};
+use super::{Affine, Element, Real};
 
 kernel! {
     /// ReLU(scale·x + shift) of the first channels of each row of `x` into the dense rows `out`.
-    pub fn norm_relu(x: &[T], stride: usize, affine: Affine<T>, out: &mut [T]) {
+    pub fn norm_relu(x: &[T], stride: usize, affine: Affine<T::Wide>, out: &mut [T]) {
         let channels = affine.scale.len();
         let affine = affine.cut(channels);
         for (x, out) in x.chunks(stride).zip(out.chunks_exact_mut(channels)) {
@@ -15,7 +15,7 @@ kernel! {
             cut!(mut channels, out);
             lanes!(channels, |first, N| {
                 let z = affine.apply::<N>(first, at(x, first));
-                put(out, first, each::<T, N>(|c| z[c].relu()));
+                put(out, first, each::<T::Wide, N>(|c| z[c].relu()));
             });
         }
     }
@@ -41,30 +41,30 @@ pub fn moments<T: Element>(y: &[T], channels: usize) -> Moments {
 /// Goes through the rows part by part: hands each to `visit` and sums it while it is in the cache.
 fn moments_of_parts<T: Element>(y: &[T], channels: usize, mut visit: impl FnMut(usize, &[T])) -> Moments {
     // Sums about a value near the mean lose nothing where the mean is far from 0.
-    let shift = &y[..channels];
+    let shift: Vec<T::Wide> = y[..channels].iter().map(|y| y.widen()).collect();
     let (mut sums, mut squares) = (vec![0.0; channels], vec![0.0; channels]);
-    let mut partial = (vec![T::default(); channels], vec![T::default(); channels]);
+    let mut partial = (vec![T::Wide::default(); channels], vec![T::Wide::default(); channels]);
     for (part, y) in y.chunks(channels * ROWS_A_SUM).enumerate() {
         visit(part, y);
-        sum_rows(y, shift, &mut partial.0, &mut partial.1);
+        sum_rows(y, &shift, &mut partial.0, &mut partial.1);
         drain(&mut partial.0, &mut sums);
         drain(&mut partial.1, &mut squares);
     }
-    Moments::from_sums(y.len() / channels, shift, &sums, &squares)
+    Moments::from_sums(y.len() / channels, &shift, &sums, &squares)
 }
 
 kernel! {
     /// Adds Σ(y − shift) and Σ(y − shift)² of dense rows to the sums.
-    pub fn sum_rows(y: &[T], shift: &[T], sums: &mut [T], squares: &mut [T]) {
+    pub fn sum_rows(y: &[T], shift: &[T::Wide], sums: &mut [T::Wide], squares: &mut [T::Wide]) {
         let channels = shift.len();
         cut!(mut channels, sums, squares);
         for y in y.chunks_exact(channels) {
             cut!(channels, y);
             lanes!(channels, |first, N| {
-                let (y, shift) = (at::<T, N>(y, first), at::<T, N>(shift, first));
-                let deviation = each::<T, N>(|c| y[c] - shift[c]);
+                let (y, shift) = (at::<T, N>(y, first), at::<T::Wide, N>(shift, first));
+                let deviation = each::<T::Wide, N>(|c| y[c] - shift[c]);
                 add(sums, first, deviation);
-                add(squares, first, each::<T, N>(|c| deviation[c] * deviation[c]));
+                add(squares, first, each::<T::Wide, N>(|c| deviation[c] * deviation[c]));
             });
         }
     }
@@ -93,17 +93,17 @@ impl GradientSums {
     }
 }
 
-/// Sums in the elements' own precision, which go into f64 before they become inexact.
-pub(super) struct PartialSums<T> {
-    pub shift: Vec<T>,
-    pub scale: Vec<T>,
+/// Sums in the precision that is computed with, which go into f64 before they become inexact.
+pub(super) struct PartialSums<W> {
+    pub shift: Vec<W>,
+    pub scale: Vec<W>,
     rows: usize,
     sums: GradientSums,
 }
 
-impl<T: Element> PartialSums<T> {
+impl<W: Real> PartialSums<W> {
     pub fn new(channels: usize) -> Self {
-        let zeros = || vec![T::default(); channels];
+        let zeros = || vec![W::default(); channels];
         PartialSums { shift: zeros(), scale: zeros(), rows: 0, sums: GradientSums::zero(channels) }
     }
 
@@ -133,9 +133,9 @@ pub fn accumulate<T: Element>(
     upstream: &[T],
     x: &[T],
     stride: usize,
-    affine: Affine<T>,
-    mean: &[T],
-    gradient: &mut [T],
+    affine: Affine<T::Wide>,
+    mean: &[T::Wide],
+    gradient: &mut [T::Wide],
 ) -> GradientSums {
     let channels = mean.len();
     let mut sums = PartialSums::new(channels);
@@ -149,35 +149,35 @@ pub fn accumulate<T: Element>(
 
 /// Takes the gradient of `N` channels of a pixel back through ReLU and norm, and adds to the sums for dβ and dγ.
 #[inline(always)]
-pub(super) fn through_norm<T: Element, const N: usize>(
-    upstream: [T; N],
-    x: &[T],
-    affine: Affine<T>,
-    mean: &[T],
+pub(super) fn through_norm<W: Real, const N: usize>(
+    upstream: [W; N],
+    x: [W; N],
+    affine: Affine<W>,
+    mean: &[W],
     first: usize,
-    shift_sums: &mut [T],
-    scale_sums: &mut [T],
-) -> [T; N] {
-    let (x, mean, scale) = (at::<T, N>(x, first), at::<T, N>(mean, first), at::<T, N>(affine.scale, first));
+    shift_sums: &mut [W],
+    scale_sums: &mut [W],
+) -> [W; N] {
+    let (mean, scale) = (at::<W, N>(mean, first), at::<W, N>(affine.scale, first));
     let z = affine.apply::<N>(first, x);
-    let g = each::<T, N>(|c| z[c].gate(upstream[c]));
+    let g = each::<W, N>(|c| z[c].gate(upstream[c]));
     add(shift_sums, first, g);
-    add(scale_sums, first, each::<T, N>(|c| g[c] * (x[c] - mean[c])));
+    add(scale_sums, first, each::<W, N>(|c| g[c] * (x[c] - mean[c])));
     each(|c| g[c] * scale[c])
 }
 
 kernel! {
-    /// [`accumulate`] over few enough rows that sums in the elements' own precision are exact enough.
+    /// [`accumulate`] over few enough rows that sums in the precision that is computed with are exact enough.
     #[allow(clippy::too_many_arguments)]
     pub fn accumulate_part(
         upstream: &[T],
         x: &[T],
         stride: usize,
-        affine: Affine<T>,
-        mean: &[T],
-        gradient: &mut [T],
-        shift_sums: &mut [T],
-        scale_sums: &mut [T],
+        affine: Affine<T::Wide>,
+        mean: &[T::Wide],
+        gradient: &mut [T::Wide],
+        shift_sums: &mut [T::Wide],
+        scale_sums: &mut [T::Wide],
     ) {
         let channels = mean.len();
         let affine = affine.cut(channels);
@@ -187,7 +187,8 @@ kernel! {
             cut!(channels, upstream, x);
             cut!(mut channels, gradient);
             lanes!(channels, |first, N| {
-                let g = through_norm::<T, N>(at(upstream, first), x, affine, mean, first, shift_sums, scale_sums);
+                let (upstream, x) = (at::<T, N>(upstream, first), at::<T, N>(x, first));
+                let g = through_norm::<T::Wide, N>(upstream, x, affine, mean, first, shift_sums, scale_sums);
                 add(gradient, first, g);
             });
         }
@@ -196,25 +197,41 @@ kernel! {
 
 /// What is left of a gradient once the batch statistics are seen as functions of what they are of.
 #[derive(Clone, Copy, Debug)]
-pub struct Correction<'a, T> {
+pub struct Correction<'a, W> {
     /// Subtracted from each channel's gradient.
-    pub offset: &'a [T],
+    pub offset: &'a [W],
     /// Subtracted for each unit that a value lies above the mean.
-    pub slope: &'a [T],
+    pub slope: &'a [W],
     /// The mean of each channel.
-    pub mean: &'a [T],
+    pub mean: &'a [W],
+}
+
+impl<'a, W: Real> Correction<'a, W> {
+    /// The first channels.
+    #[inline(always)]
+    pub(super) fn cut(self, channels: usize) -> Correction<'a, W> {
+        Correction { offset: &self.offset[..channels], slope: &self.slope[..channels], mean: &self.mean[..channels] }
+    }
+
+    /// Corrects the gradient of `N` channels of a pixel from `first` on.
+    #[inline(always)]
+    pub(super) fn apply<const N: usize>(&self, first: usize, gradient: [W; N], x: [W; N]) -> [W; N] {
+        let (offset, slope) = (at::<W, N>(self.offset, first), at::<W, N>(self.slope, first));
+        let mean = at::<W, N>(self.mean, first);
+        each(|c| gradient[c] - (offset[c] + slope[c] * (x[c] - mean[c])))
+    }
 }
 
 /// gradient − (offset + slope·(x − μ)) of some channels of rows, into the dense rows `out`. Gives their sums.
 pub fn correct<T: Element>(
-    gradient: &[T],
+    gradient: &[T::Wide],
     x: &[T],
     stride: usize,
-    correction: Correction<T>,
+    correction: Correction<T::Wide>,
     out: &mut [T],
 ) -> Vec<f64> {
     let channels = correction.mean.len();
-    let (mut partial, mut sums) = (vec![T::default(); channels], vec![0.0; channels]);
+    let (mut partial, mut sums) = (vec![T::Wide::default(); channels], vec![0.0; channels]);
     let parts = gradient.chunks(stride * ROWS_A_SUM).zip(x.chunks(stride * ROWS_A_SUM));
     for ((gradient, x), out) in parts.zip(out.chunks_mut(channels * ROWS_A_SUM)) {
         correct_part(gradient, x, stride, correction, out, &mut partial);
@@ -224,27 +241,25 @@ pub fn correct<T: Element>(
 }
 
 kernel! {
-    /// [`correct`] over few enough rows that sums in the elements' own precision are exact enough.
+    /// [`correct`] over few enough rows that sums in the precision that is computed with are exact enough.
     pub fn correct_part(
-        gradient: &[T],
+        gradient: &[T::Wide],
         x: &[T],
         stride: usize,
-        correction: Correction<T>,
+        correction: Correction<T::Wide>,
         out: &mut [T],
-        sums: &mut [T],
+        sums: &mut [T::Wide],
     ) {
-        let Correction { offset, slope, mean } = correction;
-        let channels = mean.len();
-        cut!(channels, offset, slope);
+        let channels = correction.mean.len();
+        let correction = correction.cut(channels);
         cut!(mut channels, sums);
         let rows = gradient.chunks(stride).zip(x.chunks(stride)).zip(out.chunks_exact_mut(channels));
         for ((gradient, x), out) in rows {
             cut!(channels, gradient, x);
             cut!(mut channels, out);
             lanes!(channels, |first, N| {
-                let (gradient, x, mean) = (at::<T, N>(gradient, first), at::<T, N>(x, first), at::<T, N>(mean, first));
-                let (offset, slope) = (at::<T, N>(offset, first), at::<T, N>(slope, first));
-                let corrected = each::<T, N>(|c| gradient[c] - (offset[c] + slope[c] * (x[c] - mean[c])));
+                let (gradient, x) = (at::<T::Wide, N>(gradient, first), at::<T, N>(x, first));
+                let corrected = correction.apply::<N>(first, gradient, x);
                 put(out, first, corrected);
                 add(sums, first, corrected);
             });
@@ -253,9 +268,9 @@ kernel! {
 }
 
 /// Moves sums into more exact ones.
-fn drain<T: Element>(partial: &mut [T], sums: &mut [f64]) {
+fn drain<W: Real>(partial: &mut [W], sums: &mut [f64]) {
     for (partial, sum) in partial.iter_mut().zip(sums) {
         *sum += partial.to_f64();
-        *partial = T::default();
+        *partial = W::default();
     }
 }

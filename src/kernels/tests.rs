@@ -1,6 +1,7 @@
 //! Every kernel against the same written down naively in f64.
 
 use super::*;
+use half::bf16;
 
 /// Numbers in (−1, 1) that look random.
 fn numbers(len: usize, salt: f64) -> Vec<f64> {
@@ -8,24 +9,28 @@ fn numbers(len: usize, salt: f64) -> Vec<f64> {
 }
 
 fn round<T: Element>(values: &[f64]) -> Vec<T> {
-    values.iter().map(|&value| T::from_f64(value)).collect()
+    values.iter().map(|&value| T::narrow(T::Wide::from_f64(value))).collect()
+}
+
+fn in_f64<T: Element>(value: T) -> f64 {
+    value.widen().to_f64()
 }
 
 /// How far `own` is from `exact`, as a share of the largest exact value.
 fn error<T: Element>(own: &[T], exact: &[f64]) -> f64 {
     assert_eq!(own.len(), exact.len());
     let scale = exact.iter().fold(f64::MIN_POSITIVE, |most, value| most.max(value.abs()));
-    own.iter().zip(exact).map(|(own, exact)| (own.to_f64() - exact).abs()).fold(0.0, f64::max) / scale
+    own.iter().zip(exact).map(|(&own, reference)| (in_f64(own) - reference).abs()).fold(0.0, f64::max) / scale
 }
 
 /// Some channels of pixels in a wide buffer, a norm over them, and sizes at which nothing is round.
-struct Case<T> {
+struct Case<T: Element> {
     channels: usize,
     stride: usize,
     x: Vec<T>,
-    scale: Vec<T>,
-    shift: Vec<T>,
-    mean: Vec<T>,
+    scale: Vec<T::Wide>,
+    shift: Vec<T::Wide>,
+    mean: Vec<T::Wide>,
 }
 
 impl<T: Element> Case<T> {
@@ -42,17 +47,17 @@ impl<T: Element> Case<T> {
         }
     }
 
-    fn affine(&self) -> Affine<'_, T> {
+    fn affine(&self) -> Affine<'_, T::Wide> {
         Affine { scale: &self.scale, shift: &self.shift }
     }
 
     fn x(&self, pixel: usize, c: usize) -> f64 {
-        self.x[pixel * self.stride + c].to_f64()
+        in_f64(self.x[pixel * self.stride + c])
     }
 
     /// Before the ReLU, rounded as the kernels round it, so that both sides agree on which side of 0 it is.
     fn z(&self, pixel: usize, c: usize) -> f64 {
-        (self.x[pixel * self.stride + c] * self.scale[c] + self.shift[c]).to_f64()
+        (self.x[pixel * self.stride + c].widen() * self.scale[c] + self.shift[c]).to_f64()
     }
 
     /// Input gradient of every pixel and the sums, for gradients that arrive at the pixels.
@@ -74,9 +79,10 @@ fn narrow<T: Copy>(wide: &[T], stride: usize, channels: usize) -> Vec<T> {
     wide.chunks(stride).flat_map(|row| row[..channels].to_vec()).collect()
 }
 
-fn each_kind(check: fn(f64), check_f64: fn(f64)) {
-    // A few roundings of f32 and f64.
-    check(1e-6);
+fn each_kind(check_bf16: fn(f64), check_f32: fn(f64), check_f64: fn(f64)) {
+    // One rounding of bf16; a few of f32 and f64.
+    check_bf16(1.0 / 256.0);
+    check_f32(1e-6);
     check_f64(1e-14);
 }
 
@@ -89,19 +95,21 @@ fn check_rows<T: Element>(tolerance: f64) {
         assert!(error(&out, &exact) <= tolerance);
 
         let upstream: Vec<T> = round(&numbers(pixels * channels, 11.0));
-        let before: Vec<T> = round(&numbers(pixels * stride, 13.0));
+        let before: Vec<T::Wide> = round(&numbers(pixels * stride, 13.0));
         let mut gradient = before.clone();
         let sums = accumulate(&upstream, &case.x, stride, case.affine(), &case.mean, &mut gradient);
-        let (mut exact, exact_sums) = case.backward(pixels, |pixel, c| upstream[pixel * channels + c].to_f64());
+        let (mut exact, exact_sums) = case.backward(pixels, |pixel, c| in_f64(upstream[pixel * channels + c]));
         let narrow_before = narrow(&before, stride, channels);
         exact.iter_mut().zip(&narrow_before).for_each(|(exact, before)| *exact += before.to_f64());
         assert!(error(&narrow(&gradient, stride, channels), &exact) <= tolerance);
         assert!(error(&sums.shift, &exact_sums.shift) <= tolerance);
         assert!(error(&sums.scale, &exact_sums.scale) <= tolerance);
-        let others = |buffer: &[T]| buffer.chunks(stride).flat_map(|row| row[channels..].to_vec()).collect::<Vec<_>>();
+        let others =
+            |buffer: &[T::Wide]| buffer.chunks(stride).flat_map(|row| row[channels..].to_vec()).collect::<Vec<_>>();
         assert_eq!(others(&gradient), others(&before), "other channels are not touched");
 
-        let (offset, slope): (Vec<T>, Vec<T>) = (round(&numbers(channels, 17.0)), round(&numbers(channels, 19.0)));
+        let (offset, slope): (Vec<T::Wide>, Vec<T::Wide>) =
+            (round(&numbers(channels, 17.0)), round(&numbers(channels, 19.0)));
         let correction = Correction { offset: &offset, slope: &slope, mean: &case.mean };
         let sums = correct(&gradient, &case.x, stride, correction, &mut out);
         let exact: Vec<f64> = (0..pixels * channels)
@@ -120,7 +128,7 @@ fn check_rows<T: Element>(tolerance: f64) {
 
 #[test]
 fn rows_are_as_written_down_naively() {
-    each_kind(check_rows::<f32>, check_rows::<f64>);
+    each_kind(check_rows::<bf16>, check_rows::<f32>, check_rows::<f64>);
 }
 
 /// The moments of one pass over f32 values, in two parts, beside exact ones.
@@ -179,7 +187,7 @@ fn check_average_pool<T: Element>(tolerance: f64) {
         assert!(error(&out, &exact) <= tolerance);
 
         let upstream: Vec<T> = round(&numbers(outputs * channels, 29.0));
-        let mut gradient = vec![T::from_f64(9.0); pictures * height * width * stride];
+        let mut gradient = vec![T::narrow(T::Wide::from_f64(9.0)); pictures * height * width * stride];
         let rows = 0..pictures * height;
         let sums = norm_relu_average_pool_backward(
             &upstream,
@@ -192,7 +200,7 @@ fn check_average_pool<T: Element>(tolerance: f64) {
             &mut gradient,
         );
         let arriving =
-            |pixel: usize, c: usize| target(pixel).map_or(0.0, |o| upstream[o * channels + c].to_f64() / area);
+            |pixel: usize, c: usize| target(pixel).map_or(0.0, |o| in_f64(upstream[o * channels + c]) / area);
         let (exact, exact_sums) = case.backward(pictures * height * width, arriving);
         assert!(error(&narrow(&gradient, stride, channels), &exact) <= tolerance);
         assert!(error(&sums.shift, &exact_sums.shift) <= tolerance);
@@ -202,7 +210,7 @@ fn check_average_pool<T: Element>(tolerance: f64) {
 
 #[test]
 fn average_pooling_is_as_written_down_naively() {
-    each_kind(check_average_pool::<f32>, check_average_pool::<f64>);
+    each_kind(check_average_pool::<bf16>, check_average_pool::<f32>, check_average_pool::<f64>);
 }
 
 fn check_max_pool<T: Element>(tolerance: f64) {
@@ -239,21 +247,22 @@ fn check_max_pool<T: Element>(tolerance: f64) {
         let upstream: Vec<T> = round(&numbers(outputs * channels, 31.0));
         let mut arriving = vec![0.0; pictures * height * width * channels];
         for (i, upstream) in upstream.iter().enumerate() {
-            arriving[chosen[i] * channels + i % channels] += upstream.to_f64();
+            arriving[chosen[i] * channels + i % channels] += in_f64(*upstream);
         }
         let mut gradient = vec![T::default(); pictures * height * width * channels];
         let rows = 0..pictures * height;
-        let sums = norm_relu_max_pool_backward(
-            &upstream,
-            &winners,
-            &case.x,
-            size,
-            case.affine(),
-            &case.mean,
-            rows,
-            &mut gradient,
-        );
-        let (exact, exact_sums) = case.backward(pictures * height * width, |pixel, c| arriving[pixel * channels + c]);
+        let pooled = MaxPooled { upstream: &upstream, winners: &winners, x: &case.x, size, affine: case.affine() };
+        let sums = norm_relu_max_pool_sums(pooled, &case.mean, rows.clone());
+        let (offset, slope): (Vec<T::Wide>, Vec<T::Wide>) =
+            (round(&numbers(channels, 37.0)), round(&numbers(channels, 41.0)));
+        let correction = Correction { offset: &offset, slope: &slope, mean: &case.mean };
+        norm_relu_max_pool_backward(pooled, correction, rows, &mut gradient);
+        let (mut exact, exact_sums) =
+            case.backward(pictures * height * width, |pixel, c| arriving[pixel * channels + c]);
+        for (i, exact) in exact.iter_mut().enumerate() {
+            let (pixel, c) = (i / channels, i % channels);
+            *exact -= offset[c].to_f64() + slope[c].to_f64() * (case.x(pixel, c) - case.mean[c].to_f64());
+        }
         assert!(error(&gradient, &exact) <= tolerance, "{size:?}");
         assert!(error(&sums.shift, &exact_sums.shift) <= tolerance, "{size:?}");
         assert!(error(&sums.scale, &exact_sums.scale) <= tolerance, "{size:?}");
@@ -262,7 +271,7 @@ fn check_max_pool<T: Element>(tolerance: f64) {
 
 #[test]
 fn max_pooling_is_as_written_down_naively() {
-    each_kind(check_max_pool::<f32>, check_max_pool::<f64>);
+    each_kind(check_max_pool::<bf16>, check_max_pool::<f32>, check_max_pool::<f64>);
 }
 
 #[test]

@@ -54,8 +54,8 @@ impl DenseNet {
         &self.config
     }
 
-    /// Stem, blocks, transitions, head, one after the other.
-    fn run(&self, x: &Tensor, ctx: &ForwardContext) -> Tensor {
+    /// Stem, blocks and transitions, one after the other.
+    fn features(&self, x: &Tensor, ctx: &ForwardContext) -> Features {
         let mut features = self.stem.forward(x, ctx);
         for (block, transition) in &self.stages {
             features = block.forward(features, ctx);
@@ -63,9 +63,10 @@ impl DenseNet {
                 features = transition.forward(&features, ctx);
             }
         }
-        self.head(&features, ctx)
+        features
     }
 
+    /// Its matrix is small, and its outputs are what the loss is computed of: it runs in the variables' own precision.
     fn head(&self, features: &Features, ctx: &ForwardContext) -> Tensor {
         self.classifier.forward(&self.norm.forward_pooled(features, ctx))
     }
@@ -74,7 +75,8 @@ impl DenseNet {
 impl Model for DenseNet {
     fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
         self.check_input(&x.size(), ctx.mode)?;
-        Ok(self.run(x, ctx))
+        let features = ctx.in_precision(x.device(), || self.features(x, ctx))?;
+        Ok(self.head(&features, ctx))
     }
 
     fn check_input(&self, shape: &[i64], mode: Mode) -> Result<()> {

@@ -2,12 +2,15 @@
 
 use crate::nn::{ForwardContext, Mode};
 use crate::{Error, Result};
-use tch::Tensor;
 use tch::nn::ModuleT;
+use tch::{Kind, Tensor};
 
 /// A function of tensors with variables: what the [`Trainer`](crate::train::Trainer) trains.
 pub trait Model {
-    /// The model's output for a batch, such as logits `[N, classes]` for pictures `[N, C, H, W]`.
+    /// The model's output for a batch, such as logits `[N, classes]` for pictures `[N, C, H, W]`, in the kind of its variables.
+    ///
+    /// The context's mode has to be followed; its precision is followed by
+    /// [`in_precision`](ForwardContext::in_precision), or not at all.
     ///
     /// # Errors
     ///
@@ -59,7 +62,15 @@ pub struct ModuleModel<M>(
 
 impl<M: ModuleT> Model for ModuleModel<M> {
     fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
-        Ok(self.0.forward_t(x, ctx.mode.is_train()))
+        Ok(in_f32(&ctx.in_precision(x.device(), || self.0.forward_t(x, ctx.mode.is_train()))?))
+    }
+}
+
+/// The same values, in f32 where they have fewer bits: losses are computed of them.
+fn in_f32(outputs: &Tensor) -> Tensor {
+    match outputs.kind() {
+        Kind::BFloat16 => outputs.to_kind(Kind::Float),
+        _ => outputs.shallow_clone(),
     }
 }
 

@@ -1,5 +1,9 @@
 //! How a forward pass is to be run.
 
+use crate::torch::{autocast, device_name, has_bf16};
+use crate::{Error, Result};
+use tch::Device;
+
 /// Whether a model learns or answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -31,10 +35,39 @@ pub enum Execution {
     #[default]
     Auto,
     /// The fused engine: few passes over memory, statistics computed once a channel, and memory that grows with the number of
-    /// layers instead of its square. It knows plain layers, the CPU, f32 and f64; what it does not know runs as `Composed`.
+    /// layers instead of its square. It knows plain layers, the CPU, bf16, f32 and f64; what it does not know runs as `Composed`.
     Fused,
     /// A composition of libtorch's own operations, one after the other; the reference for all others.
     Composed,
+}
+
+/// In which kind of number features are kept and convolved. A choice of the moment, like [`Execution`]: variables, statistics,
+/// gradients of variables and the loss are f32 in any case, and so is what is saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Precision {
+    /// f32; and f64 for a model in f64.
+    #[default]
+    Float32,
+    /// bf16, which has the range of f32 and 8 of its 24 bits: half the memory, and several times faster where the CPU has
+    /// instructions for it (AVX512-BF16, AMX). Where it has none this is an error.
+    BFloat16,
+    /// The same numbers as `BFloat16`, also where the CPU has no instructions for it: slower than f32 there, for tests.
+    EmulatedBFloat16,
+}
+
+impl Precision {
+    /// Whether this machine can do it on this device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Precision`].
+    pub fn check(self, device: Device) -> Result<()> {
+        match self {
+            Precision::BFloat16 if !has_bf16(device) => Err(Error::Precision { device: device_name(device) }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a forward pass needs to know beside its input.
@@ -45,12 +78,14 @@ pub struct ForwardContext {
     pub mode: Mode,
     /// Which implementation runs.
     pub execution: Execution,
+    /// In which kind of number.
+    pub precision: Precision,
 }
 
 impl ForwardContext {
-    /// A pass in this mode with [`Execution::Auto`].
+    /// A pass in this mode with [`Execution::Auto`] and [`Precision::Float32`].
     pub fn new(mode: Mode) -> Self {
-        ForwardContext { mode, execution: Execution::default() }
+        ForwardContext { mode, execution: Execution::default(), precision: Precision::default() }
     }
 
     /// Whether the fused engine is to run where it can.
@@ -67,10 +102,22 @@ impl ForwardContext {
         self.mode.is_train() && dropout.rate > 0.0
     }
 
-    /// Sets [`execution`](Self::execution).
-    #[must_use]
-    pub fn with_execution(mut self, execution: Execution) -> Self {
-        self.execution = execution;
-        self
+    /// Runs a part of a forward pass in [`precision`](Self::precision), on a device. A model of your own calls this to follow
+    /// the precision of a run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Precision`], [`Error::Libtorch`].
+    pub fn in_precision<T>(&self, device: Device, body: impl FnOnce() -> T) -> Result<T> {
+        self.precision.check(device)?;
+        match self.precision {
+            Precision::Float32 => Ok(body()),
+            Precision::BFloat16 | Precision::EmulatedBFloat16 => autocast(device, body),
+        }
+    }
+
+    setters! {
+        with_execution => execution: Execution,
+        with_precision => precision: Precision,
     }
 }

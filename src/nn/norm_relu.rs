@@ -5,7 +5,7 @@ use super::{Features, ForwardContext, Statistics, fused};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
-use tch::{Kind, Tensor, no_grad};
+use tch::{Tensor, no_grad};
 
 /// The constants of batch normalisation, the same for all norms of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ impl NormRelu {
         }
     }
 
-    /// Normalises, rectifies and averages over all pixels: `[N, C]`.
+    /// Normalises, rectifies and averages over all pixels: `[N, C]`, of the kind of the norm's weight.
     ///
     /// # Panics
     ///
@@ -114,10 +114,11 @@ impl NormRelu {
         if ctx.fused() && fused::takes(&features.data) {
             self.check(&features.data, ctx);
             let [.., h, w] = features.data.size()[..] else { unreachable!("the engine takes four dimensions") };
-            let pooled = fused::norm_relu_average_pool(features, self, [h as usize, w as usize], ctx);
+            let window = [h as usize, w as usize];
+            let pooled = fused::norm_relu_average_pool(features, self, window, self.weight.kind(), ctx);
             return pooled.unwrap_or_else(|error| panic!("{error}")).flatten(1, -1);
         }
-        self.forward(features, ctx).mean_dim([2, 3].as_slice(), false, None::<Kind>)
+        self.forward(features, ctx).mean_dim([2, 3].as_slice(), false, self.weight.kind())
     }
 
     /// # Panics
@@ -160,7 +161,7 @@ impl NormRelu {
 mod tests {
     use super::*;
     use crate::nn::Mode;
-    use tch::{Device, nn::VarStore};
+    use tch::{Device, Kind, nn::VarStore};
 
     /// Output, gradients and running statistics after one training step on `x`.
     fn step(with_statistics: bool) -> Vec<Tensor> {

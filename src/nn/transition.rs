@@ -113,7 +113,8 @@ impl TransitionBlock {
         if ctx.fused() && fused::takes(&features.data) && !self.drops(ctx) {
             self.norm.check(&features.data, ctx);
             // Averages and a 1×1 convolution commute, and a quarter of the pixels is left to convolve.
-            let pooled = fused::norm_relu_average_pool(features, &self.norm, [2, 2], ctx);
+            let kind = features.data.kind();
+            let pooled = fused::norm_relu_average_pool(features, &self.norm, [2, 2], kind, ctx);
             return Features::new(self.conv.forward(&pooled.unwrap_or_else(|error| panic!("{error}"))));
         }
         let y = self.conv.forward(&self.norm.forward(features, ctx));

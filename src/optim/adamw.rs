@@ -1,11 +1,12 @@
 //! Adam with decoupled weight decay.
 
 use super::Optimizer;
-use super::parameters::{self, Slot, check};
+use super::parameters::{self, Slot, WithGradients, check};
 use crate::Result;
+use crate::torch::{AdamWStep, adamw_step};
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
 /// Configuration of [`AdamW`].
 ///
@@ -70,26 +71,18 @@ impl Optimizer for AdamW {
         self.config.learning_rate
     }
 
-    fn zero_grad(&mut self) {
-        parameters::zero_grad(&mut self.slots);
+    fn zero_grad(&mut self) -> Result<()> {
+        parameters::zero_grad(&self.slots)
     }
 
-    fn step(&mut self, learning_rate: f64) {
+    fn step(&mut self, learning_rate: f64) -> Result<()> {
         let AdamWConfig { beta1, beta2, epsilon, weight_decay, .. } = self.config;
         let _ = self.steps.g_add_scalar_(1);
-        let step = self.steps.int64_value(&[0]) as i32;
-        let (correction1, correction2) = (1.0 - beta1.powi(step), 1.0 - beta2.powi(step));
-        no_grad(|| {
-            for (slot, gradient) in parameters::with_gradients(&mut self.slots) {
-                let [first, second] = &mut slot.state;
-                let _ = slot.parameter.g_mul_scalar_(1.0 - learning_rate * weight_decay);
-                let _ = first.lerp_(&gradient, 1.0 - beta1);
-                let _ = second.g_mul_scalar_(beta2);
-                let _ = second.g_add_(&(gradient.square() * (1.0 - beta2)));
-                let scale = second.sqrt() / correction2.sqrt() + epsilon;
-                let _ = slot.parameter.g_sub_(&(&*first / scale * (learning_rate / correction1)));
-            }
-        });
+        let WithGradients { parameters, gradients, state: [first, second] } = WithGradients::of(&self.slots);
+        let device = parameters.first().map_or(Device::Cpu, |parameter| parameter.device());
+        let number = self.steps.to_kind(Kind::Float).to_device(device).squeeze();
+        let step = AdamWStep { learning_rate, beta1, beta2, epsilon, weight_decay };
+        adamw_step(&parameters, &gradients, &first, &second, &number, &step)
     }
 
     fn state(&self) -> Vec<(String, Tensor)> {

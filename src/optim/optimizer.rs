@@ -8,11 +8,19 @@ pub trait Optimizer {
     /// The learning rate that the configuration names; a schedule makes the rate of each step from it.
     fn learning_rate(&self) -> f64;
 
-    /// Sets all gradients to 0.
-    fn zero_grad(&mut self);
+    /// Leaves all variables without a gradient: the next backward pass starts anew.
+    ///
+    /// # Errors
+    ///
+    /// What libtorch reports.
+    fn zero_grad(&mut self) -> Result<()>;
 
     /// Updates the variables with this step's learning rate. A variable without a gradient stays as it is.
-    fn step(&mut self, learning_rate: f64);
+    ///
+    /// # Errors
+    ///
+    /// What libtorch reports, such as a variable whose memory was exchanged for another order since the optimiser was built.
+    fn step(&mut self, learning_rate: f64) -> Result<()>;
 
     /// The state as tensors with unique names, sorted by name. They share memory with the optimiser.
     fn state(&self) -> Vec<(String, Tensor)>;

@@ -1,6 +1,6 @@
 //! What all optimisers do with variables, gradients and state.
 
-use crate::torch::named_variables;
+use crate::torch::{clear_gradients, named_variables};
 use crate::{Error, Result};
 use tch::nn::VarStore;
 use tch::{Tensor, no_grad};
@@ -27,18 +27,27 @@ pub(super) fn slots<const N: usize>(vs: &VarStore) -> Result<Vec<Slot<N>>> {
     if slots.is_empty() { Err(Error::NothingToTrain) } else { Ok(slots) }
 }
 
-pub(super) fn zero_grad<const N: usize>(slots: &mut [Slot<N>]) {
-    for slot in slots {
-        slot.parameter.zero_grad();
-    }
+pub(super) fn zero_grad<const N: usize>(slots: &[Slot<N>]) -> Result<()> {
+    clear_gradients(&slots.iter().map(|slot| &slot.parameter).collect::<Vec<_>>())
 }
 
-/// The slots whose variable has a gradient, with it.
-pub(super) fn with_gradients<const N: usize>(slots: &mut [Slot<N>]) -> impl Iterator<Item = (&mut Slot<N>, Tensor)> {
-    slots.iter_mut().filter_map(|slot| {
-        let gradient = slot.parameter.grad();
-        gradient.defined().then_some((slot, gradient))
-    })
+/// The variables that have a gradient, their gradients, and what belongs to them.
+pub(super) struct WithGradients<'a, const N: usize> {
+    pub parameters: Vec<&'a Tensor>,
+    pub gradients: Vec<Tensor>,
+    pub state: [Vec<&'a Tensor>; N],
+}
+
+impl<'a, const N: usize> WithGradients<'a, N> {
+    pub fn of(slots: &'a [Slot<N>]) -> Self {
+        let (slots, gradients): (Vec<_>, Vec<_>) =
+            slots.iter().map(|slot| (slot, slot.parameter.grad())).filter(|(_, gradient)| gradient.defined()).unzip();
+        WithGradients {
+            parameters: slots.iter().map(|slot| &slot.parameter).collect(),
+            gradients,
+            state: std::array::from_fn(|n| slots.iter().map(|slot| &slot.state[n]).collect()),
+        }
+    }
 }
 
 /// Every slot's tensors under `<variable>.<kind>`, sorted by name.

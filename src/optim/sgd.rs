@@ -1,11 +1,12 @@
 //! Stochastic gradient descent with momentum.
 
 use super::Optimizer;
-use super::parameters::{self, Slot, check};
+use super::parameters::{self, Slot, WithGradients, check};
 use crate::Result;
+use crate::torch::{SgdStep, sgd_step};
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 use tch::nn::VarStore;
-use tch::{Tensor, no_grad};
 
 /// Whether momentum looks ahead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,47 +92,31 @@ enum Slots {
     Momentum(Vec<Slot<1>>),
 }
 
-impl Sgd {
-    fn decayed(config: &SgdConfig, parameter: &Tensor, gradient: Tensor) -> Tensor {
-        if config.weight_decay == 0.0 { gradient } else { gradient + parameter * config.weight_decay }
-    }
-}
-
 impl Optimizer for Sgd {
     fn learning_rate(&self) -> f64 {
         self.config.learning_rate
     }
 
-    fn zero_grad(&mut self) {
-        match &mut self.slots {
+    fn zero_grad(&mut self) -> Result<()> {
+        match &self.slots {
             Slots::Plain(slots) => parameters::zero_grad(slots),
             Slots::Momentum(slots) => parameters::zero_grad(slots),
         }
     }
 
-    fn step(&mut self, learning_rate: f64) {
-        let config = &self.config;
-        no_grad(|| match &mut self.slots {
+    fn step(&mut self, learning_rate: f64) -> Result<()> {
+        let SgdConfig { momentum, nesterov, weight_decay, .. } = self.config;
+        let step = SgdStep { learning_rate, momentum, nesterov: nesterov == Nesterov::On, weight_decay };
+        match &self.slots {
             Slots::Plain(slots) => {
-                for (slot, gradient) in parameters::with_gradients(slots) {
-                    let gradient = Sgd::decayed(config, &slot.parameter, gradient);
-                    let _ = slot.parameter.g_sub_(&(gradient * learning_rate));
-                }
+                let WithGradients { parameters, gradients, state: [] } = WithGradients::of(slots);
+                sgd_step(&parameters, &gradients, &[], &step)
             }
             Slots::Momentum(slots) => {
-                for (slot, gradient) in parameters::with_gradients(slots) {
-                    let gradient = Sgd::decayed(config, &slot.parameter, gradient);
-                    let [velocity] = &mut slot.state;
-                    let _ = velocity.g_mul_scalar_(config.momentum);
-                    let _ = velocity.g_add_(&gradient);
-                    let update = match config.nesterov {
-                        Nesterov::Off => &*velocity * learning_rate,
-                        Nesterov::On => (gradient + &*velocity * config.momentum) * learning_rate,
-                    };
-                    let _ = slot.parameter.g_sub_(&update);
-                }
+                let WithGradients { parameters, gradients, state: [momenta] } = WithGradients::of(slots);
+                sgd_step(&parameters, &gradients, &momenta, &step)
             }
-        });
+        }
     }
 
     fn state(&self) -> Vec<(String, Tensor)> {

@@ -3,7 +3,7 @@
 use crate::data::{Dataset, LoaderConfig, Preparation};
 use crate::metrics::{ClassPrediction, class_predictions};
 use crate::models::Model;
-use crate::nn::Execution;
+use crate::nn::{ForwardContext, Mode, Precision};
 use crate::torch::default_device;
 use crate::train::Inference;
 use crate::{Error, Result};
@@ -20,11 +20,18 @@ pub struct PredictConfig {
     pub preparation: Preparation,
     /// Where the model's variables are. Default: [`default_device`].
     pub device: Device,
+    /// In which kind of number the model runs. Default: f32.
+    pub precision: Precision,
 }
 
 impl Default for PredictConfig {
     fn default() -> Self {
-        PredictConfig { batch_size: 64, preparation: Preparation::new(), device: default_device() }
+        PredictConfig {
+            batch_size: 64,
+            preparation: Preparation::new(),
+            device: default_device(),
+            precision: Precision::default(),
+        }
     }
 }
 
@@ -33,6 +40,11 @@ impl PredictConfig {
         with_batch_size => batch_size: usize,
         with_preparation => preparation: Preparation,
         with_device => device: Device,
+        with_precision => precision: Precision,
+    }
+
+    fn context(&self) -> ForwardContext {
+        ForwardContext::new(Mode::Eval).with_precision(self.precision)
     }
 
     fn inference<'a>(&'a self, model: &'a dyn Model) -> Inference<'a> {
@@ -41,7 +53,7 @@ impl PredictConfig {
             preparation: &self.preparation,
             loader: LoaderConfig::new(self.batch_size).with_workers(1),
             device: self.device,
-            execution: Execution::Auto,
+            context: self.context(),
         }
     }
 }
@@ -111,8 +123,7 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
 ///
 /// Those of the model.
 pub fn predict_tensor(model: &dyn Model, inputs: &Tensor) -> Result<Predictions> {
-    let config = PredictConfig::default();
-    let outputs = no_grad(|| model.forward(inputs, &config.inference(model).context()))?;
+    let outputs = no_grad(|| model.forward(inputs, &ForwardContext::new(Mode::Eval)))?;
     Ok(Predictions { outputs: to_array(&outputs)? })
 }
 

@@ -1,5 +1,6 @@
 //! Functions with a backward pass of their own.
 
+use super::autocast::without_autocast;
 use super::ffi;
 use crate::{Error, Result};
 use std::any::{Any, type_name};
@@ -17,7 +18,7 @@ use tch::{Tensor, no_grad_guard};
 /// For tensors on a CPU the backward pass runs on the thread that asks for gradients, for others on a thread of libtorch's.
 /// With a kept graph it may run several times.
 pub trait Function: Send + 'static {
-    /// Computes the outputs. Nothing in here is recorded.
+    /// Computes the outputs. Nothing in here is recorded, and kinds stay as they are: [`autocast`](super::autocast) ends here.
     ///
     /// # Errors
     ///
@@ -99,6 +100,7 @@ pub fn apply<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Ten
     let made = guarded::<F, _>("forward", || {
         // A guard, which unlike `no_grad` turns gradients on again after a panic too.
         let _no_grad = no_grad_guard();
+        let _kinds_as_given = without_autocast()?;
         function.forward(&arguments)
     })?;
     let is_differentiable = guarded::<F, _>("forward", || {

@@ -34,6 +34,13 @@ unsafe extern "C" {
         data: *mut c_void,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(super) fn densenet_begin_autocast(
+        is_cuda: bool,
+        is_enabled: bool,
+        before: *mut Autocast,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(super) fn densenet_end_autocast(before: Autocast, error: *mut *mut c_char) -> c_int;
     pub(super) fn densenet_write_message(message: *mut c_void, text: *const c_char, length: usize);
     pub(super) fn densenet_record(
         function: *const Function,
@@ -87,6 +94,15 @@ impl From<&mut Vec<*mut torch_sys::C_tensor>> for Tensors {
     fn from(handles: &mut Vec<*mut torch_sys::C_tensor>) -> Self {
         Tensors { first: handles.as_mut_ptr(), count: handles.len() }
     }
+}
+
+/// `densenet_autocast` of `csrc/bridge.h`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Autocast {
+    is_cuda: bool,
+    is_enabled: bool,
+    kind: i8,
 }
 
 /// `densenet_function` of `csrc/bridge.h`.

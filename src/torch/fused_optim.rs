@@ -1,6 +1,4 @@
 //! Optimiser steps over all parameters in one call.
-// Not wired into `optim` yet.
-#![cfg_attr(not(test), allow(dead_code))]
 
 use super::ffi;
 use crate::Result;
@@ -29,13 +27,17 @@ pub(crate) struct SgdStep {
 /// Where the lists have different lengths.
 pub(crate) fn sgd_step(
     parameters: &[&Tensor],
-    gradients: &[&Tensor],
+    gradients: &[Tensor],
     momenta: &[&Tensor],
     step: &SgdStep,
 ) -> Result<()> {
+    if parameters.is_empty() {
+        return Ok(());
+    }
     assert_eq!(parameters.len(), gradients.len());
     assert_eq!(momenta.len(), if step.momentum == 0.0 { 0 } else { parameters.len() });
-    let [mut parameters, mut gradients, mut momenta] = [parameters, gradients, momenta].map(ffi::handles);
+    let mut gradients = ffi::handles(gradients);
+    let [mut parameters, mut momenta] = [parameters, momenta].map(ffi::handles);
     ffi::call("step of SGD", |error| {
         // SAFETY: the handles are live tensors' for the length of the call, and the lists as long as the entry expects.
         unsafe {
@@ -77,17 +79,20 @@ pub(crate) struct AdamWStep {
 /// Where the lists have different lengths.
 pub(crate) fn adamw_step(
     parameters: &[&Tensor],
-    gradients: &[&Tensor],
+    gradients: &[Tensor],
     first_moments: &[&Tensor],
     second_moments: &[&Tensor],
     number: &Tensor,
     step: &AdamWStep,
 ) -> Result<()> {
-    for list in [gradients, first_moments, second_moments] {
-        assert_eq!(parameters.len(), list.len());
+    if parameters.is_empty() {
+        return Ok(());
     }
-    let [mut parameters, mut gradients, mut first, mut second] =
-        [parameters, gradients, first_moments, second_moments].map(ffi::handles);
+    for count in [gradients.len(), first_moments.len(), second_moments.len()] {
+        assert_eq!(parameters.len(), count);
+    }
+    let mut gradients = ffi::handles(gradients);
+    let [mut parameters, mut first, mut second] = [parameters, first_moments, second_moments].map(ffi::handles);
     ffi::call("step of AdamW", |error| {
         // SAFETY: the handles are live tensors' for the length of the call, and the lists are equally long.
         unsafe {
@@ -171,7 +176,7 @@ mod tests {
                 for number in 1..=4 {
                     let gradients = tensors(kind, number as f64);
                     let used = if momentum == 0.0 { Vec::new() } else { borrowed(&momenta) };
-                    sgd_step(&borrowed(&parameters), &borrowed(&gradients), &used, &step).unwrap();
+                    sgd_step(&borrowed(&parameters), &gradients, &used, &step).unwrap();
                     for ((p, v), g) in
                         expected.iter_mut().zip(&mut velocities).zip(tensors(Kind::Double, number as f64))
                     {
@@ -201,8 +206,8 @@ mod tests {
             for number in 1..=4 {
                 let gradients = tensors(kind, number as f64);
                 let counter = Tensor::from(number as f32);
-                let lists = [&parameters, &gradients, &first, &second].map(|list| borrowed(list));
-                adamw_step(&lists[0], &lists[1], &lists[2], &lists[3], &counter, &step).unwrap();
+                let [parameters, first, second] = [&parameters, &first, &second].map(|list| borrowed(list));
+                adamw_step(&parameters, &gradients, &first, &second, &counter, &step).unwrap();
                 for (i, g) in tensors(Kind::Double, number as f64).into_iter().enumerate() {
                     m[i] = &m[i] * 0.9 + &g * (1.0 - 0.9);
                     v[i] = &v[i] * 0.99 + g.square() * (1.0 - 0.99);
@@ -222,15 +227,15 @@ mod tests {
         let values = Tensor::rand([4, 3, 2, 2], (Kind::Double, Device::Cpu));
         let parameter = to_channels_last(&values).unwrap();
         let momentum = parameter.zeros_like();
-        sgd_step(&[&parameter], &[&values], &[&momentum], &step).unwrap();
+        sgd_step(&[&parameter], &[values.shallow_clone()], &[&momentum], &step).unwrap();
         assert_eq!(parameter, values.zeros_like());
         assert_eq!(momentum, values);
-        let text = sgd_step(&[&parameter], &[&values], &[&values], &step).unwrap_err().to_string();
+        let text = sgd_step(&[&parameter], &[values.shallow_clone()], &[&values], &step).unwrap_err().to_string();
         assert!(text.contains("state 0 has another shape, order or kind"), "{text}");
-        let text = sgd_step(&[&parameter], &[&values.view([6, 8])], &[&momentum], &step).unwrap_err().to_string();
+        let text = sgd_step(&[&parameter], &[values.view([6, 8])], &[&momentum], &step).unwrap_err().to_string();
         assert!(text.contains("gradient 0 has another shape"), "{text}");
         let narrow = Tensor::zeros([4, 4], (Kind::Double, Device::Cpu)).narrow(1, 0, 2);
-        let text = sgd_step(&[&narrow], &[&narrow], &[&narrow], &step).unwrap_err().to_string();
+        let text = sgd_step(&[&narrow], &[narrow.shallow_clone()], &[&narrow], &step).unwrap_err().to_string();
         assert!(text.contains("parameter 0 has gaps"), "{text}");
         assert_eq!(parameter, values.zeros_like());
     }
@@ -240,7 +245,7 @@ mod tests {
         let parameter = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         parameter.square().sum(Kind::Float).backward();
         let plain = SgdStep { learning_rate: 0.25, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
-        sgd_step(&[&parameter], &[&parameter.grad()], &[], &plain).unwrap();
+        sgd_step(&[&parameter], &[parameter.grad()], &[], &plain).unwrap();
         assert_eq!(no_grad(|| parameter.copy()), Tensor::from_slice(&[0.5f32; 3]));
         clear_gradients(&[&parameter]).unwrap();
         assert!(!parameter.grad().defined() && parameter.requires_grad());

@@ -2,8 +2,8 @@
 
 use super::parallel_for;
 use crate::kernels::Element;
+use half::bf16;
 use std::sync::OnceLock;
-use tch::kind::Element as OfKind;
 use tch::{Device, Kind, Tensor};
 
 /// Makes the process keep memory that is freed for the next allocation, and tensors of 1 MiB or more lie in large pages.
@@ -24,15 +24,37 @@ pub fn tune_allocator() -> crate::Result<()> {
     Ok(())
 }
 
-/// What both tch and the kernels can work on.
-pub(crate) trait Number: Element + OfKind {}
+/// What libtorch calls a kind of number. tch has a trait for it too, which calls bf16 f16.
+pub(crate) trait OfKind: Copy {
+    const KIND: Kind;
+}
 
+impl OfKind for u8 {
+    const KIND: Kind = Kind::Uint8;
+}
+
+impl OfKind for bf16 {
+    const KIND: Kind = Kind::BFloat16;
+}
+
+impl OfKind for f32 {
+    const KIND: Kind = Kind::Float;
+}
+
+impl OfKind for f64 {
+    const KIND: Kind = Kind::Double;
+}
+
+/// What both libtorch and the kernels can work on.
+pub(crate) trait Number: Element<Wide: OfKind> + OfKind {}
+
+impl Number for bf16 {}
 impl Number for f32 {}
 impl Number for f64 {}
 
 /// Whether the tensor's values lie on the CPU without gaps, in whatever order, as numbers that the kernels know.
 pub(crate) fn is_plain(tensor: &Tensor) -> bool {
-    tensor.device() == Device::Cpu && matches!(tensor.kind(), Kind::Float | Kind::Double)
+    tensor.device() == Device::Cpu && matches!(tensor.kind(), Kind::BFloat16 | Kind::Float | Kind::Double)
 }
 
 /// The values in the order of their memory.
@@ -91,7 +113,7 @@ impl<T: OfKind> Parts<T> {
 
 /// Calls `work` with every part of `part` values of the tensor's memory, on libtorch's threads, and gives what it returned in
 /// the order of the parts. Parts do not depend on the number of threads.
-pub(crate) fn for_parts<T: Number, R: Send + Sync>(
+pub(crate) fn for_parts<T: OfKind + Send, R: Send + Sync>(
     tensor: &mut Tensor,
     part: usize,
     work: impl Fn(usize, &mut [T]) -> R + Sync,
@@ -102,7 +124,7 @@ pub(crate) fn for_parts<T: Number, R: Send + Sync>(
 }
 
 /// As [`for_parts`], of two tensors at once.
-pub(crate) fn for_parts_of_two<T: Number, U: OfKind + Send, R: Send + Sync>(
+pub(crate) fn for_parts_of_two<T: OfKind + Send, U: OfKind + Send, R: Send + Sync>(
     (tensor, part): (&mut Tensor, usize),
     (second, second_part): (&mut Tensor, usize),
     work: impl Fn(usize, &mut [T], &mut [U]) -> R + Sync,

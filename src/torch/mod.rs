@@ -1,5 +1,6 @@
 //! The bridge to libtorch: what tch has no call for.
 
+mod autocast;
 mod autograd;
 mod convolution;
 mod device;
@@ -11,6 +12,7 @@ mod parallel;
 mod variables;
 mod versions;
 
+pub use autocast::{autocast, has_bf16};
 pub use autograd::{Forward, Function, apply};
 pub use device::{default_device, device_name, parse_device};
 pub use memory::tune_allocator;
@@ -20,5 +22,6 @@ pub use variables::{Variable, named_variables};
 pub use versions::{Versions, versions};
 
 pub(crate) use convolution::convolution_backward;
+pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
 pub(crate) use memory::{Number, for_parts, for_parts_of_two, is_plain, map, values};
 pub(crate) use memory_format::{empty_channels_last, writable_channels_last};

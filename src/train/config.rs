@@ -1,7 +1,7 @@
 //! Everything about a run that changes its result.
 
 use crate::data::{LastBatch, LoaderConfig, Order, Preparation, ValidationSize};
-use crate::nn::Execution;
+use crate::nn::{Execution, ForwardContext, Mode, Precision};
 use crate::optim::Schedule;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ pub struct TrainConfig {
     /// Which implementation of the model runs, in training and evaluation.
     #[serde(skip)]
     pub execution: Execution,
+    /// In which kind of number the model runs, in training and evaluation. Default: f32.
+    #[serde(skip)]
+    pub precision: Precision,
 }
 
 impl TrainConfig {
@@ -56,6 +59,7 @@ impl TrainConfig {
             schedule: Schedule::default(),
             validation: Validation::default(),
             execution: Execution::default(),
+            precision: Precision::default(),
         }
     }
 
@@ -68,6 +72,7 @@ impl TrainConfig {
         with_schedule => schedule: Schedule,
         with_validation => validation: Validation,
         with_execution => execution: Execution,
+        with_precision => precision: Precision,
     }
 
     /// Checks what can be checked without data.
@@ -84,6 +89,10 @@ impl TrainConfig {
         }
         self.train_loader().build()?;
         Ok(())
+    }
+
+    pub(super) fn context(&self, mode: Mode) -> ForwardContext {
+        ForwardContext::new(mode).with_execution(self.execution).with_precision(self.precision)
     }
 
     pub(super) fn train_loader(&self) -> LoaderConfig {

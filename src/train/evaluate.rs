@@ -6,7 +6,7 @@ use crate::data::{Dataset, LoaderConfig, Preparation};
 use crate::error::BatchProblem;
 use crate::metrics::{ClassPrediction, ConfusionMatrix, ScoreSums, Scores, class_predictions, right_predictions};
 use crate::models::Model;
-use crate::nn::{Execution, ForwardContext, Mode};
+use crate::nn::{ForwardContext, Mode};
 use crate::{Error, Result};
 use std::thread;
 use tch::nn::VarStore;
@@ -30,7 +30,7 @@ pub(crate) struct Inference<'a> {
     pub preparation: &'a Preparation,
     pub loader: LoaderConfig,
     pub device: Device,
-    pub execution: Execution,
+    pub context: ForwardContext,
 }
 
 impl<'a> Inference<'a> {
@@ -41,23 +41,19 @@ impl<'a> Inference<'a> {
             preparation: &config.preparation,
             loader: config.evaluation_loader(),
             device: vs.device(),
-            execution: config.execution,
+            context: config.context(Mode::Eval),
         }
     }
 }
 
 impl Inference<'_> {
-    pub fn context(&self) -> ForwardContext {
-        ForwardContext::new(Mode::Eval).with_execution(self.execution)
-    }
-
     /// Calls `each` with outputs and targets of every batch, in order. Nothing is dropped, and no variable changes.
     pub fn run(&self, dataset: &dyn Dataset, mut each: impl FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()> {
         let loader = self.loader.clone().build()?;
         thread::scope(|scope| {
             for batch in loader.batches(scope, dataset, 0)? {
                 let (inputs, targets) = self.preparation.tensors(&batch?, self.device)?;
-                let outputs = no_grad(|| self.model.forward(&inputs, &self.context()))?;
+                let outputs = no_grad(|| self.model.forward(&inputs, &self.context))?;
                 each(&outputs, &targets)?;
             }
             Ok(())

@@ -8,7 +8,7 @@ use super::{CrossEntropy, EpochRecord, Evaluation, History, Loss, StopHandle, Tr
 use crate::data::{Dataset, split_validation};
 use crate::metrics::{ScoreSums, Scores, right_predictions};
 use crate::models::Model;
-use crate::nn::{ForwardContext, Mode};
+use crate::nn::Mode;
 use crate::optim::Optimizer;
 use crate::torch::tune_allocator;
 use crate::{Error, Result};
@@ -59,9 +59,10 @@ impl<M: Model> Trainer<M> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`].
+    /// [`Error::InvalidConfig`], [`Error::Precision`].
     pub fn new(vs: VarStore, model: M, optimizer: impl Optimizer + 'static, config: TrainConfig) -> Result<Self> {
         config.check()?;
+        config.precision.check(vs.device())?;
         tune_allocator()?;
         Ok(Trainer {
             vs,
@@ -212,9 +213,9 @@ impl<M: Model> Trainer<M> {
     ) -> Result<(f64, Option<i64>)> {
         // Whatever the model draws, such as dropout, is a function of the seed and the step.
         tch::manual_seed(step_seed(self.config.seed, epoch, step));
-        let ctx = ForwardContext::new(Mode::Train).with_execution(self.config.execution);
+        let ctx = self.config.context(Mode::Train);
 
-        self.optimizer.zero_grad();
+        self.optimizer.zero_grad()?;
         let outputs = self.model.forward(inputs, &ctx)?;
         let loss = self.loss.mean(&outputs, targets)?;
         let value = loss.double_value(&[]);
@@ -222,7 +223,7 @@ impl<M: Model> Trainer<M> {
             return Err(Error::NonFiniteLoss { loss: value, epoch, step });
         }
         loss.f_backward().map_err(|error| Error::Libtorch { what: "backward pass", message: error.to_string() })?;
-        self.optimizer.step(learning_rate);
+        self.optimizer.step(learning_rate)?;
 
         let right = is_classification(&outputs, targets).then(|| right_predictions(&outputs, targets));
         Ok((value, right))

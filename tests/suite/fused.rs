@@ -1,5 +1,6 @@
 //! The fused engine gives what the composition of libtorch's operations gives.
 
+use crate::numbers::numbers;
 use densenet::SgdConfig;
 use densenet::models::{DenseNetConfig, Model};
 use densenet::nn::{DenseBlockConfig, Execution, Features, ForwardContext, LayerKind, Mode};
@@ -218,13 +219,6 @@ fn one_pixel_that_is_no_number_reaches_the_loss() {
     }
 }
 
-/// Numbers in (−1, 1) by a formula: libtorch's generator is shared with the tests that run beside this one.
-fn numbers(size: &[i64], salt: i64) -> Tensor {
-    let count = size.iter().product::<i64>();
-    let phase = Tensor::arange(count, (Kind::Double, Device::Cpu)) * 1.7 + salt as f64 * 0.37;
-    (phase.sin() * 43758.5453).fmod(1.0).view(size)
-}
-
 /// All trainable variables in one row, in f64, after 50 steps of SGD on one batch.
 fn after_fifty_steps(seed: i64, kind: Kind, execution: Execution) -> Tensor {
     let mut vs = VarStore::new(Device::Cpu);
@@ -244,10 +238,10 @@ fn after_fifty_steps(seed: i64, kind: Kind, execution: Execution) -> Tensor {
     let mut optimizer = SgdConfig::new(1e-3).build(&vs).expect("a valid rate");
     let ctx = ForwardContext::new(Mode::Train).with_execution(execution);
     for _ in 0..50 {
-        optimizer.zero_grad();
+        optimizer.zero_grad().expect("an update");
         let logits = net.forward(&x, &ctx).expect("pictures that fit");
         logits.cross_entropy_loss::<Tensor>(&y, None, Reduction::Mean, -100, 0.0).backward();
-        optimizer.step(1e-3);
+        optimizer.step(1e-3).expect("an update");
     }
     let trained = named_variables(&vs).into_iter().filter(|variable| variable.trainable);
     let rows: Vec<_> = trained.map(|v| v.tensor.detach().to_kind(Kind::Double).contiguous().view(-1)).collect();

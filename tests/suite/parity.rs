@@ -199,10 +199,10 @@ fn check_ten_steps<O: Optimizer>(name: &str, rate: f64, build: impl FnOnce(&VarS
     let (vs, model, x, y) = bottleneck().build(Kind::Double, 0);
     let mut optimizer = build(&vs).expect("a valid configuration");
     for (step, golden) in golden["losses"].as_array().expect("an array").iter().enumerate() {
-        optimizer.zero_grad();
+        optimizer.zero_grad().unwrap();
         let loss = cross_entropy(&model.forward(&x, &ForwardContext::new(Mode::Train)).expect("fits"), &y);
         loss.backward();
-        optimizer.step(rate);
+        optimizer.step(rate).unwrap();
         let (own, golden) = (loss.double_value(&[]), golden.as_f64().expect("a number"));
         // Ten steps amplify rounding of 1e-16 by a few orders of magnitude.
         assert!((own - golden).abs() <= 1e-9 * golden.abs(), "step {step}: {own}, PyTorch's {golden}");

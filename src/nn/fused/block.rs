@@ -1,13 +1,13 @@
 //! A dense block of plain layers: one buffer for all features, statistics computed once a channel, normalised values made
 //! again in the backward pass instead of kept.
 
-use super::norm::{ChannelStatistics, Norm, numbers, tensor};
+use super::norm::{ChannelStatistics, Norm, numbers, tensor, wide_kind};
 use super::passes::{self, Correction, ReaderSums, like, sizes};
 use crate::kernels::{GradientSums, Moments};
 use crate::torch::{Number, convolution_backward, threads, to_channels_last, writable_channels_last};
 use crate::{Error, Result};
 use std::ops::Range;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 /// The parameters of one layer.
 #[derive(Debug)]
@@ -61,15 +61,16 @@ pub(super) fn forward<T: Number>(
     };
     for (number, layer) in layers.iter().enumerate() {
         let read = layer.gamma.numel();
-        let norm = Norm::<T>::new(&layer.gamma, &layer.beta, statistics.of_layer(number));
+        let norm = Norm::new(&layer.gamma, &layer.beta, statistics.of_layer(number));
         let mut moments = Vec::new();
-        let kernels = to_channels_last(&layer.weight)?;
+        let kernels = to_channels_last(&layer.weight.to_kind(x.kind()))?;
+        let bias = layer.bias.as_ref().map(|bias| bias.to_kind(x.kind()));
         for images in groups(n, read * h * w) {
             let mut features = part(&features, &images);
             let mut normalized = like(&features, read);
-            passes::norm_relu(&features, &norm, &mut normalized);
+            passes::norm_relu::<T>(&features, &norm, &mut normalized);
             let y = normalized
-                .f_conv2d(&kernels, layer.bias.as_ref(), [1, 1], [1, 1], [1, 1], 1)
+                .f_conv2d(&kernels, bias.as_ref(), [1, 1], [1, 1], [1, 1], 1)
                 .map_err(|error| Error::Libtorch { what: "convolution", message: error.to_string() })?;
             let y = to_channels_last(&y)?;
             match &statistics {
@@ -119,9 +120,11 @@ pub(super) fn backward<T: Number>(
     let [n, channels, h, w] = sizes(features);
     let growth = sizes(&layers[0].weight)[0];
     let inputs = channels - layers.len() * growth;
+    // Where features have few bits, their gradients, which are sums over all readers, have more.
+    let wide = wide_kind(features);
     let gradient = match arriving.features {
-        Some(arriving) => writable_channels_last(arriving)?,
-        None => to_channels_last(&features.zeros_like())?,
+        Some(arriving) => writable_channels_last(into_kind(arriving, wide))?,
+        None => into_kind(to_channels_last(&features.zeros_like())?, wide),
     };
     // Fixed statistics do not depend on what they normalise: with sums of 0 nothing is corrected.
     let nothing = ChannelStatistics { mean: vec![0.0; channels], rstd: vec![1.0; channels] };
@@ -134,25 +137,25 @@ pub(super) fn backward<T: Number>(
     let mut gradients = Vec::with_capacity(layers.len());
     for (number, layer) in layers.iter().enumerate().rev() {
         let read = layer.gamma.numel();
-        let norm = Norm::<T>::new(&layer.gamma, &layer.beta, statistics.of_layer(number));
-        let correction = Correction::<T>::new(read..read + growth, n * h * w, batch, &sums);
+        let norm = Norm::new(&layer.gamma, &layer.beta, statistics.of_layer(number));
+        let correction = Correction::new(read..read + growth, n * h * w, batch, &sums);
         let mut read_sums = GradientSums::zero(read);
         let mut bias = vec![0.0; growth];
-        let kernels = to_channels_last(&layer.weight)?;
+        let kernels = to_channels_last(&layer.weight.to_kind(features.kind()))?;
         let mut weight: Option<Tensor> = None;
         for images in groups(n, read * h * w) {
             let (features, mut gradient) = (part(features, &images), part(&gradient, &images));
             let mut new = like(&features, growth);
-            let sums = passes::correct(&gradient, &features, &correction, &mut new);
+            let sums = passes::correct::<T>(&gradient, &features, &correction, &mut new);
             bias.iter_mut().zip(sums).for_each(|(bias, sum)| *bias += sum);
             let mut normalized = like(&features, read);
-            passes::norm_relu(&features, &norm, &mut normalized);
+            passes::norm_relu::<T>(&features, &norm, &mut normalized);
             let conv = convolution_backward(&new, &normalized, &kernels, 1)?;
             weight = Some(match weight {
-                None => conv.weight,
+                None => into_kind(conv.weight, wide),
                 Some(mut sum) => sum.g_add_(&conv.weight),
             });
-            read_sums.add(&passes::accumulate(&to_channels_last(&conv.input)?, &features, &norm, &mut gradient));
+            read_sums.add(&passes::accumulate::<T>(&to_channels_last(&conv.input)?, &features, &norm, &mut gradient));
         }
         if of_batch {
             sums.add(&read_sums, &norm);
@@ -168,8 +171,8 @@ pub(super) fn backward<T: Number>(
     gradients.reverse();
     let mut x = like(features, inputs);
     let own = ReaderSums { shift: vec![0.0; inputs], scale: vec![0.0; inputs] };
-    let correction = Correction::<T>::new(0..inputs, n * h * w, batch, if given { &own } else { &sums });
-    passes::correct(&gradient, features, &correction, &mut x);
+    let correction = Correction::new(0..inputs, n * h * w, batch, if given { &own } else { &sums });
+    passes::correct::<T>(&gradient, features, &correction, &mut x);
     let statistics = given.then(|| {
         let rstd = &batch.rstd[..inputs];
         let mean: Vec<f64> = sums.shift.iter().zip(rstd).map(|(sum, rstd)| -sum * rstd).collect();
@@ -177,6 +180,11 @@ pub(super) fn backward<T: Number>(
         [tensor(&mean, features), tensor(&rstd, features)]
     });
     Ok(Gradients { x, statistics, layers: gradients })
+}
+
+/// The same values in another kind; the same tensor where it is the same kind.
+fn into_kind(tensor: Tensor, kind: Kind) -> Tensor {
+    tensor.to_kind(kind)
 }
 
 /// How many normalised values a thread works on at a time: what is made of the features and lives only for a moment then

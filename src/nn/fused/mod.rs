@@ -13,7 +13,7 @@ use super::{NormRelu, Statistics};
 use crate::torch::is_plain;
 use tch::Tensor;
 
-/// Whether the engine knows tensors like this one: on the CPU, f32 or f64.
+/// Whether the engine knows tensors like this one: on the CPU, bf16, f32 or f64.
 pub(crate) fn takes(tensor: &Tensor) -> bool {
     tensor.dim() == 4 && is_plain(tensor)
 }
@@ -22,6 +22,10 @@ pub(crate) fn takes(tensor: &Tensor) -> bool {
 macro_rules! by_kind {
     ($tensor:expr, $T:ident => $body:expr) => {
         match $tensor.kind() {
+            tch::Kind::BFloat16 => {
+                type $T = half::bf16;
+                $body
+            }
             tch::Kind::Float => {
                 type $T = f32;
                 $body

@@ -1,7 +1,6 @@
 //! The constants of norms, as the kernels take them.
 
-use crate::kernels::{Affine, Moments};
-use crate::torch::Number;
+use crate::kernels::{Affine, Moments, Real};
 use tch::{Kind, Tensor};
 
 /// Mean and 1/√(variance + ε) of channels, in f64.
@@ -33,9 +32,9 @@ impl ChannelStatistics {
         self.rstd.extend(other.rstd);
     }
 
-    /// As tensors `[C]` beside `like`.
-    pub fn tensors(&self, like: &Tensor) -> [Tensor; 2] {
-        [&self.mean, &self.rstd].map(|values| tensor(values, like))
+    /// As tensors `[C]` beside `features`.
+    pub fn tensors(&self, features: &Tensor) -> [Tensor; 2] {
+        [&self.mean, &self.rstd].map(|values| tensor(values, features))
     }
 }
 
@@ -45,26 +44,26 @@ fn rstd(variance: f64, epsilon: f64) -> f64 {
 
 /// A norm over the first channels of some features: γ, β, and the statistics that it normalises by.
 #[derive(Debug)]
-pub(super) struct Norm<T> {
+pub(super) struct Norm<W> {
     pub gamma: Vec<f64>,
     pub rstd: Vec<f64>,
-    scale: Vec<T>,
-    shift: Vec<T>,
-    pub mean: Vec<T>,
+    scale: Vec<W>,
+    shift: Vec<W>,
+    pub mean: Vec<W>,
 }
 
-impl<T: Number> Norm<T> {
+impl<W: Real> Norm<W> {
     pub fn new(gamma: &Tensor, beta: &Tensor, statistics: &ChannelStatistics) -> Self {
         let (gamma, beta) = (numbers(gamma), numbers(beta));
         let channels = gamma.len();
         let (mean, rstd) = (&statistics.mean[..channels], &statistics.rstd[..channels]);
         let scale: Vec<f64> = gamma.iter().zip(rstd).map(|(gamma, rstd)| gamma * rstd).collect();
         let shift =
-            beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| T::from_f64(beta - mean * scale)).collect();
+            beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| W::from_f64(beta - mean * scale)).collect();
         Norm {
             shift,
-            scale: scale.iter().map(|&scale| T::from_f64(scale)).collect(),
-            mean: mean.iter().map(|&mean| T::from_f64(mean)).collect(),
+            scale: scale.iter().map(|&scale| W::from_f64(scale)).collect(),
+            mean: mean.iter().map(|&mean| W::from_f64(mean)).collect(),
             rstd: rstd.to_vec(),
             gamma,
         }
@@ -74,7 +73,7 @@ impl<T: Number> Norm<T> {
         self.gamma.len()
     }
 
-    pub fn affine(&self) -> Affine<'_, T> {
+    pub fn affine(&self) -> Affine<'_, W> {
         Affine { scale: &self.scale, shift: &self.shift }
     }
 }
@@ -84,7 +83,15 @@ pub(super) fn numbers(tensor: &Tensor) -> Vec<f64> {
     Vec::<f64>::try_from(tensor.detach().to_kind(Kind::Double).flatten(0, -1)).expect("a tensor of numbers on the CPU")
 }
 
-/// A tensor `[C]` of the kind of `like`.
-pub(super) fn tensor(values: &[f64], like: &Tensor) -> Tensor {
-    Tensor::from_slice(values).to_kind(like.kind())
+/// A tensor `[C]` beside `features`, in the kind that is computed with.
+pub(super) fn tensor(values: &[f64], features: &Tensor) -> Tensor {
+    Tensor::from_slice(values).to_kind(wide_kind(features))
+}
+
+/// The kind that is computed with where features are of this one's kind.
+pub(super) fn wide_kind(features: &Tensor) -> Kind {
+    match features.kind() {
+        Kind::BFloat16 => Kind::Float,
+        kind => kind,
+    }
 }

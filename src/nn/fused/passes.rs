@@ -4,8 +4,8 @@
 //! parts, so that what a pass gives does not depend on the number of threads.
 
 use super::norm::{ChannelStatistics, Norm};
-use crate::kernels::{self, GradientSums, Moments, Window};
-use crate::torch::{Number, empty_channels_last, for_parts, for_parts_of_two, values};
+use crate::kernels::{self, GradientSums, Moments, Real, Window};
+use crate::torch::{Number, empty_channels_last, for_parts, for_parts_of_two, map, values};
 use std::ops::Range;
 use tch::{Kind, Tensor};
 
@@ -37,7 +37,7 @@ fn summed(parts: Vec<GradientSums>, channels: usize) -> GradientSums {
 }
 
 /// ReLU(norm(x)) of the first channels of `x` into `out`.
-pub(super) fn norm_relu<T: Number>(x: &Tensor, norm: &Norm<T>, out: &mut Tensor) {
+pub(super) fn norm_relu<T: Number>(x: &Tensor, norm: &Norm<T::Wide>, out: &mut Tensor) {
     let (stride, x) = (sizes(x)[1], values::<T>(x));
     for_parts(out, PIXELS * norm.channels(), |part, out| {
         kernels::norm_relu(&x[part * PIXELS * stride..], stride, norm.affine(), out);
@@ -70,7 +70,7 @@ pub(super) fn write_with_moments<T: Number>(y: &Tensor, out: &mut Tensor, offset
 pub(super) fn moments<T: Number>(x: &Tensor) -> Moments {
     let ([_, channels, ..], x) = (sizes(x), values::<T>(x));
     let parts = x.len().div_ceil(PIXELS * channels);
-    Moments::merged(crate::torch::map(parts, |part| {
+    Moments::merged(map(parts, |part| {
         let first = part * PIXELS * channels;
         kernels::moments(&x[first..x.len().min(first + PIXELS * channels)], channels)
     }))
@@ -80,12 +80,12 @@ pub(super) fn moments<T: Number>(x: &Tensor) -> Moments {
 pub(super) fn accumulate<T: Number>(
     upstream: &Tensor,
     x: &Tensor,
-    norm: &Norm<T>,
+    norm: &Norm<T::Wide>,
     gradient: &mut Tensor,
 ) -> GradientSums {
     let (channels, stride) = (norm.channels(), sizes(x)[1]);
     let (upstream, x) = (values::<T>(upstream), values::<T>(x));
-    let parts = for_parts(gradient, PIXELS * stride, |part, gradient| {
+    let parts = for_parts(gradient, PIXELS * stride, |part, gradient: &mut [T::Wide]| {
         let pixels = gradient.len() / stride;
         let upstream = &upstream[part * PIXELS * channels..][..pixels * channels];
         kernels::accumulate(upstream, &x[part * PIXELS * stride..], stride, norm.affine(), &norm.mean, gradient)
@@ -112,7 +112,7 @@ impl ReaderSums {
     }
 
     /// Adds a reader of the first channels.
-    pub fn add<T>(&mut self, sums: &GradientSums, norm: &Norm<T>) {
+    pub fn add<W>(&mut self, sums: &GradientSums, norm: &Norm<W>) {
         for (channel, gamma) in norm.gamma.iter().enumerate() {
             self.shift[channel] += gamma * sums.shift[channel];
             self.scale[channel] += gamma * sums.scale[channel] * norm.rstd[channel];
@@ -121,18 +121,18 @@ impl ReaderSums {
 }
 
 /// How the gradient of some channels changes once their statistics are seen as functions of them.
-pub(super) struct Correction<T> {
+pub(super) struct Correction<W> {
     /// The first channel.
     first: usize,
-    offset: Vec<T>,
-    slope: Vec<T>,
-    mean: Vec<T>,
+    offset: Vec<W>,
+    slope: Vec<W>,
+    mean: Vec<W>,
 }
 
-impl<T: Number> Correction<T> {
+impl<W: Real> Correction<W> {
     /// Of these channels of `x`, which has `count` values a channel.
     pub fn new(channels: Range<usize>, count: usize, statistics: &ChannelStatistics, sums: &ReaderSums) -> Self {
-        let each = |of: &dyn Fn(usize) -> f64| channels.clone().map(|c| T::from_f64(of(c))).collect();
+        let each = |of: &dyn Fn(usize) -> f64| channels.clone().map(|c| W::from_f64(of(c))).collect();
         Correction {
             first: channels.start,
             offset: each(&|c| statistics.rstd[c] * sums.shift[c] / count as f64),
@@ -140,30 +140,42 @@ impl<T: Number> Correction<T> {
             mean: each(&|c| statistics.mean[c]),
         }
     }
+
+    fn constants(&self) -> kernels::Correction<'_, W> {
+        kernels::Correction { offset: &self.offset, slope: &self.slope, mean: &self.mean }
+    }
 }
 
 /// The gradient of some channels of `x`, from that of all that was made of them, and its sums.
-pub(super) fn correct<T: Number>(gradient: &Tensor, x: &Tensor, by: &Correction<T>, out: &mut Tensor) -> Vec<f64> {
+pub(super) fn correct<T: Number>(
+    gradient: &Tensor,
+    x: &Tensor,
+    by: &Correction<T::Wide>,
+    out: &mut Tensor,
+) -> Vec<f64> {
     let (channels, stride) = (by.mean.len(), sizes(x)[1]);
-    let (gradient, x) = (values::<T>(gradient), values::<T>(x));
-    let correction = kernels::Correction { offset: &by.offset, slope: &by.slope, mean: &by.mean };
+    let (gradient, x) = (values::<T::Wide>(gradient), values::<T>(x));
     let parts = for_parts(out, PIXELS * channels, |part, out| {
         let first = part * PIXELS * stride + by.first;
-        kernels::correct(&gradient[first..], &x[first..], stride, correction, out)
+        kernels::correct(&gradient[first..], &x[first..], stride, by.constants(), out)
     });
     let mut sums = vec![0.0; channels];
     parts.iter().for_each(|part| sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += part));
     sums
 }
 
-/// ReLU(norm(x)), averaged over windows: `[N, C, ⌊H/h⌋, ⌊W/w⌋]`.
-pub(super) fn average_pool<T: Number>(x: &Tensor, norm: &Norm<T>, window: [usize; 2]) -> Tensor {
+/// ReLU(norm(x)), averaged over windows: `[N, C, ⌊H/h⌋, ⌊W/w⌋]`, as `O`.
+pub(super) fn average_pool<T: Number, O: Number<Wide = T::Wide>>(
+    x: &Tensor,
+    norm: &Norm<T::Wide>,
+    window: [usize; 2],
+) -> Tensor {
     let [n, channels, height, width] = sizes(x);
     let window = Window { input: [height, width], window };
     let [out_height, out_width] = window.output();
-    let mut out = empty_channels_last([n, channels, out_height, out_width].map(|size| size as i64), x.kind());
+    let mut out = empty_channels_last([n, channels, out_height, out_width].map(|size| size as i64), O::KIND);
     let (rows, x) = (rows_a_part(width * window.window[0]), values::<T>(x));
-    for_parts(&mut out, rows * out_width * channels, |part, out| {
+    for_parts(&mut out, rows * out_width * channels, |part, out: &mut [O]| {
         let first = part * rows;
         let last = first + out.len() / (out_width * channels);
         kernels::norm_relu_average_pool(x, channels, window, norm.affine(), first..last, out);
@@ -172,16 +184,16 @@ pub(super) fn average_pool<T: Number>(x: &Tensor, norm: &Norm<T>, window: [usize
 }
 
 /// Takes the gradient `upstream` of [`average_pool`] back: the gradient of `x` with its statistics held.
-pub(super) fn average_pool_backward<T: Number>(
+pub(super) fn average_pool_backward<T: Number, O: Number<Wide = T::Wide>>(
     upstream: &Tensor,
     x: &Tensor,
-    norm: &Norm<T>,
+    norm: &Norm<T::Wide>,
     window: [usize; 2],
 ) -> (Tensor, GradientSums) {
     let [_, channels, height, width] = sizes(x);
     let window = Window { input: [height, width], window };
     let mut gradient = like(x, channels);
-    let (rows, upstream, x) = (rows_a_part(width), values::<T>(upstream), values::<T>(x));
+    let (rows, upstream, x) = (rows_a_part(width), values::<O>(upstream), values::<T>(x));
     let parts = for_parts(&mut gradient, rows * width * channels, |part, gradient| {
         let first = part * rows;
         let last = first + gradient.len() / (width * channels);
@@ -200,7 +212,7 @@ pub(super) fn average_pool_backward<T: Number>(
 }
 
 /// ReLU(norm(x)), its largest values in windows of 3×3 with stride 2 and padding 1, and their places in the windows.
-pub(super) fn max_pool<T: Number>(x: &Tensor, norm: &Norm<T>) -> (Tensor, Tensor) {
+pub(super) fn max_pool<T: Number>(x: &Tensor, norm: &Norm<T::Wide>) -> (Tensor, Tensor) {
     let [n, channels, height, width] = sizes(x);
     let out_size = [n, channels, kernels::max_pooled(height), kernels::max_pooled(width)];
     let shape = out_size.map(|size| size as i64);
@@ -216,30 +228,47 @@ pub(super) fn max_pool<T: Number>(x: &Tensor, norm: &Norm<T>) -> (Tensor, Tensor
     (out, winners)
 }
 
-/// Takes the gradient `upstream` of [`max_pool`] back: the gradient of `x` with its statistics held.
-pub(super) fn max_pool_backward<T: Number>(
-    upstream: &Tensor,
-    winners: &Tensor,
-    x: &Tensor,
-    norm: &Norm<T>,
-) -> (Tensor, GradientSums) {
-    let [_, channels, height, width] = sizes(x);
-    let mut gradient = like(x, channels);
-    let (rows, upstream, winners, x) =
-        (rows_a_part(width), values::<T>(upstream), values::<u8>(winners), values::<T>(x));
-    let parts = for_parts(&mut gradient, rows * width * channels, |part, gradient| {
+/// What the backward pass of [`max_pool`] goes by: gradients of its output, what it gave, and what it was given.
+pub(super) struct MaxPooled<'a, W> {
+    pub upstream: &'a Tensor,
+    pub winners: &'a Tensor,
+    pub x: &'a Tensor,
+    pub norm: &'a Norm<W>,
+}
+
+impl<W: Real> MaxPooled<'_, W> {
+    fn of<T: Number<Wide = W>>(&self) -> kernels::MaxPooled<'_, T> {
+        let [_, _, height, width] = sizes(self.x);
+        kernels::MaxPooled {
+            upstream: values(self.upstream),
+            winners: values(self.winners),
+            x: values(self.x),
+            size: [height, width],
+            affine: self.norm.affine(),
+        }
+    }
+}
+
+/// The sums for dβ and dγ.
+pub(super) fn max_pool_sums<T: Number>(pooled: &MaxPooled<T::Wide>) -> GradientSums {
+    let ([n, channels, height, width], kernel) = (sizes(pooled.x), pooled.of::<T>());
+    let rows = rows_a_part(width);
+    let parts = map((n * height).div_ceil(rows), |part| {
+        let rows = part * rows..(n * height).min((part + 1) * rows);
+        kernels::norm_relu_max_pool_sums(kernel, &pooled.norm.mean, rows)
+    });
+    summed(parts, channels)
+}
+
+/// Takes gradients back through [`max_pool`]: the gradient of `x`.
+pub(super) fn max_pool_backward<T: Number>(pooled: &MaxPooled<T::Wide>, by: &Correction<T::Wide>) -> Tensor {
+    let ([_, channels, _, width], kernel) = (sizes(pooled.x), pooled.of::<T>());
+    let mut gradient = like(pooled.x, channels);
+    let rows = rows_a_part(width);
+    for_parts(&mut gradient, rows * width * channels, |part, gradient| {
         let first = part * rows;
         let last = first + gradient.len() / (width * channels);
-        kernels::norm_relu_max_pool_backward(
-            upstream,
-            winners,
-            x,
-            [height, width],
-            norm.affine(),
-            &norm.mean,
-            first..last,
-            gradient,
-        )
+        kernels::norm_relu_max_pool_backward(kernel, by.constants(), first..last, gradient);
     });
-    (gradient, summed(parts, channels))
+    gradient
 }

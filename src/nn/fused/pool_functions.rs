@@ -1,25 +1,26 @@
 //! Norm, ReLU and pooling as functions with backward passes of their own.
 
 use super::norm::{ChannelStatistics, Norm, tensor};
-use super::passes::{self, Correction, ReaderSums, like, sizes};
+use super::passes::{self, Correction, MaxPooled, ReaderSums, sizes};
 use super::{by_kind, update_running};
 use crate::Result;
-use crate::kernels::GradientSums;
+use crate::kernels::{Element, GradientSums};
 use crate::nn::{Features, ForwardContext, NormRelu, Statistics};
 use crate::torch::{Forward, Function, apply, to_channels_last};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
-/// ReLU(norm(features)), averaged over windows `[h, w]`: `[N, C, ⌊H/h⌋, ⌊W/w⌋]`.
+/// ReLU(norm(features)), averaged over windows `[h, w]`: `[N, C, ⌊H/h⌋, ⌊W/w⌋]` of a kind that is the features' or has more bits.
 pub(crate) fn norm_relu_average_pool(
     features: &Features,
     norm: &NormRelu,
     window: [usize; 2],
+    kind: Kind,
     ctx: &ForwardContext,
 ) -> Result<Tensor> {
     let epsilon = norm.config().epsilon;
     let data = &features.data;
     let pool = |mean: &Tensor, rstd: &Tensor| {
-        let outputs = apply(AveragePool { window }, &[data, &norm.weight, &norm.bias, mean, rstd])?;
+        let outputs = apply(AveragePool { window, kind }, &[data, &norm.weight, &norm.bias, mean, rstd])?;
         Ok(outputs.into_iter().next().expect("one output"))
     };
     if !ctx.mode.is_train() {
@@ -36,9 +37,12 @@ pub(crate) fn norm_relu_average_pool(
     pool(&statistics.mean, &statistics.rstd)
 }
 
+type Wide<T> = <T as Element>::Wide;
+
 /// A function of features, γ, β, mean and 1/√(var + ε).
 struct AveragePool {
     window: [usize; 2],
+    kind: Kind,
 }
 
 impl Function for AveragePool {
@@ -46,7 +50,13 @@ impl Function for AveragePool {
         let [x, gamma, beta, mean, rstd] = inputs else { unreachable!("five inputs") };
         let x = to_channels_last(x)?;
         let statistics = ChannelStatistics::of(mean, rstd);
-        let out = by_kind!(&x, T => passes::average_pool(&x, &Norm::<T>::new(gamma, beta, &statistics), self.window));
+        let out = by_kind!(&x, T => {
+            let norm = Norm::new(gamma, beta, &statistics);
+            match self.kind == x.kind() {
+                true => passes::average_pool::<T, T>(&x, &norm, self.window),
+                false => passes::average_pool::<T, Wide<T>>(&x, &norm, self.window),
+            }
+        });
         let saved = [&x, gamma, beta, mean, rstd].map(Tensor::shallow_clone).into();
         Ok(Forward { outputs: vec![out], saved })
     }
@@ -63,8 +73,11 @@ impl Function for AveragePool {
         let [x, gamma, beta, mean, rstd] = &saved[..] else { unreachable!("five were saved") };
         let (arriving, statistics) = (to_channels_last(&arriving)?, ChannelStatistics::of(mean, rstd));
         let (dx, [dgamma, dbeta, dmean, drstd]) = by_kind!(x, T => {
-            let norm = Norm::<T>::new(gamma, beta, &statistics);
-            let (dx, sums) = passes::average_pool_backward(&arriving, x, &norm, self.window);
+            let norm = Norm::new(gamma, beta, &statistics);
+            let (dx, sums) = match self.kind == x.kind() {
+                true => passes::average_pool_backward::<T, T>(&arriving, x, &norm, self.window),
+                false => passes::average_pool_backward::<T, Wide<T>>(&arriving, x, &norm, self.window),
+            };
             (dx, parameter_gradients(&sums, &norm, x))
         });
         Ok([dx, dgamma, dbeta, dmean, drstd].map(Some).into())
@@ -72,8 +85,8 @@ impl Function for AveragePool {
 }
 
 /// The gradients of γ, β, mean and 1/√(var + ε) from a norm's sums.
-fn parameter_gradients<T>(sums: &GradientSums, norm: &Norm<T>, like: &Tensor) -> [Tensor; 4] {
-    let each = |of: &dyn Fn(usize) -> f64| tensor(&(0..norm.gamma.len()).map(of).collect::<Vec<_>>(), like);
+fn parameter_gradients<W>(sums: &GradientSums, norm: &Norm<W>, features: &Tensor) -> [Tensor; 4] {
+    let each = |of: &dyn Fn(usize) -> f64| tensor(&(0..norm.gamma.len()).map(of).collect::<Vec<_>>(), features);
     [
         each(&|c| sums.scale[c] * norm.rstd[c]),
         each(&|c| sums.shift[c]),
@@ -112,7 +125,7 @@ impl Function for MaxPool {
         let (out, winners, statistics) = by_kind!(&x, T => {
             let statistics =
                 statistics.unwrap_or_else(|| ChannelStatistics::new(&passes::moments::<T>(&x), epsilon));
-            let (out, winners) = passes::max_pool(&x, &Norm::<T>::new(gamma, beta, &statistics));
+            let (out, winners) = passes::max_pool::<T>(&x, &Norm::new(gamma, beta, &statistics));
             (out, winners, statistics)
         });
         let mut outputs = vec![out];
@@ -140,21 +153,18 @@ impl Function for MaxPool {
         let [x, gamma, beta, winners] = &saved[..] else { unreachable!("four were saved") };
         let arriving = to_channels_last(&arriving)?;
         let statistics = self.statistics.as_ref().expect("the forward pass left them");
+        let [n, channels, h, w] = sizes(x);
         let (dx, [dgamma, dbeta, ..]) = by_kind!(x, T => {
-            let norm = Norm::<T>::new(gamma, beta, statistics);
-            let (dx, sums) = passes::max_pool_backward(&arriving, winners, x, &norm);
-            let parameters = parameter_gradients(&sums, &norm, x);
-            if !self.train {
-                (dx, parameters)
-            } else {
-                let mut readers = ReaderSums::of(None, None, statistics);
+            let norm = Norm::new(gamma, beta, statistics);
+            let pooled = MaxPooled { upstream: &arriving, winners, x, norm: &norm };
+            let sums = passes::max_pool_sums::<T>(&pooled);
+            // Fixed statistics do not depend on what they normalise: with sums of 0 nothing is corrected.
+            let mut readers = ReaderSums::of(None, None, statistics);
+            if self.train {
                 readers.add(&sums, &norm);
-                let [n, c, h, w] = sizes(x);
-                let mut corrected = like(x, c);
-                let correction = Correction::<T>::new(0..c, n * h * w, statistics, &readers);
-                passes::correct(&dx, x, &correction, &mut corrected);
-                (corrected, parameters)
             }
+            let correction = Correction::new(0..channels, n * h * w, statistics, &readers);
+            (passes::max_pool_backward::<T>(&pooled, &correction), parameter_gradients(&sums, &norm, x))
         });
         Ok([dx, dgamma, dbeta].map(Some).into())
     }

@@ -1,0 +1,184 @@
+//! Runs in bf16: how exact they are, and what stays in f32.
+
+use crate::numbers::numbers;
+use densenet::data::SyntheticConfig;
+use densenet::models::{DenseNetConfig, Model, ModuleModel};
+use densenet::nn::{DenseBlockConfig, Execution, Features, ForwardContext, LayerKind, Mode, Precision};
+use densenet::tch::nn::VarStore;
+use densenet::tch::{Device, Kind, Reduction, Tensor, nn, no_grad};
+use densenet::torch::{has_bf16, named_variables};
+use densenet::{Error, SgdConfig, TrainConfig, Trainer};
+
+/// Logits, running statistics and the gradients of all variables after a pass of the tutorial's net, in f64.
+fn pass(seed: i64, kind: Kind, execution: Execution, precision: Precision, mode: Mode) -> Vec<(String, Tensor)> {
+    let mut vs = VarStore::new(Device::Cpu);
+    let net = DenseNetConfig::fashion_mnist().build(&vs.root()).expect("a valid net");
+    for (salt, mut variable) in (0..).zip(named_variables(&vs)) {
+        let size = variable.tensor.size();
+        if let [_, of_each @ ..] = &size[..]
+            && !of_each.is_empty()
+        {
+            let scale = (6.0 / of_each.iter().product::<i64>() as f64).sqrt();
+            no_grad(|| variable.tensor.copy_(&(numbers(&size, 100 * seed + salt) * scale)));
+        }
+    }
+    vs.set_kind(kind);
+    let x = numbers(&[8, 1, 96, 96], seed).abs().to_kind(kind);
+    let y = Tensor::arange(8, (Kind::Int64, Device::Cpu)).remainder(10);
+    let ctx = ForwardContext::new(mode).with_execution(execution).with_precision(precision);
+    let logits = net.forward(&x, &ctx).expect("pictures that fit");
+    assert_eq!(logits.kind(), kind, "logits are of the variables' kind");
+    logits.cross_entropy_loss::<Tensor>(&y, None, Reduction::Mean, -100, 0.0).backward();
+    let mut all = vec![("logits".to_owned(), logits.detach())];
+    for variable in named_variables(&vs) {
+        assert_eq!(variable.tensor.kind(), kind, "{}", variable.name);
+        let value = if variable.trainable { variable.tensor.grad() } else { variable.tensor };
+        assert_eq!(value.kind(), kind, "{}", variable.name);
+        all.push((variable.name, value));
+    }
+    all.into_iter().map(|(name, tensor)| (name, tensor.to_kind(Kind::Double))).collect()
+}
+
+/// Median and maximum over tensors of the relative deviation from `exact`.
+fn deviations(own: &[(String, Tensor)], exact: &[(String, Tensor)]) -> (f64, f64) {
+    // The gradient of a bias before a norm is 0 but for rounding and has no scale of its own.
+    let has_scale = |name: &str| !(name.contains("conv") && name.ends_with("bias") || name.contains("running"));
+    let norm = |tensor: &Tensor| tensor.norm().double_value(&[]);
+    let mut all: Vec<f64> = own
+        .iter()
+        .zip(exact)
+        .filter(|((name, _), _)| has_scale(name))
+        .map(|((_, own), (_, exact))| norm(&(own - exact)) / norm(exact))
+        .collect();
+    all.sort_by(f64::total_cmp);
+    (all[all.len() / 2], all[all.len() - 1])
+}
+
+/// Composed execution is what PyTorch's autocast runs: the same operations of libtorch, with the same choice of kinds.
+#[test]
+fn fused_bf16_is_as_exact_as_autocast() {
+    for mode in [Mode::Train, Mode::Eval] {
+        let seeds = 0..10;
+        let (mut median, mut maximum) = (1.0, 1.0);
+        for seed in seeds.clone() {
+            let exact = pass(seed, Kind::Double, Execution::Composed, Precision::Float32, mode);
+            let in_bf16 =
+                |execution| deviations(&pass(seed, Kind::Float, execution, Precision::EmulatedBFloat16, mode), &exact);
+            let (own, autocast) = (in_bf16(Execution::Fused), in_bf16(Execution::Composed));
+            println!("{mode:?}: fused {own:?}, autocast {autocast:?}");
+            assert!(own.0 > 1e-4, "{own:?} is more exact than bf16 can be");
+            median *= own.0 / autocast.0;
+            maximum *= own.1 / autocast.1;
+        }
+        let [median, maximum] = [median, maximum].map(|ratio: f64| ratio.powf(1.0 / seeds.clone().count() as f64));
+        println!("{mode:?}: {median:.2} and {maximum:.2} of autocast's deviation");
+        // A whole net amplifies roundings by chance: over ten nets the mean ratio of two that are as exact scatters by a tenth.
+        assert!(median <= 1.2 && maximum <= 1.2, "{mode:?}: {median}, {maximum}");
+    }
+}
+
+/// Output and gradients of a dense block in f64, or in bf16 by an execution.
+fn block_pass(execution: Option<Execution>, mode: Mode) -> Vec<(String, Tensor)> {
+    let kind = if execution.is_some() { Kind::Float } else { Kind::Double };
+    let mut vs = VarStore::new(Device::Cpu);
+    let config = DenseBlockConfig::new(64, 6).with_growth_rate(32).with_layer_kind(LayerKind::Plain);
+    let block = config.build(&vs.root()).expect("a valid block");
+    for (salt, mut variable) in (0..).zip(named_variables(&vs)) {
+        let size = variable.tensor.size();
+        let (scale, shift) = match variable.name.rsplit('.').next() {
+            _ if size.len() == 4 => ((6.0 / (size[1] * 9) as f64).sqrt(), 0.0),
+            Some("weight" | "running_var") => (0.4, 1.0),
+            _ => (0.3, 0.0),
+        };
+        no_grad(|| variable.tensor.copy_(&(numbers(&size, salt) * scale + shift)));
+    }
+    vs.set_kind(kind);
+    // Of few enough bits that bf16 holds it.
+    let x = (numbers(&[4, 64, 23, 23], 50) * 128.0).round() / 64.0;
+    let x = x.to_kind(kind).set_requires_grad(true);
+    let ctx = ForwardContext::new(mode).with_execution(execution.unwrap_or(Execution::Composed));
+    let (ctx, input) = match execution {
+        Some(_) => (ctx.with_precision(Precision::EmulatedBFloat16), x.to_kind(Kind::BFloat16)),
+        None => (ctx, x.shallow_clone()),
+    };
+    let y =
+        ctx.in_precision(Device::Cpu, || block.forward(Features::new(input), &ctx).data).expect("bf16 by emulation");
+    let projection = numbers(&y.size(), 60).to_kind(kind);
+    (y.to_kind(kind) * projection).sum(kind).backward();
+    let variables = named_variables(&vs).into_iter().filter(|variable| variable.trainable);
+    let gradients = variables.map(|variable| (variable.name, variable.tensor.grad()));
+    let values = [("output".to_owned(), y.detach()), ("input".to_owned(), x.grad())].into_iter().chain(gradients);
+    values.map(|(name, tensor)| (name, tensor.to_kind(Kind::Double))).collect()
+}
+
+#[test]
+fn a_fused_block_in_bf16_is_as_exact_as_autocast() {
+    for mode in [Mode::Train, Mode::Eval] {
+        let exact = block_pass(None, mode);
+        let [own, autocast] =
+            [Execution::Fused, Execution::Composed].map(|how| deviations(&block_pass(Some(how), mode), &exact));
+        println!("{mode:?}: fused {own:?}, autocast {autocast:?}");
+        assert!(own.0 > 1e-4, "{own:?} is more exact than bf16 can be");
+        // The same number of roundings, by chance in other directions.
+        let limit = |of: f64| 1.05 * of;
+        assert!(own.0 <= limit(autocast.0) && own.1 <= limit(autocast.1), "fused {own:?}, autocast {autocast:?}");
+    }
+}
+
+#[test]
+fn one_pixel_that_is_no_number_reaches_the_loss_in_bf16() {
+    let vs = VarStore::new(Device::Cpu);
+    let net = DenseNetConfig::fashion_mnist().build(&vs.root()).expect("a valid net");
+    for execution in [Execution::Fused, Execution::Composed] {
+        let x = Tensor::rand([2, 1, 48, 48], (Kind::Float, Device::Cpu));
+        let _ = x.get(1).get(0).get(20).get(30).fill_(f64::NAN);
+        let ctx = ForwardContext::new(Mode::Train).with_execution(execution);
+        let logits = net.forward(&x, &ctx.with_precision(Precision::EmulatedBFloat16)).expect("pictures that fit");
+        assert!(logits.sum(Kind::Float).double_value(&[]).is_nan(), "{execution:?}");
+    }
+}
+
+#[test]
+fn bf16_is_an_error_where_the_cpu_has_no_instructions_for_it() {
+    let flags = std::fs::read_to_string("/proc/cpuinfo").expect("Linux tells of its CPU");
+    assert_eq!(has_bf16(Device::Cpu), flags.contains("avx512_bf16"));
+    let outcome = Precision::BFloat16.check(Device::Cpu);
+    assert_eq!(outcome.is_ok(), has_bf16(Device::Cpu));
+    assert!(matches!(outcome, Ok(()) | Err(Error::Precision { .. })));
+    Precision::EmulatedBFloat16.check(Device::Cpu).expect("it was asked for by name");
+}
+
+#[test]
+fn a_run_in_bf16_learns_and_keeps_its_variables_in_f32() {
+    let samples = SyntheticConfig::new(96).with_sample_shape([1, 16, 16]).with_classes(3);
+    let (train, test) = (samples.clone().build().unwrap(), samples.with_seed(1).build().unwrap());
+    let vs = VarStore::new(Device::Cpu);
+    let model = DenseNetConfig::fashion_mnist()
+        .with_layers_per_block([2])
+        .with_growth_rate(8)
+        .with_stem(densenet::nn::StemConfig::cifar())
+        .build(&vs.root())
+        .expect("a valid net");
+    let optimizer = SgdConfig::new(0.1).build(&vs).expect("a valid rate");
+    let config = TrainConfig::new(3).with_batch_size(16).with_precision(Precision::EmulatedBFloat16);
+    let mut trainer = Trainer::new(vs, model, optimizer, config).expect("a valid configuration");
+    let history = trainer.fit(&train, &test).expect("a run without an error");
+    let losses: Vec<f64> = history.epochs.iter().map(|epoch| epoch.train.loss).collect();
+    assert!(losses[2] < losses[0], "{losses:?}");
+    assert!(named_variables(trainer.var_store()).iter().all(|variable| variable.tensor.kind() == Kind::Float));
+}
+
+#[test]
+fn a_module_of_tchs_follows_the_precision() {
+    let vs = VarStore::new(Device::Cpu);
+    let model = ModuleModel(nn::seq_t().add(nn::linear(vs.root(), 64, 3, Default::default())));
+    let x = numbers(&[8, 64], 3).to_kind(Kind::Float);
+    let outputs = |precision| {
+        let ctx = ForwardContext::new(Mode::Eval).with_precision(precision);
+        model.forward(&x, &ctx).expect("a valid input")
+    };
+    let (exact, rounded) = (outputs(Precision::Float32), outputs(Precision::EmulatedBFloat16));
+    assert_eq!(rounded.kind(), Kind::Float);
+    let deviation = (&rounded - &exact).abs().max().double_value(&[]);
+    assert!(deviation > 0.0 && deviation < 0.05, "{deviation}");
+}
