@@ -182,3 +182,26 @@ fn ctrl_c_in_the_first_epoch_ends_the_run_soon_and_leaves_what_was_reached() {
     assert_eq!(lines[1..], [format!("see {}", out.join("report.html").display())]);
     assert_five_files(&out);
 }
+
+#[test]
+fn runs_with_as_many_threads_give_the_same_bits_with_every_instruction_set() {
+    if !has_data() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let weights = |threads: usize, simd: &str, run: usize| {
+        let out = parent.path().join(format!("{threads}-{simd}-{run}"));
+        let arguments = "--epochs 1 --train-limit 192 --test-limit 64 --resize 48 --device cpu --out";
+        let mut command = example(arguments);
+        command.arg(&out).env("OMP_NUM_THREADS", threads.to_string()).env("DENSENET_SIMD", simd);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        fs::read(out.join("model.safetensors")).unwrap()
+    };
+    for threads in [1, 2] {
+        let first = weights(threads, "avx512", 0);
+        for simd in ["avx512", "avx2", "portable"] {
+            assert!(first == weights(threads, simd, 1), "{threads} threads, {simd}");
+        }
+    }
+}

@@ -35,7 +35,7 @@ pub fn norm_relu_average_pool<T: Element, O: Element<Wide = T::Wide>>(
     out: &mut [O],
 ) {
     let ([height, width], [out_height, out_width]) = (window.input, window.output());
-    let row_length = out_width * affine.scale.len();
+    let row_length = out_width * affine.channels();
     for (row, out) in rows.zip(out.chunks_exact_mut(row_length)) {
         let (picture, row) = (row / out_height, row % out_height);
         let first = (picture * height + row * window.window[0]) * width * stride;
@@ -54,7 +54,7 @@ kernel! {
         affine: Affine<T::Wide>,
         out: &mut [O],
     ) {
-        let channels = affine.scale.len();
+        let channels = affine.channels();
         for (column, out) in out.chunks_exact_mut(channels).enumerate() {
             let corner = &x[column * window[1] * stride..];
             lanes!(channels, |first, N| {
@@ -81,12 +81,11 @@ pub fn norm_relu_average_pool_backward<T: Element, O: Element<Wide = T::Wide>>(
     stride: usize,
     window: Window,
     affine: Affine<T::Wide>,
-    mean: &[T::Wide],
     rows: Range<usize>,
     gradient: &mut [T],
 ) -> GradientSums {
     let ([height, width], [out_height, out_width]) = (window.input, window.output());
-    let channels = mean.len();
+    let channels = affine.channels();
     let mut sums = PartialSums::new(channels);
     for (row, gradient) in rows.zip(gradient.chunks_mut(width * stride)) {
         let (picture, pooled) = (row / height, row % height / window.window[0]);
@@ -96,7 +95,7 @@ pub fn norm_relu_average_pool_backward<T: Element, O: Element<Wide = T::Wide>>(
         };
         let (x, columns) = (&x[row * width * stride..], window.window[1]);
         let (shift_sums, scale_sums) = (&mut sums.shift, &mut sums.scale);
-        unpool_row(upstream, columns, window.weight(), x, stride, affine, mean, gradient, shift_sums, scale_sums);
+        unpool_row(upstream, columns, window.weight(), x, stride, affine, gradient, shift_sums, scale_sums);
         sums.count(width);
     }
     sums.finish()
@@ -112,12 +111,11 @@ kernel! {
         x: &[T],
         stride: usize,
         affine: Affine<T::Wide>,
-        mean: &[T::Wide],
-        gradient: &mut [T],
+            gradient: &mut [T],
         shift_sums: &mut [T::Wide],
         scale_sums: &mut [T::Wide],
     ) {
-        let channels = mean.len();
+        let channels = affine.channels();
         for (column, (x, gradient)) in x.chunks(stride).zip(gradient.chunks_mut(stride)).enumerate() {
             let (x, gradient) = (&x[..channels], &mut gradient[..channels]);
             let Some(upstream) = upstream.chunks_exact(channels).nth(column / columns) else {
@@ -128,7 +126,7 @@ kernel! {
                 let upstream = at::<O, N>(upstream, first);
                 let upstream = each::<T::Wide, N>(|c| upstream[c] * weight);
                 let x = at::<T, N>(x, first);
-                put(gradient, first, through_norm(upstream, x, affine, mean, first, shift_sums, scale_sums));
+                put(gradient, first, through_norm(upstream, x, affine, first, shift_sums, scale_sums));
             });
         }
     }

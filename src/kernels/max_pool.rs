@@ -24,7 +24,7 @@ pub fn norm_relu_max_pool<T: Element>(
     out: &mut [T],
     winners: &mut [u8],
 ) {
-    let channels = affine.scale.len();
+    let channels = affine.channels();
     let (out_height, row_length) = (max_pooled(height), max_pooled(width) * channels);
     for (row, (out, winners)) in rows.zip(out.chunks_exact_mut(row_length).zip(winners.chunks_exact_mut(row_length))) {
         let (picture, row) = (row / out_height, row % out_height);
@@ -44,7 +44,7 @@ kernel! {
         out: &mut [T],
         winners: &mut [u8],
     ) {
-        let channels = affine.scale.len();
+        let channels = affine.channels();
         for (column, (out, winners)) in out.chunks_exact_mut(channels).zip(winners.chunks_exact_mut(channels)).enumerate() {
             lanes!(channels, |first, N| {
                 // Less than any ReLU gives.
@@ -91,7 +91,7 @@ impl<'a, T: Element> MaxPooled<'a, T> {
     /// One row of the input, counted over all pictures.
     #[inline(always)]
     fn row(&self, row: usize) -> MaxPooledRow<'a, T> {
-        let channels = self.affine.scale.len();
+        let channels = self.affine.channels();
         let [height, width] = self.size;
         let out_size = [max_pooled(height), max_pooled(width)];
         let outputs = out_size[0] * out_size[1] * channels;
@@ -151,10 +151,10 @@ impl<T: Element> MaxPooledRow<'_, T> {
 }
 
 /// The sums for dβ and dγ over a range of input rows, counted over all pictures.
-pub fn norm_relu_max_pool_sums<T: Element>(pooled: MaxPooled<T>, mean: &[T::Wide], rows: Range<usize>) -> GradientSums {
-    let mut sums = PartialSums::new(mean.len());
+pub fn norm_relu_max_pool_sums<T: Element>(pooled: MaxPooled<T>, rows: Range<usize>) -> GradientSums {
+    let mut sums = PartialSums::new(pooled.affine.channels());
     for row in rows {
-        sum_row(pooled.row(row), mean, &mut sums.shift, &mut sums.scale);
+        sum_row(pooled.row(row), &mut sums.shift, &mut sums.scale);
         sums.count(pooled.size[1]);
     }
     sums.finish()
@@ -162,13 +162,13 @@ pub fn norm_relu_max_pool_sums<T: Element>(pooled: MaxPooled<T>, mean: &[T::Wide
 
 kernel! {
     /// One row of the input.
-    fn sum_row(row: MaxPooledRow<T>, mean: &[T::Wide], shift_sums: &mut [T::Wide], scale_sums: &mut [T::Wide]) {
-        let channels = mean.len();
+    fn sum_row(row: MaxPooledRow<T>, shift_sums: &mut [T::Wide], scale_sums: &mut [T::Wide]) {
+        let channels = row.affine.channels();
         for (column, x) in row.x.chunks_exact(channels).enumerate() {
             let (windows, count) = row.windows(column, channels);
             lanes!(channels, |first, N| {
                 let (arriving, x) = (row.arriving::<N>(&windows[..count], first), at::<T, N>(x, first));
-                through_norm::<T::Wide, N>(arriving, x, row.affine, mean, first, shift_sums, scale_sums);
+                through_norm::<T::Wide, N>(arriving, x, row.affine, first, shift_sums, scale_sums);
             });
         }
     }

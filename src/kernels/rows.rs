@@ -8,7 +8,7 @@ use super::{Affine, Element, Real};
 kernel! {
     /// ReLU(scale·x + shift) of the first channels of each row of `x` into the dense rows `out`.
     pub fn norm_relu(x: &[T], stride: usize, affine: Affine<T::Wide>, out: &mut [T]) {
-        let channels = affine.scale.len();
+        let channels = affine.channels();
         let affine = affine.cut(channels);
         for (x, out) in x.chunks(stride).zip(out.chunks_exact_mut(channels)) {
             cut!(channels, x);
@@ -134,14 +134,13 @@ pub fn accumulate<T: Element>(
     x: &[T],
     stride: usize,
     affine: Affine<T::Wide>,
-    mean: &[T::Wide],
     gradient: &mut [T::Wide],
 ) -> GradientSums {
-    let channels = mean.len();
+    let channels = affine.channels();
     let mut sums = PartialSums::new(channels);
     let parts = upstream.chunks(channels * ROWS_A_SUM).zip(x.chunks(stride * ROWS_A_SUM));
     for ((upstream, x), gradient) in parts.zip(gradient.chunks_mut(stride * ROWS_A_SUM)) {
-        accumulate_part(upstream, x, stride, affine, mean, gradient, &mut sums.shift, &mut sums.scale);
+        accumulate_part(upstream, x, stride, affine, gradient, &mut sums.shift, &mut sums.scale);
         sums.count(ROWS_A_SUM);
     }
     sums.finish()
@@ -153,16 +152,15 @@ pub(super) fn through_norm<W: Real, const N: usize>(
     upstream: [W; N],
     x: [W; N],
     affine: Affine<W>,
-    mean: &[W],
     first: usize,
     shift_sums: &mut [W],
     scale_sums: &mut [W],
 ) -> [W; N] {
-    let (mean, scale) = (at::<W, N>(mean, first), at::<W, N>(affine.scale, first));
-    let z = affine.apply::<N>(first, x);
+    let deviation = affine.deviation::<N>(first, x);
+    let (z, scale) = (affine.of_deviation::<N>(first, deviation), at::<W, N>(affine.scale, first));
     let g = each::<W, N>(|c| z[c].gate(upstream[c]));
     add(shift_sums, first, g);
-    add(scale_sums, first, each::<W, N>(|c| g[c] * (x[c] - mean[c])));
+    add(scale_sums, first, each::<W, N>(|c| g[c] * deviation[c]));
     each(|c| g[c] * scale[c])
 }
 
@@ -174,12 +172,11 @@ kernel! {
         x: &[T],
         stride: usize,
         affine: Affine<T::Wide>,
-        mean: &[T::Wide],
         gradient: &mut [T::Wide],
         shift_sums: &mut [T::Wide],
         scale_sums: &mut [T::Wide],
     ) {
-        let channels = mean.len();
+        let channels = affine.channels();
         let affine = affine.cut(channels);
         cut!(mut channels, shift_sums, scale_sums);
         let rows = upstream.chunks_exact(channels).zip(x.chunks(stride)).zip(gradient.chunks_mut(stride));
@@ -188,7 +185,7 @@ kernel! {
             cut!(mut channels, gradient);
             lanes!(channels, |first, N| {
                 let (upstream, x) = (at::<T, N>(upstream, first), at::<T, N>(x, first));
-                let g = through_norm::<T::Wide, N>(upstream, x, affine, mean, first, shift_sums, scale_sums);
+                let g = through_norm::<T::Wide, N>(upstream, x, affine, first, shift_sums, scale_sums);
                 add(gradient, first, g);
             });
         }

@@ -48,7 +48,7 @@ impl<T: Element> Case<T> {
     }
 
     fn affine(&self) -> Affine<'_, T::Wide> {
-        Affine { scale: &self.scale, shift: &self.shift }
+        Affine { mean: &self.mean, scale: &self.scale, shift: &self.shift }
     }
 
     fn x(&self, pixel: usize, c: usize) -> f64 {
@@ -57,7 +57,7 @@ impl<T: Element> Case<T> {
 
     /// Before the ReLU, rounded as the kernels round it, so that both sides agree on which side of 0 it is.
     fn z(&self, pixel: usize, c: usize) -> f64 {
-        (self.x[pixel * self.stride + c].widen() * self.scale[c] + self.shift[c]).to_f64()
+        ((self.x[pixel * self.stride + c].widen() - self.mean[c]) * self.scale[c] + self.shift[c]).to_f64()
     }
 
     /// Input gradient of every pixel and the sums, for gradients that arrive at the pixels.
@@ -97,7 +97,7 @@ fn check_rows<T: Element>(tolerance: f64) {
         let upstream: Vec<T> = round(&numbers(pixels * channels, 11.0));
         let before: Vec<T::Wide> = round(&numbers(pixels * stride, 13.0));
         let mut gradient = before.clone();
-        let sums = accumulate(&upstream, &case.x, stride, case.affine(), &case.mean, &mut gradient);
+        let sums = accumulate(&upstream, &case.x, stride, case.affine(), &mut gradient);
         let (mut exact, exact_sums) = case.backward(pixels, |pixel, c| in_f64(upstream[pixel * channels + c]));
         let narrow_before = narrow(&before, stride, channels);
         exact.iter_mut().zip(&narrow_before).for_each(|(exact, before)| *exact += before.to_f64());
@@ -189,16 +189,8 @@ fn check_average_pool<T: Element>(tolerance: f64) {
         let upstream: Vec<T> = round(&numbers(outputs * channels, 29.0));
         let mut gradient = vec![T::narrow(T::Wide::from_f64(9.0)); pictures * height * width * stride];
         let rows = 0..pictures * height;
-        let sums = norm_relu_average_pool_backward(
-            &upstream,
-            &case.x,
-            stride,
-            window,
-            case.affine(),
-            &case.mean,
-            rows,
-            &mut gradient,
-        );
+        let sums =
+            norm_relu_average_pool_backward(&upstream, &case.x, stride, window, case.affine(), rows, &mut gradient);
         let arriving =
             |pixel: usize, c: usize| target(pixel).map_or(0.0, |o| in_f64(upstream[o * channels + c]) / area);
         let (exact, exact_sums) = case.backward(pictures * height * width, arriving);
@@ -252,7 +244,7 @@ fn check_max_pool<T: Element>(tolerance: f64) {
         let mut gradient = vec![T::default(); pictures * height * width * channels];
         let rows = 0..pictures * height;
         let pooled = MaxPooled { upstream: &upstream, winners: &winners, x: &case.x, size, affine: case.affine() };
-        let sums = norm_relu_max_pool_sums(pooled, &case.mean, rows.clone());
+        let sums = norm_relu_max_pool_sums(pooled, rows.clone());
         let (offset, slope): (Vec<T::Wide>, Vec<T::Wide>) =
             (round(&numbers(channels, 37.0)), round(&numbers(channels, 41.0)));
         let correction = Correction { offset: &offset, slope: &slope, mean: &case.mean };
@@ -277,7 +269,7 @@ fn max_pooling_is_as_written_down_naively() {
 #[test]
 fn nan_passes_every_kernel() {
     let one = [1.0_f32; 1];
-    let affine = Affine { scale: &one, shift: &one };
+    let affine = Affine { mean: &[0.0], scale: &one, shift: &one };
     let x = [f32::NAN, 2.0, 3.0, 4.0];
     let mut out = [0.0; 4];
     norm_relu(&x, 1, affine, &mut out);
@@ -289,6 +281,6 @@ fn nan_passes_every_kernel() {
     assert!(out[0].is_nan());
     assert!(copy_with_moments(&x, 1, &mut out, 1).mean()[0].is_nan());
     let mut gradient = [0.0; 4];
-    let sums = accumulate(&[1.0; 4], &x, 1, affine, &[0.0], &mut gradient);
+    let sums = accumulate(&[1.0; 4], &x, 1, affine, &mut gradient);
     assert!(sums.scale[0].is_nan() && gradient[0] == 1.0);
 }

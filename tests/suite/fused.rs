@@ -41,7 +41,7 @@ fn pass(
     let before: Vec<_> = named_variables(vs).into_iter().map(|v| (v.tensor.copy(), v)).collect();
     let x = x.copy().set_requires_grad(true);
     let y = forward(&x, &ForwardContext::new(mode).with_execution(execution));
-    let projection = (Tensor::arange(y.numel() as i64, (y.kind(), Device::Cpu)) * 0.7).cos().view_as(&y);
+    let projection = numbers(&y.size(), 9).to_kind(Kind::Float).to_kind(y.kind());
     (&y * projection).sum(y.kind()).backward();
     let mut result = vec![("output".to_owned(), y.detach()), ("input".to_owned(), x.grad())];
     no_grad(|| {
@@ -120,6 +120,38 @@ fn fused_blocks_equal_composed_ones_in_f32() {
     for (layers, growth, size) in [(2, 10, [4, 3, 8, 8]), (4, 32, [3, 64, 23, 23])] {
         // The same, in f32.
         check_block(layers, growth, size, Kind::Float, 2e-4);
+    }
+}
+
+/// Median and maximum over tensors of the relative deviation from `exact`.
+fn deviations(own: &[(String, Tensor)], exact: &[(String, Tensor)]) -> (f64, f64) {
+    let norm = |tensor: &Tensor| tensor.to_kind(Kind::Double).norm().double_value(&[]);
+    let all =
+        own.iter().zip(exact).map(|((_, own), (_, exact))| norm(&(own.to_kind(Kind::Double) - exact)) / norm(exact));
+    let mut all: Vec<f64> = all.collect();
+    all.sort_by(f64::total_cmp);
+    (all[all.len() / 2], all[all.len() - 1])
+}
+
+#[test]
+fn values_far_from_zero_cost_no_more_bits_than_in_libtorch() {
+    for mean in [0.0, 100.0] {
+        let passes = |kind: Kind, execution: Execution| {
+            let mut vs = VarStore::new(Device::Cpu);
+            densenet::tch::manual_seed(4);
+            let config = DenseBlockConfig::new(16, 1).with_growth_rate(12).with_layer_kind(LayerKind::Plain);
+            let block = config.build(&vs.root()).expect("a valid block");
+            disturb(&vs);
+            vs.set_kind(kind);
+            // Standard deviation 1, and the same values in both kinds.
+            let x = (numbers(&[4, 16, 23, 23], 1) * f64::sqrt(3.0) + mean).to_kind(Kind::Float).to_kind(kind);
+            pass(&vs, &x, execution, Mode::Train, |x, ctx| block.forward(Features::new(x.shallow_clone()), ctx).data)
+        };
+        let exact = passes(Kind::Double, Execution::Composed);
+        let [own, libtorch] = [Execution::Fused, Execution::Composed]
+            .map(|execution| deviations(&passes(Kind::Float, execution), &exact));
+        println!("around {mean}: fused {own:?}, libtorch {libtorch:?}");
+        assert!(own.0 <= 2.0 * libtorch.0 && own.1 <= 2.0 * libtorch.1, "{mean}: fused {own:?}, libtorch {libtorch:?}");
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) struct Norm<W> {
     pub rstd: Vec<f64>,
     scale: Vec<W>,
     shift: Vec<W>,
-    pub mean: Vec<W>,
+    mean: Vec<W>,
 }
 
 impl<W: Real> Norm<W> {
@@ -57,13 +57,13 @@ impl<W: Real> Norm<W> {
         let (gamma, beta) = (numbers(gamma), numbers(beta));
         let channels = gamma.len();
         let (mean, rstd) = (&statistics.mean[..channels], &statistics.rstd[..channels]);
+        let rounded: Vec<W> = mean.iter().map(|&mean| W::from_f64(mean)).collect();
         let scale: Vec<f64> = gamma.iter().zip(rstd).map(|(gamma, rstd)| gamma * rstd).collect();
-        let shift =
-            beta.iter().zip(mean).zip(&scale).map(|((beta, mean), scale)| W::from_f64(beta - mean * scale)).collect();
+        let shift = |c: usize| beta[c] + (rounded[c].to_f64() - mean[c]) * scale[c];
         Norm {
-            shift,
+            shift: (0..channels).map(|c| W::from_f64(shift(c))).collect(),
             scale: scale.iter().map(|&scale| W::from_f64(scale)).collect(),
-            mean: mean.iter().map(|&mean| W::from_f64(mean)).collect(),
+            mean: rounded,
             rstd: rstd.to_vec(),
             gamma,
         }
@@ -74,7 +74,7 @@ impl<W: Real> Norm<W> {
     }
 
     pub fn affine(&self) -> Affine<'_, W> {
-        Affine { scale: &self.scale, shift: &self.shift }
+        Affine { mean: &self.mean, scale: &self.scale, shift: &self.shift }
     }
 }
 

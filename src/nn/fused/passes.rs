@@ -88,7 +88,7 @@ pub(super) fn accumulate<T: Number>(
     let parts = for_parts(gradient, PIXELS * stride, |part, gradient: &mut [T::Wide]| {
         let pixels = gradient.len() / stride;
         let upstream = &upstream[part * PIXELS * channels..][..pixels * channels];
-        kernels::accumulate(upstream, &x[part * PIXELS * stride..], stride, norm.affine(), &norm.mean, gradient)
+        kernels::accumulate(upstream, &x[part * PIXELS * stride..], stride, norm.affine(), gradient)
     });
     summed(parts, channels)
 }
@@ -197,16 +197,7 @@ pub(super) fn average_pool_backward<T: Number, O: Number<Wide = T::Wide>>(
     let parts = for_parts(&mut gradient, rows * width * channels, |part, gradient| {
         let first = part * rows;
         let last = first + gradient.len() / (width * channels);
-        kernels::norm_relu_average_pool_backward(
-            upstream,
-            x,
-            channels,
-            window,
-            norm.affine(),
-            &norm.mean,
-            first..last,
-            gradient,
-        )
+        kernels::norm_relu_average_pool_backward(upstream, x, channels, window, norm.affine(), first..last, gradient)
     });
     (gradient, summed(parts, channels))
 }
@@ -255,7 +246,7 @@ pub(super) fn max_pool_sums<T: Number>(pooled: &MaxPooled<T::Wide>) -> GradientS
     let rows = rows_a_part(width);
     let parts = map((n * height).div_ceil(rows), |part| {
         let rows = part * rows..(n * height).min((part + 1) * rows);
-        kernels::norm_relu_max_pool_sums(kernel, &pooled.norm.mean, rows)
+        kernels::norm_relu_max_pool_sums(kernel, rows)
     });
     summed(parts, channels)
 }
