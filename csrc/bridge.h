@@ -52,9 +52,11 @@ int densenet_is_sole_owner(const at::Tensor* tensor, char** error);
 
 // --- convolution.cpp ---
 
-// Gradients of a convolution with stride 1, of its input and of its weight, into `gradients`. 0: done, -1: error.
+// Those gradients of a convolution with stride 1 that are needed, of its input and of its weight, into `gradients`, which come
+// as null. 0: done, -1: error.
 int densenet_convolution_backward(const at::Tensor* gradient, const at::Tensor* input, const at::Tensor* weight,
-                                  int64_t padding, at::Tensor** gradients, char** error);
+                                  int64_t padding, bool needs_input, bool needs_weight, at::Tensor** gradients,
+                                  char** error);
 
 // --- parallel.cpp ---
 

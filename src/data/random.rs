@@ -3,6 +3,8 @@
 //! The order of samples and the validation split are promises: the same seed gives the same ones with every version of this
 //! crate and of its dependencies. So the generator is written out here, and tests hold its numbers fast.
 
+use crate::kernels::{STEP, scramble};
+
 /// What the numbers are for; each purpose has streams of its own, so that equal seeds do not give related choices.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
@@ -12,17 +14,9 @@ pub(super) enum Purpose {
 }
 
 /// SplitMix64: a counter that is scrambled by a bijection.
-///
-/// # Source
-///
-/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014), with the constants of David Stafford's
-/// "Mix13".
 pub(super) struct Random {
     counter: u64,
 }
-
-/// 2⁶⁴ divided by the golden ratio, odd.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Random {
     /// The stream number `number` of a purpose and a seed.
@@ -61,12 +55,6 @@ impl Random {
         }
         order
     }
-}
-
-fn scramble(z: u64) -> u64 {
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

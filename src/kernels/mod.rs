@@ -5,6 +5,7 @@ mod dispatch;
 #[macro_use]
 mod lanes;
 mod average_pool;
+mod dropout;
 mod element;
 mod max_pool;
 mod moments;
@@ -14,6 +15,7 @@ mod tests;
 
 pub use average_pool::{Window, norm_relu_average_pool, norm_relu_average_pool_backward};
 pub use dispatch::{Level, level};
+pub use dropout::{DropMask, STEP, drop, scramble};
 pub use element::{Element, Real};
 pub use max_pool::{MaxPooled, max_pooled, norm_relu_max_pool, norm_relu_max_pool_backward, norm_relu_max_pool_sums};
 pub use moments::Moments;

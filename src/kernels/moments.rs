@@ -43,6 +43,11 @@ impl Moments {
         self
     }
 
+    /// The sum of each channel.
+    pub fn sums(&self) -> Vec<f64> {
+        self.mean.iter().map(|mean| mean * self.count).collect()
+    }
+
     /// The mean of each channel.
     pub fn mean(&self) -> &[f64] {
         &self.mean

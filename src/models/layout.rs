@@ -85,7 +85,7 @@ pub(super) fn check(layers: &[Layer], batch: usize, size: Size, mode: Mode) -> R
     let mut current = size;
     for layer in layers {
         let is_norm = matches!(layer.operation, Operation::NormRelu { .. });
-        if is_norm && mode.is_train() && batch * current[0] * current[1] == 1 {
+        if is_norm && mode.uses_batch_statistics() && batch * current[0] * current[1] == 1 {
             return Err(Error::OneValuePerChannel { batch, height, width, layer: layer.name.clone() });
         }
         current = layer.operation.out_size(current);

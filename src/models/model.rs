@@ -39,7 +39,8 @@ impl<M: Model + ?Sized> Model for Box<M> {
     }
 }
 
-/// Makes any module of tch a [`Model`].
+/// Makes any module of tch a [`Model`]. tch knows no mode with frozen norms: such a module then runs in evaluation mode, and
+/// learns.
 ///
 /// # Examples
 ///
@@ -62,7 +63,7 @@ pub struct ModuleModel<M>(
 
 impl<M: ModuleT> Model for ModuleModel<M> {
     fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
-        Ok(in_f32(&ctx.in_precision(x.device(), || self.0.forward_t(x, ctx.mode.is_train()))?))
+        Ok(in_f32(&ctx.in_precision(x.device(), || self.0.forward_t(x, ctx.mode == Mode::Train))?))
     }
 }
 

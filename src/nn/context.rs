@@ -9,14 +9,22 @@ use tch::Device;
 pub enum Mode {
     /// Norms use the batch's statistics and update their running ones; dropout drops.
     Train,
+    /// A model learns while its norms stay as they are: they use their running statistics and do not update them; dropout drops.
+    /// Usual where a trained network is tuned, above all with small batches.
+    TrainFrozenNorms,
     /// Norms use their running statistics; nothing is dropped and nothing changes.
     Eval,
 }
 
 impl Mode {
-    /// tch's `train` argument.
-    pub fn is_train(self) -> bool {
+    /// Whether norms use the batch's statistics, and update their running ones.
+    pub fn uses_batch_statistics(self) -> bool {
         self == Mode::Train
+    }
+
+    /// Whether dropout drops.
+    pub fn drops(self) -> bool {
+        self != Mode::Eval
     }
 }
 
@@ -99,7 +107,7 @@ impl ForwardContext {
 
     /// Whether this pass drops values.
     pub(crate) fn drops(&self, dropout: &super::Dropout) -> bool {
-        self.mode.is_train() && dropout.rate > 0.0
+        self.mode.drops() && dropout.rate > 0.0
     }
 
     /// Runs a part of a forward pass in [`precision`](Self::precision), on a device. A model of your own calls this to follow

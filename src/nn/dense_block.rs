@@ -140,7 +140,7 @@ impl DenseBlock {
         let plain = self.layers.iter().map(|layer| layer.plain(ctx)).collect::<Option<Vec<_>>>();
         match plain.filter(|_| ctx.fused() && fused::takes(&features.data)) {
             Some(layers) => {
-                layers[0].0.check(&features.data, ctx);
+                layers[0].norm.check(&features.data, ctx);
                 fused::dense_block(features, &layers, ctx).unwrap_or_else(|error| panic!("{error}"))
             }
             None => self.composed(features, ctx),

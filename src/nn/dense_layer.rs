@@ -1,5 +1,6 @@
 //! One layer of a dense block: reads all features before it, writes `k` new ones.
 
+use super::fused::PlainLayer;
 use super::{
     ConvBias, ConvGeometry, Dropout, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
 };
@@ -98,10 +99,13 @@ pub struct DenseLayer {
 }
 
 impl DenseLayer {
-    /// Norm and convolution of a plain layer that drops nothing in this pass, which the fused engine takes.
-    pub(super) fn plain(&self, ctx: &ForwardContext) -> Option<(&NormRelu, &nn::Conv2D)> {
+    /// A plain layer as the fused engine takes it.
+    pub(super) fn plain(&self, ctx: &ForwardContext) -> Option<PlainLayer<'_>> {
         match &self.stages[..] {
-            [(norm, conv)] if !ctx.drops(&self.dropout) => Some((norm, conv)),
+            [(norm, conv)] => {
+                let drop_rate = if ctx.drops(&self.dropout) { self.dropout.rate } else { 0.0 };
+                Some(PlainLayer { norm, conv, drop_rate })
+            }
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! Dropout: how much, and where.
 
-use super::{ForwardContext, Mode};
+use super::ForwardContext;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -44,7 +44,7 @@ impl Dropout {
 
     /// Drops from the output of a dense layer.
     pub(crate) fn after_layer(&self, x: Tensor, ctx: &ForwardContext) -> Tensor {
-        match self.rate > 0.0 && ctx.mode == Mode::Train {
+        match ctx.drops(self) {
             true => x.dropout(self.rate, true),
             false => x,
         }

@@ -88,7 +88,7 @@ impl NormRelu {
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Tensor {
         self.check(&features.data, ctx);
         match &features.statistics {
-            Some(statistics) if ctx.mode.is_train() => self.with_statistics(&features.data, statistics),
+            Some(statistics) if ctx.mode.uses_batch_statistics() => self.with_statistics(&features.data, statistics),
             _ => features
                 .data
                 .batch_norm(
@@ -96,7 +96,7 @@ impl NormRelu {
                     Some(&self.bias),
                     Some(&self.running_mean),
                     Some(&self.running_var),
-                    ctx.mode.is_train(),
+                    ctx.mode.uses_batch_statistics(),
                     self.config.momentum,
                     self.config.epsilon,
                     true,
@@ -128,7 +128,10 @@ impl NormRelu {
         let (size, channels) = (x.size(), self.weight.numel());
         assert!(size.get(1) == Some(&(channels as i64)), "a norm over {channels} channels was given features {size:?}");
         let values = x.numel() / channels;
-        assert!(!ctx.mode.is_train() || values > 1, "training on {values} values a channel, in features {size:?}");
+        assert!(
+            !ctx.mode.uses_batch_statistics() || values > 1,
+            "training on {values} values a channel, in features {size:?}"
+        );
     }
 
     /// ε and momentum.

@@ -5,13 +5,14 @@ use crate::Result;
 use std::ptr;
 use tch::{Tensor, no_grad};
 
-/// What [`convolution_backward`] gives.
-pub(crate) struct ConvolutionGradients {
-    pub input: Tensor,
-    pub weight: Tensor,
+/// What [`convolution_backward`] gives, or which of it is needed.
+pub(crate) struct OfConvolution<T> {
+    pub input: T,
+    pub weight: T,
 }
 
-/// The gradients of a convolution with stride 1 of `input` `[N, C, H, W]` by `weight` `[K, C, h, w]`, from that of its output.
+/// The gradients of a convolution with stride 1 of `input` `[N, C, H, W]` by `weight` `[K, C, h, w]`, from that of its output:
+/// those that are needed.
 ///
 /// # Errors
 ///
@@ -21,7 +22,8 @@ pub(crate) fn convolution_backward(
     input: &Tensor,
     weight: &Tensor,
     padding: i64,
-) -> Result<ConvolutionGradients> {
+    needs: OfConvolution<bool>,
+) -> Result<OfConvolution<Option<Tensor>>> {
     let mut gradients = [ptr::null_mut(); 2];
     no_grad(|| {
         ffi::call("backward pass of a convolution", |error| {
@@ -32,13 +34,16 @@ pub(crate) fn convolution_backward(
                     input.as_ptr(),
                     weight.as_ptr(),
                     padding,
+                    needs.input,
+                    needs.weight,
                     gradients.as_mut_ptr(),
                     error,
                 )
             }
         })
     })?;
-    // SAFETY: the entry has handed over tensors of its own.
-    let [input, weight] = gradients.map(|gradient| unsafe { Tensor::from_ptr(gradient) });
-    Ok(ConvolutionGradients { input, weight })
+    // SAFETY: the entry has handed over tensors of its own, or left null.
+    let [input, weight] =
+        gradients.map(|gradient| unsafe { (!gradient.is_null()).then(|| Tensor::from_ptr(gradient)) });
+    Ok(OfConvolution { input, weight })
 }

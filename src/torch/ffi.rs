@@ -24,6 +24,8 @@ unsafe extern "C" {
         input: *const torch_sys::C_tensor,
         weight: *const torch_sys::C_tensor,
         padding: i64,
+        needs_input: bool,
+        needs_weight: bool,
         gradients: *mut *mut torch_sys::C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;

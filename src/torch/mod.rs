@@ -21,7 +21,7 @@ pub use parallel::{parallel_for, threads};
 pub use variables::{Variable, named_variables};
 pub use versions::{Versions, versions};
 
-pub(crate) use convolution::convolution_backward;
+pub(crate) use convolution::{OfConvolution, convolution_backward};
 pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
 pub(crate) use memory::{Number, for_parts, for_parts_of_two, is_plain, map, values};
 pub(crate) use memory_format::{empty_channels_last, writable_channels_last};

@@ -18,6 +18,17 @@ pub enum Validation {
     HoldOut(ValidationSize),
 }
 
+/// What norms normalise by in training.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum TrainingNorms {
+    /// By each batch's statistics, from which the running ones are learned.
+    #[default]
+    Batch,
+    /// By their running statistics, which stay: for a trained network that is tuned.
+    Frozen,
+}
+
 /// Configuration of a [`Trainer`](super::Trainer).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -38,6 +49,8 @@ pub struct TrainConfig {
     pub schedule: Schedule,
     /// Default: off.
     pub validation: Validation,
+    /// What norms normalise by in training. Default: each batch's statistics.
+    pub norms: TrainingNorms,
     /// Which implementation of the model runs, in training and evaluation.
     #[serde(skip)]
     pub execution: Execution,
@@ -58,6 +71,7 @@ impl TrainConfig {
             preparation: Preparation::default(),
             schedule: Schedule::default(),
             validation: Validation::default(),
+            norms: TrainingNorms::default(),
             execution: Execution::default(),
             precision: Precision::default(),
         }
@@ -71,6 +85,7 @@ impl TrainConfig {
         with_preparation => preparation: Preparation,
         with_schedule => schedule: Schedule,
         with_validation => validation: Validation,
+        with_norms => norms: TrainingNorms,
         with_execution => execution: Execution,
         with_precision => precision: Precision,
     }
@@ -89,6 +104,13 @@ impl TrainConfig {
         }
         self.train_loader().build()?;
         Ok(())
+    }
+
+    pub(super) fn train_mode(&self) -> Mode {
+        match self.norms {
+            TrainingNorms::Batch => Mode::Train,
+            TrainingNorms::Frozen => Mode::TrainFrozenNorms,
+        }
     }
 
     pub(super) fn context(&self, mode: Mode) -> ForwardContext {

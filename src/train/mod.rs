@@ -11,7 +11,7 @@ mod save;
 mod stop;
 mod trainer;
 
-pub use config::{TrainConfig, Validation};
+pub use config::{TrainConfig, TrainingNorms, Validation};
 pub use early_stop::{EarlyStop, Watched};
 pub use evaluate::Evaluation;
 pub use history::{EpochRecord, History};

@@ -27,7 +27,7 @@ impl<'a> RunData<'a> {
         if train.classes() != test.classes() {
             return Err(Error::ClassesDiffer { train: train.classes().to_vec(), test: test.classes().to_vec() });
         }
-        check_batches(config, model, train, &config.train_loader(), Mode::Train)?;
+        check_batches(config, model, train, &config.train_loader(), config.train_mode())?;
         for dataset in validation.into_iter().chain([test]) {
             check_batches(config, model, dataset, &config.evaluation_loader(), Mode::Eval)?;
         }

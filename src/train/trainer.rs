@@ -8,7 +8,6 @@ use super::{CrossEntropy, EpochRecord, Evaluation, History, Loss, StopHandle, Tr
 use crate::data::{Dataset, split_validation};
 use crate::metrics::{ScoreSums, Scores, right_predictions};
 use crate::models::Model;
-use crate::nn::Mode;
 use crate::optim::Optimizer;
 use crate::torch::tune_allocator;
 use crate::{Error, Result};
@@ -213,7 +212,7 @@ impl<M: Model> Trainer<M> {
     ) -> Result<(f64, Option<i64>)> {
         // Whatever the model draws, such as dropout, is a function of the seed and the step.
         tch::manual_seed(step_seed(self.config.seed, epoch, step));
-        let ctx = self.config.context(Mode::Train);
+        let ctx = self.config.context(self.config.train_mode());
 
         self.optimizer.zero_grad()?;
         let outputs = self.model.forward(inputs, &ctx)?;

@@ -3,7 +3,7 @@
 use crate::numbers::numbers;
 use densenet::SgdConfig;
 use densenet::models::{DenseNetConfig, Model};
-use densenet::nn::{DenseBlockConfig, Execution, Features, ForwardContext, LayerKind, Mode};
+use densenet::nn::{ConvBias, DenseBlockConfig, Dropout, Execution, Features, ForwardContext, LayerKind, Mode};
 use densenet::optim::Optimizer;
 use densenet::tch::nn::VarStore;
 use densenet::tch::{Device, Kind, Reduction, Tensor, no_grad};
@@ -88,7 +88,7 @@ fn check_block(layers: usize, growth: usize, size: [i64; 4], kind: Kind, toleran
     disturb(&vs);
     let x = (Tensor::arange(size.iter().product::<i64>(), (kind, Device::Cpu)) * 1.7).sin().view(size);
     let forward = |x: &Tensor, ctx: &ForwardContext| block.forward(Features::new(x.shallow_clone()), ctx).data;
-    for mode in [Mode::Train, Mode::Eval] {
+    for mode in [Mode::Train, Mode::TrainFrozenNorms, Mode::Eval] {
         let own = pass(&vs, &x, Execution::Fused, mode, forward);
         let reference = pass(&vs, &x, Execution::Composed, mode, forward);
         assert_equal(&own, &reference, tolerance, &format!("{layers} layers on {size:?}, {mode:?}"));
@@ -107,6 +107,73 @@ fn fused_blocks_equal_composed_ones_in_f64() {
         // Products and sums in another order, in f64.
         check_block(layers, growth, size, Kind::Double, 1e-11);
     }
+}
+
+#[test]
+fn frozen_variables_get_no_gradient_and_the_others_the_same() {
+    let is_in = |name: &str, parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    for frozen in [
+        vec!["conv1.weight"],
+        vec!["norm1"],
+        vec!["denselayer2", "denselayer3.norm1"],
+        vec!["denselayer1", "denselayer2"],
+        vec!["denselayer1", "denselayer2.norm1", "denselayer3", "denselayer4"],
+        vec!["weight"],
+    ] {
+        for input_too in [false, true] {
+            let mut vs = VarStore::new(Device::Cpu);
+            let config = DenseBlockConfig::new(5, 4).with_growth_rate(3).with_layer_kind(LayerKind::Plain);
+            let block = config.with_conv_bias(ConvBias::With).build(&vs.root()).expect("a valid block");
+            vs.double();
+            disturb(&vs);
+            for variable in named_variables(&vs).into_iter().filter(|variable| is_in(&variable.name, &frozen)) {
+                let _ = variable.tensor.set_requires_grad(false);
+            }
+            let x = numbers(&[3, 5, 6, 7], 2);
+            let forward = |x: &Tensor, ctx: &ForwardContext| {
+                let input = if input_too { x.detach() } else { x.shallow_clone() };
+                // The input gets a gradient in any case, so that `pass` finds one.
+                block.forward(Features::new(input), ctx).data + x.sum(Kind::Double)
+            };
+            let own = pass(&vs, &x, Execution::Fused, Mode::Train, forward);
+            let reference = pass(&vs, &x, Execution::Composed, Mode::Train, forward);
+            assert_equal(&own, &reference, 1e-11, &format!("{frozen:?} frozen, input {input_too}"));
+            let without = named_variables(&vs).into_iter().filter(|variable| is_in(&variable.name, &frozen));
+            assert!(without.into_iter().all(|variable| !variable.tensor.grad().defined()), "{frozen:?}");
+        }
+    }
+}
+
+#[test]
+fn dropped_features_are_as_many_as_asked_for_and_their_statistics_come_after() {
+    let vs = VarStore::new(Device::Cpu);
+    let config = DenseBlockConfig::new(4, 3).with_growth_rate(8).with_layer_kind(LayerKind::Plain);
+    let block = config.with_dropout(Dropout::new(0.25)).build(&vs.root()).expect("a valid block");
+    let x = numbers(&[16, 4, 20, 20], 1).to_kind(Kind::Float);
+    let run = |mode: Mode| {
+        let ctx = ForwardContext::new(mode).with_execution(Execution::Fused);
+        block.forward(Features::new(x.shallow_clone()), &ctx)
+    };
+    for mode in [Mode::Train, Mode::TrainFrozenNorms] {
+        let zeros = |features: &Features| features.data.narrow(1, 4, 24).eq(0.0).to_kind(Kind::Float);
+        let (first, second) = (run(mode), run(mode));
+        // The standard deviation of a share of 153,600 values is 0.0011.
+        let share = zeros(&first).mean(Kind::Float).double_value(&[]);
+        assert!((share - 0.25).abs() < 0.006, "{mode:?}: {share}");
+        let both = (zeros(&first) * zeros(&second)).mean(Kind::Float).double_value(&[]);
+        assert!((both - 0.0625).abs() < 0.004, "{mode:?}: another mask each time, {both}");
+        assert!(first.data.narrow(1, 0, 4).equal(&x), "the block's input is not dropped from");
+    }
+    let features = run(Mode::Train);
+    let own = features.statistics.expect("the engine knows them");
+    let data = features.data.to_kind(Kind::Double);
+    let known = Features::with_statistics(data, 1e-5).statistics.expect("computed");
+    for (own, known) in [(own.mean, known.mean), (own.rstd, known.rstd)] {
+        let deviation = (own.to_kind(Kind::Double) - &known).abs().max() / known.abs().max();
+        assert!(deviation.double_value(&[]) < 1e-6, "{deviation}");
+    }
+    let [first, second] = [(); 2].map(|()| run(Mode::Eval).data);
+    assert!(first.equal(&second), "nothing is dropped in evaluation");
 }
 
 #[test]
@@ -163,7 +230,7 @@ fn check_net(config: &DenseNetConfig, size: [i64; 4], tolerance: f64) {
     disturb(&vs);
     let x = (Tensor::arange(size.iter().product::<i64>(), (Kind::Double, Device::Cpu)) * 1.7).sin().view(size);
     let forward = |x: &Tensor, ctx: &ForwardContext| net.forward(x, ctx).expect("pictures that fit");
-    for mode in [Mode::Train, Mode::Eval] {
+    for mode in [Mode::Train, Mode::TrainFrozenNorms, Mode::Eval] {
         let own = pass(&vs, &x, Execution::Fused, mode, forward);
         let reference = pass(&vs, &x, Execution::Composed, mode, forward);
         assert_equal(&own, &reference, tolerance, &format!("net on {size:?}, {mode:?}"));

@@ -93,7 +93,7 @@ impl Case {
         for variable in named_variables(&vs) {
             if variable.trainable {
                 results.insert(format!("grad {}", variable.name), variable.tensor.grad());
-            } else if mode.is_train() {
+            } else if mode == Mode::Train {
                 results.insert(format!("buffer {}", variable.name), variable.tensor);
             }
         }
@@ -102,7 +102,7 @@ impl Case {
 
     /// Whether a gradient is 0 but for rounding: in training, that of a convolution's bias before a norm.
     fn is_zero(&self, name: &str, mode: Mode) -> bool {
-        self.has_conv_bias && mode.is_train() && name.contains("conv") && name.ends_with("bias")
+        self.has_conv_bias && mode == Mode::Train && name.contains("conv") && name.ends_with("bias")
     }
 }
 

@@ -6,7 +6,7 @@ mod norm;
 mod passes;
 mod pool_functions;
 
-pub(crate) use block_function::dense_block;
+pub(crate) use block_function::{PlainLayer, dense_block};
 pub(crate) use pool_functions::{norm_relu_average_pool, norm_relu_max_pool};
 
 use super::{NormRelu, Statistics};

@@ -4,7 +4,7 @@
 //! parts, so that what a pass gives does not depend on the number of threads.
 
 use super::norm::{ChannelStatistics, Norm};
-use crate::kernels::{self, GradientSums, Moments, Real, Window};
+use crate::kernels::{self, DropMask, GradientSums, Moments, Real, Window};
 use crate::torch::{Number, empty_channels_last, for_parts, for_parts_of_two, map, values};
 use std::ops::Range;
 use tch::{Kind, Tensor};
@@ -64,6 +64,12 @@ pub(super) fn write_with_moments<T: Number>(y: &Tensor, out: &mut Tensor, offset
         let y = &y[part * PIXELS * channels..][..pixels * channels];
         kernels::copy_with_moments(y, channels, &mut out[offset..], stride)
     }))
+}
+
+/// Drops from pictures of which the first value has the place `first` in its batch.
+pub(super) fn drop<T: Number>(x: &mut Tensor, first: usize, mask: DropMask) {
+    let part_length = PIXELS * sizes(x)[1];
+    for_parts(x, part_length, |part, x: &mut [T]| kernels::drop(x, (first + part * part_length) as u64, mask));
 }
 
 /// The moments of all channels of `x`.

@@ -23,7 +23,7 @@ pub(crate) fn norm_relu_average_pool(
         let outputs = apply(AveragePool { window, kind }, &[data, &norm.weight, &norm.bias, mean, rstd])?;
         Ok(outputs.into_iter().next().expect("one output"))
     };
-    if !ctx.mode.is_train() {
+    if !ctx.mode.uses_batch_statistics() {
         let fixed = ChannelStatistics::running(&norm.running_mean, &norm.running_var, epsilon);
         let [mean, rstd] = fixed.tensors(data);
         return pool(&mean, &rstd);
@@ -98,7 +98,7 @@ fn parameter_gradients<W>(sums: &GradientSums, norm: &Norm<W>, features: &Tensor
 /// ReLU(norm(x)), its largest values in windows of 3×3 with stride 2 and padding 1.
 pub(crate) fn norm_relu_max_pool(x: &Tensor, norm: &NormRelu, ctx: &ForwardContext) -> Result<Tensor> {
     let epsilon = norm.config().epsilon;
-    let train = ctx.mode.is_train();
+    let train = ctx.mode.uses_batch_statistics();
     let fixed = (!train).then(|| ChannelStatistics::running(&norm.running_mean, &norm.running_var, epsilon));
     let mut outputs = apply(MaxPool { epsilon, train, statistics: fixed }, &[x, &norm.weight, &norm.bias])?.into_iter();
     let out = outputs.next().expect("the pooled values come first");
