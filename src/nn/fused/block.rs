@@ -60,6 +60,7 @@ pub(super) fn forward<T: Number>(
             Statistics::Batch(ChannelStatistics::new(&moments, epsilon))
         }
     };
+    let scratch = Scratch::new(&features, channels - growth);
     for (number, layer) in layers.iter().enumerate() {
         let read = layer.gamma.numel();
         let norm = Norm::new(&layer.gamma, &layer.beta, statistics.of_layer(number));
@@ -68,7 +69,7 @@ pub(super) fn forward<T: Number>(
         let bias = layer.bias.as_ref().map(|bias| bias.to_kind(x.kind()));
         for images in groups(n, read * h * w) {
             let mut features = part(&features, &images);
-            let mut normalized = like(&features, read);
+            let mut normalized = scratch.like(&features, read);
             passes::norm_relu::<T>(&features, &norm, &mut normalized);
             let y = normalized
                 .f_conv2d(&kernels, bias.as_ref(), [1, 1], [1, 1], [1, 1], 1)
@@ -173,6 +174,7 @@ pub(super) fn backward<T: Number>(
     let [mean, rstd] = [&arriving.mean, &arriving.rstd].map(|tensor| tensor.as_ref().map(numbers));
     let mut sums = ReaderSums::of(mean.as_deref(), rstd.as_deref(), batch);
     let mut gradients = Vec::with_capacity(layers.len());
+    let scratch = Scratch::new(features, channels - growth);
     for (number, layer) in layers.iter().enumerate().rev() {
         let (needed, through) = (needs.layers[number], needs.through(number));
         if !(through || needed.weight || needed.bias) {
@@ -198,7 +200,7 @@ pub(super) fn backward<T: Number>(
             if !through && !needed.weight {
                 continue;
             }
-            let mut normalized = like(&features, read);
+            let mut normalized = scratch.like(&features, read);
             passes::norm_relu::<T>(&features, &norm, &mut normalized);
             let wanted = OfConvolution { input: through, weight: needed.weight };
             let conv = convolution_backward(&new, &normalized, &kernels, 1, wanted)?;
@@ -247,6 +249,29 @@ fn into_kind(tensor: Tensor, kind: Kind) -> Tensor {
 /// How many normalised values a thread works on at a time: what is made of the features and lives only for a moment then
 /// takes little memory. Fewer, so that it stayed in the cores' caches, were slower: a convolution's start costs more than that saves.
 const VALUES_A_THREAD: usize = 1 << 21;
+
+/// Memory for the normalised values of a group, whichever layer reads them. Of its own for each layer, growing from one to the next, it left
+/// holes in the C library's heap that nothing fitted into: up to half as much memory again in a deep block.
+struct Scratch(Tensor);
+
+impl Scratch {
+    /// For up to so many channels.
+    fn new(features: &Tensor, channels: usize) -> Self {
+        let [n, _, h, w] = sizes(features);
+        // The fewer channels, the more pictures are in a group.
+        let most =
+            (1..=channels).map(|read| groups(n, read * h * w).next().map_or(0, |group| group.end as usize * read));
+        let values = most.max().unwrap_or(0) * h * w;
+        Scratch(Tensor::empty([values as i64], (features.kind(), features.device())))
+    }
+
+    /// So many channels of these pictures, in channels-last order.
+    fn like(&self, pictures: &Tensor, channels: usize) -> Tensor {
+        let [n, _, h, w] = sizes(pictures).map(|size| size as i64);
+        let channels = channels as i64;
+        self.0.narrow(0, 0, n * h * w * channels).view([n, h, w, channels]).permute([0, 3, 1, 2]).detach()
+    }
+}
 
 /// Pictures that are worked on together, where each has so many normalised values. All threads get as many, as far as it goes.
 fn groups(pictures: usize, values: usize) -> impl Iterator<Item = Range<i64>> {
