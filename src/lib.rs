@@ -45,7 +45,6 @@ mod setters;
 pub mod data;
 pub mod error;
 mod files;
-#[allow(dead_code)]
 mod kernels;
 pub mod metrics;
 pub mod models;

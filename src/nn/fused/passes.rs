@@ -9,12 +9,16 @@ use crate::torch::{Number, empty_channels_last, for_parts, for_parts_of_two, map
 use std::ops::Range;
 use tch::{Kind, Tensor};
 
-/// Pixels a part: enough to make a task worth its start, few enough for caches and many threads.
-const PIXELS: usize = 128;
+/// Pixels that make up a part of the features' work: so many that the parts' sums take little time, so few that small maps too are
+/// work for all threads.
+fn pixels_a_part(features: &Tensor) -> usize {
+    let [n, _, h, w] = sizes(features);
+    (n * h * w).div_ceil(32).clamp(32, 1024)
+}
 
-/// Rows of a picture that make up about a part.
-fn rows_a_part(width: usize) -> usize {
-    (PIXELS / width).max(1)
+/// Rows of pictures like these that make up about a part.
+fn rows_a_part(features: &Tensor) -> usize {
+    (pixels_a_part(features) / sizes(features)[3]).max(1)
 }
 
 /// `[N, C, H, W]` in numbers.
@@ -38,47 +42,47 @@ fn summed(parts: Vec<GradientSums>, channels: usize) -> GradientSums {
 
 /// ReLU(norm(x)) of the first channels of `x` into `out`.
 pub(super) fn norm_relu<T: Number>(x: &Tensor, norm: &Norm<T::Wide>, out: &mut Tensor) {
-    let (stride, x) = (sizes(x)[1], values::<T>(x));
-    for_parts(out, PIXELS * norm.channels(), |part, out| {
-        kernels::norm_relu(&x[part * PIXELS * stride..], stride, norm.affine(), out);
+    let (pixels, stride, x) = (pixels_a_part(x), sizes(x)[1], values::<T>(x));
+    for_parts(out, pixels * norm.channels(), |part, out| {
+        kernels::norm_relu(&x[part * pixels * stride..], stride, norm.affine(), out);
     });
 }
 
 /// Copies `y` into the channels of `out` from `offset` on.
 pub(super) fn write<T: Number>(y: &Tensor, out: &mut Tensor, offset: usize) {
-    let (channels, stride) = (sizes(y)[1], sizes(out)[1]);
+    let (channels, stride, a_part) = (sizes(y)[1], sizes(out)[1], pixels_a_part(out));
     let y = values::<T>(y);
-    for_parts(out, PIXELS * stride, |part, out| {
+    for_parts(out, a_part * stride, |part, out| {
         let pixels = out.len() / stride;
-        let y = &y[part * PIXELS * channels..][..pixels * channels];
+        let y = &y[part * a_part * channels..][..pixels * channels];
         kernels::copy(y, channels, &mut out[offset..], stride);
     });
 }
 
 /// Copies `y` into the channels of `out` from `offset` on, and gives their moments.
 pub(super) fn write_with_moments<T: Number>(y: &Tensor, out: &mut Tensor, offset: usize) -> Moments {
-    let (channels, stride) = (sizes(y)[1], sizes(out)[1]);
+    let (channels, stride, a_part) = (sizes(y)[1], sizes(out)[1], pixels_a_part(out));
     let y = values::<T>(y);
-    Moments::merged(for_parts(out, PIXELS * stride, |part, out| {
+    Moments::merged(for_parts(out, a_part * stride, |part, out| {
         let pixels = out.len() / stride;
-        let y = &y[part * PIXELS * channels..][..pixels * channels];
+        let y = &y[part * a_part * channels..][..pixels * channels];
         kernels::copy_with_moments(y, channels, &mut out[offset..], stride)
     }))
 }
 
 /// Drops from pictures of which the first value has the place `first` in its batch.
 pub(super) fn drop<T: Number>(x: &mut Tensor, first: usize, mask: DropMask) {
-    let part_length = PIXELS * sizes(x)[1];
+    let part_length = pixels_a_part(x) * sizes(x)[1];
     for_parts(x, part_length, |part, x: &mut [T]| kernels::drop(x, (first + part * part_length) as u64, mask));
 }
 
 /// The moments of all channels of `x`.
 pub(super) fn moments<T: Number>(x: &Tensor) -> Moments {
-    let ([_, channels, ..], x) = (sizes(x), values::<T>(x));
-    let parts = x.len().div_ceil(PIXELS * channels);
+    let ([_, channels, ..], a_part, x) = (sizes(x), pixels_a_part(x), values::<T>(x));
+    let parts = x.len().div_ceil(a_part * channels);
     Moments::merged(map(parts, |part| {
-        let first = part * PIXELS * channels;
-        kernels::moments(&x[first..x.len().min(first + PIXELS * channels)], channels)
+        let first = part * a_part * channels;
+        kernels::moments(&x[first..x.len().min(first + a_part * channels)], channels)
     }))
 }
 
@@ -89,12 +93,12 @@ pub(super) fn accumulate<T: Number>(
     norm: &Norm<T::Wide>,
     gradient: &mut Tensor,
 ) -> GradientSums {
-    let (channels, stride) = (norm.channels(), sizes(x)[1]);
+    let (channels, stride, a_part) = (norm.channels(), sizes(x)[1], pixels_a_part(x));
     let (upstream, x) = (values::<T>(upstream), values::<T>(x));
-    let parts = for_parts(gradient, PIXELS * stride, |part, gradient: &mut [T::Wide]| {
+    let parts = for_parts(gradient, a_part * stride, |part, gradient: &mut [T::Wide]| {
         let pixels = gradient.len() / stride;
-        let upstream = &upstream[part * PIXELS * channels..][..pixels * channels];
-        kernels::accumulate(upstream, &x[part * PIXELS * stride..], stride, norm.affine(), gradient)
+        let upstream = &upstream[part * a_part * channels..][..pixels * channels];
+        kernels::accumulate(upstream, &x[part * a_part * stride..], stride, norm.affine(), gradient)
     });
     summed(parts, channels)
 }
@@ -159,10 +163,10 @@ pub(super) fn correct<T: Number>(
     by: &Correction<T::Wide>,
     out: &mut Tensor,
 ) -> Vec<f64> {
-    let (channels, stride) = (by.mean.len(), sizes(x)[1]);
+    let (channels, stride, a_part) = (by.mean.len(), sizes(x)[1], pixels_a_part(x));
     let (gradient, x) = (values::<T::Wide>(gradient), values::<T>(x));
-    let parts = for_parts(out, PIXELS * channels, |part, out| {
-        let first = part * PIXELS * stride + by.first;
+    let parts = for_parts(out, a_part * channels, |part, out| {
+        let first = part * a_part * stride + by.first;
         kernels::correct(&gradient[first..], &x[first..], stride, by.constants(), out)
     });
     let mut sums = vec![0.0; channels];
@@ -180,7 +184,7 @@ pub(super) fn average_pool<T: Number, O: Number<Wide = T::Wide>>(
     let window = Window { input: [height, width], window };
     let [out_height, out_width] = window.output();
     let mut out = empty_channels_last([n, channels, out_height, out_width].map(|size| size as i64), O::KIND);
-    let (rows, x) = (rows_a_part(width * window.window[0]), values::<T>(x));
+    let (rows, x) = (rows_a_part(x).div_ceil(window.window[0]), values::<T>(x));
     for_parts(&mut out, rows * out_width * channels, |part, out: &mut [O]| {
         let first = part * rows;
         let last = first + out.len() / (out_width * channels);
@@ -199,7 +203,7 @@ pub(super) fn average_pool_backward<T: Number, O: Number<Wide = T::Wide>>(
     let [_, channels, height, width] = sizes(x);
     let window = Window { input: [height, width], window };
     let mut gradient = like(x, channels);
-    let (rows, upstream, x) = (rows_a_part(width), values::<O>(upstream), values::<T>(x));
+    let (rows, upstream, x) = (rows_a_part(x), values::<O>(upstream), values::<T>(x));
     let parts = for_parts(&mut gradient, rows * width * channels, |part, gradient| {
         let first = part * rows;
         let last = first + gradient.len() / (width * channels);
@@ -215,7 +219,7 @@ pub(super) fn max_pool<T: Number>(x: &Tensor, norm: &Norm<T::Wide>) -> (Tensor, 
     let shape = out_size.map(|size| size as i64);
     let mut out = empty_channels_last(shape, x.kind());
     let mut winners = empty_channels_last(shape, Kind::Uint8);
-    let (rows, row_length) = (rows_a_part(width * 2), out_size[3] * channels);
+    let (rows, row_length) = (rows_a_part(x).div_ceil(2), out_size[3] * channels);
     let (x, part) = (values::<T>(x), rows * row_length);
     for_parts_of_two((&mut out, part), (&mut winners, part), |part, out: &mut [T], winners: &mut [u8]| {
         let first = part * rows;
@@ -248,8 +252,8 @@ impl<W: Real> MaxPooled<'_, W> {
 
 /// The sums for dβ and dγ.
 pub(super) fn max_pool_sums<T: Number>(pooled: &MaxPooled<T::Wide>) -> GradientSums {
-    let ([n, channels, height, width], kernel) = (sizes(pooled.x), pooled.of::<T>());
-    let rows = rows_a_part(width);
+    let ([n, channels, height, _], kernel) = (sizes(pooled.x), pooled.of::<T>());
+    let rows = rows_a_part(pooled.x);
     let parts = map((n * height).div_ceil(rows), |part| {
         let rows = part * rows..(n * height).min((part + 1) * rows);
         kernels::norm_relu_max_pool_sums(kernel, rows)
@@ -261,7 +265,7 @@ pub(super) fn max_pool_sums<T: Number>(pooled: &MaxPooled<T::Wide>) -> GradientS
 pub(super) fn max_pool_backward<T: Number>(pooled: &MaxPooled<T::Wide>, by: &Correction<T::Wide>) -> Tensor {
     let ([_, channels, _, width], kernel) = (sizes(pooled.x), pooled.of::<T>());
     let mut gradient = like(pooled.x, channels);
-    let rows = rows_a_part(width);
+    let rows = rows_a_part(pooled.x);
     for_parts(&mut gradient, rows * width * channels, |part, gradient| {
         let first = part * rows;
         let last = first + gradient.len() / (width * channels);
