@@ -6,10 +6,12 @@
 use std::path::PathBuf;
 
 mod batch;
+mod checkpoint;
 mod download;
 mod idx;
 
 pub use batch::BatchProblem;
+pub use checkpoint::CheckpointProblem;
 pub use download::{DownloadAttempt, DownloadProblem};
 pub use idx::IdxProblem;
 
@@ -286,6 +288,24 @@ pub enum Error {
         folder: PathBuf,
         /// A file of that run.
         file: &'static str,
+    },
+
+    // --- checkpoints -----------------------------------------------------------------------------
+    /// A file that is no checkpoint, or a state that cannot become one.
+    #[error("checkpoint {}: {problem}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: CheckpointProblem,
+    },
+    /// A run's folder that another run has.
+    #[error("{} is in use by {holder}: one run at a time", folder.display())]
+    FolderInUse {
+        /// The folder.
+        folder: PathBuf,
+        /// Who has it, such as "process 123".
+        holder: String,
     },
 
     // --- libtorch --------------------------------------------------------------------------------

@@ -13,6 +13,7 @@
 //! | [`report`] | progress bars, log lines, CSV, `report.html` |
 //! | [`metrics`] | loss, accuracy, the confusion matrix |
 //! | [`weights`] | safetensors in and out |
+//! | [`checkpoint`] | states of a run that survive a kill |
 //! | [`torch`](mod@torch) | the bridge to what tch has no call for |
 //!
 //! [`tch`] and [`ndarray`] are re-exported, so that a program uses the versions that fit.
@@ -42,6 +43,7 @@
 #[macro_use]
 mod setters;
 
+pub mod checkpoint;
 pub mod data;
 pub mod error;
 mod files;

@@ -9,6 +9,7 @@ mod fused_optim;
 mod memory;
 mod memory_format;
 mod parallel;
+mod tensor_bytes;
 mod variables;
 mod versions;
 
@@ -25,3 +26,4 @@ pub(crate) use convolution::{OfConvolution, convolution_backward};
 pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
 pub(crate) use memory::{Number, for_parts, for_parts_of_two, is_plain, map, values};
 pub(crate) use memory_format::{empty_channels_last, writable_channels_last};
+pub(crate) use tensor_bytes::{TensorBytes, from_view};

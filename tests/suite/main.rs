@@ -2,6 +2,7 @@
 
 mod autograd;
 mod builder_errors;
+mod checkpoints;
 mod counts;
 mod data_download;
 mod data_fashion_mnist;

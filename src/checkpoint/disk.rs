@@ -1,0 +1,80 @@
+//! The file calls that a save consists of.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// What a [`Store`](super::Store) asks of a disk, so that tests can let each call fail.
+pub trait Disk {
+    /// Makes a file that is not there yet, and writes it.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's; then the file may be there with a part of the bytes.
+    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Waits until a file's content, or a folder's entries, are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    fn sync(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file another name in its folder, in place of whatever has that name.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// The bytes of a file.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// The names of a folder's files.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    fn names(&self, folder: &Path) -> io::Result<Vec<String>>;
+}
+
+/// The operating system's files.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        OpenOptions::new().write(true).create_new(true).open(path)?.write_all(bytes)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        fs::read(path)
+    }
+
+    fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+}

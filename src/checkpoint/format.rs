@@ -1,0 +1,94 @@
+//! What a checkpoint is as bytes: a safetensors file with a digest over all of it.
+
+use crate::error::CheckpointProblem;
+use crate::torch::{TensorBytes, from_view};
+use safetensors::tensor::SafeTensors;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap};
+use tch::Tensor;
+
+/// The version of the format that is written, and the only one that is read.
+const FORMAT: u64 = 1;
+
+/// The one entry of the file's metadata. One, because readers and writers may order several as they like.
+const KEY: &str = "densenet";
+
+/// What stands in front of the digest, in JSON within JSON. Keys are sorted, so that it comes before anything else's text.
+const BEFORE_DIGEST: &[u8] = br#"{\"digest\":\""#;
+
+const DIGEST_LENGTH: usize = 64;
+
+/// Tensors by name, and what else there is to know.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// Whatever JSON can say.
+    pub state: Value,
+    /// On the CPU after reading.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+impl Checkpoint {
+    /// Equal contents give equal bytes. The SHA-256 in it is of the file with 64 zeros in its own place.
+    ///
+    /// # Errors
+    ///
+    /// [`CheckpointProblem::Content`] for a tensor of a kind that safetensors does not have.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointProblem> {
+        let content = |name: &str, problem: String| CheckpointProblem::Content { name: name.to_owned(), problem };
+        let entries = self.tensors.iter().map(|(name, tensor)| {
+            Ok((name.clone(), TensorBytes::of(tensor).map_err(|problem| content(name, problem))?))
+        });
+        let entries: BTreeMap<String, TensorBytes> = entries.collect::<Result<_, CheckpointProblem>>()?;
+        let metadata = json!({ "digest": "0".repeat(DIGEST_LENGTH), "format": FORMAT, "state": self.state });
+        let metadata = HashMap::from([(KEY.to_owned(), metadata.to_string())]);
+        let mut bytes =
+            safetensors::serialize(entries, Some(metadata)).map_err(|error| content("the file", error.to_string()))?;
+        let digest = hexadecimal(&Sha256::digest(&bytes));
+        let place = place_of_digest(&bytes).ok_or(CheckpointProblem::NoDigest)?;
+        bytes[place..place + DIGEST_LENGTH].copy_from_slice(digest.as_bytes());
+        Ok(bytes)
+    }
+
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    ///
+    /// # Errors
+    ///
+    /// A [`CheckpointProblem`] for anything else, be it a single bit.
+    pub fn from_bytes(mut bytes: Vec<u8>) -> Result<Self, CheckpointProblem> {
+        let place = place_of_digest(&bytes).ok_or(CheckpointProblem::NoDigest)?;
+        let place = place..place + DIGEST_LENGTH;
+        let expected = String::from_utf8_lossy(&bytes[place.clone()]).into_owned();
+        bytes[place].fill(b'0');
+        let actual = hexadecimal(&Sha256::digest(&bytes));
+        if actual != expected {
+            return Err(CheckpointProblem::Digest { expected, actual });
+        }
+        let content = |name: &str, problem: String| CheckpointProblem::Content { name: name.to_owned(), problem };
+        let of_file = |problem: String| content("the file", problem);
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| of_file(error.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| of_file(error.to_string()))?;
+        let text = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
+        let text = text.ok_or_else(|| of_file(format!("it has no metadata {KEY:?}")))?;
+        let mut metadata: Value = serde_json::from_str(text).map_err(|error| of_file(error.to_string()))?;
+        if metadata["format"] != FORMAT {
+            return Err(CheckpointProblem::Format { found: metadata["format"].to_string(), known: FORMAT });
+        }
+        let tensors = file.tensors().into_iter().map(|(name, view)| {
+            let tensor = from_view(&view).map_err(|problem| content(&name, problem))?;
+            Ok((name, tensor))
+        });
+        Ok(Checkpoint { tensors: tensors.collect::<Result<_, CheckpointProblem>>()?, state: metadata["state"].take() })
+    }
+}
+
+/// Where the digest's digits begin.
+fn place_of_digest(bytes: &[u8]) -> Option<usize> {
+    let before = bytes.windows(BEFORE_DIGEST.len()).position(|window| window == BEFORE_DIGEST)?;
+    let place = before + BEFORE_DIGEST.len();
+    (place + DIGEST_LENGTH <= bytes.len()).then_some(place)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
