@@ -11,7 +11,7 @@ mod download;
 mod idx;
 
 pub use batch::BatchProblem;
-pub use checkpoint::CheckpointProblem;
+pub use checkpoint::{CheckpointProblem, Difference};
 pub use download::{DownloadAttempt, DownloadProblem};
 pub use idx::IdxProblem;
 
@@ -298,6 +298,18 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong.
         problem: CheckpointProblem,
+    },
+    /// A folder that holds checkpoints, where a new run was to begin.
+    #[error("{} holds checkpoints already: resume that run, or name another folder", folder.display())]
+    CheckpointsExist {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A checkpoint of a run with another configuration or other data.
+    #[error("the checkpoint is of another run: {}; allow by name what may change", join(differences))]
+    OtherRun {
+        /// What differs.
+        differences: Vec<Difference>,
     },
     /// A run's folder that another run has.
     #[error("{} is in use by {holder}: one run at a time", folder.display())]

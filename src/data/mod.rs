@@ -10,6 +10,7 @@ mod dataset;
 #[cfg(feature = "download")]
 mod download;
 mod fashion_mnist;
+mod fingerprint;
 mod gzip;
 mod idx;
 mod in_memory;
@@ -27,6 +28,7 @@ pub use dataset::{Dataset, SampleKey};
 #[cfg(feature = "download")]
 pub use download::DownloadConfig;
 pub use fashion_mnist::{FashionMnist, Split};
+pub use fingerprint::Fingerprint;
 pub use idx::{IdxArray, IdxLimits, open_idx_pair, read_idx};
 pub use in_memory::InMemoryDataset;
 pub use known_file::KnownFile;

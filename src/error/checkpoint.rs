@@ -1,5 +1,24 @@
 //! What can be wrong with a checkpoint.
 
+use std::fmt;
+
+/// A field in which a run differs from the one that was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The field, such as "batch_size".
+    pub field: String,
+    /// Its value in the checkpoint, as JSON.
+    pub saved: String,
+    /// Its value now, as JSON.
+    pub now: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} was {} and is {}", self.field, self.saved, self.now)
+    }
+}
+
 /// Why a file is no checkpoint, or a state cannot become one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

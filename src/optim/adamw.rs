@@ -71,6 +71,10 @@ impl Optimizer for AdamW {
         self.config.learning_rate
     }
 
+    fn configuration(&self) -> serde_json::Value {
+        serde_json::json!({ "adamw": self.config })
+    }
+
     fn zero_grad(&mut self) -> Result<()> {
         parameters::zero_grad(&self.slots)
     }

@@ -8,6 +8,9 @@ pub trait Optimizer {
     /// The learning rate that the configuration names; a schedule makes the rate of each step from it.
     fn learning_rate(&self) -> f64;
 
+    /// What the optimiser was built from, as JSON: a resumed run has to have the same.
+    fn configuration(&self) -> serde_json::Value;
+
     /// Leaves all variables without a gradient: the next backward pass starts anew.
     ///
     /// # Errors
@@ -31,4 +34,31 @@ pub trait Optimizer {
     ///
     /// [`Error::StateMismatch`](crate::Error::StateMismatch) where a name is missing or unknown, or a shape or kind differs.
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()>;
+}
+
+/// So that the kind of optimiser can be chosen when the program runs.
+impl Optimizer for Box<dyn Optimizer> {
+    fn learning_rate(&self) -> f64 {
+        (**self).learning_rate()
+    }
+
+    fn configuration(&self) -> serde_json::Value {
+        (**self).configuration()
+    }
+
+    fn zero_grad(&mut self) -> Result<()> {
+        (**self).zero_grad()
+    }
+
+    fn step(&mut self, learning_rate: f64) -> Result<()> {
+        (**self).step(learning_rate)
+    }
+
+    fn state(&self) -> Vec<(String, Tensor)> {
+        (**self).state()
+    }
+
+    fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()> {
+        (**self).load_state(state)
+    }
 }

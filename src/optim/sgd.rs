@@ -97,6 +97,10 @@ impl Optimizer for Sgd {
         self.config.learning_rate
     }
 
+    fn configuration(&self) -> serde_json::Value {
+        serde_json::json!({ "sgd": self.config })
+    }
+
     fn zero_grad(&mut self) -> Result<()> {
         match &self.slots {
             Slots::Plain(slots) => parameters::zero_grad(slots),

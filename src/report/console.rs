@@ -54,6 +54,9 @@ impl Observer for ConsoleLog {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         match event {
             Event::FitStarted => self.line("----------------start------------------")?,
+            Event::Resumed { epoch, step } => {
+                self.line(&format!("resumed in epoch {epoch} after step {step} of {}", run.steps_per_epoch))?
+            }
             Event::EpochEnded { record, .. } => self.line(&format!("[epoch {}] {}", record.epoch, figures(record)))?,
             Event::FitEnded { outcome } => {
                 if let Outcome::Stopped { epoch, step, epoch_completed: false } = outcome {

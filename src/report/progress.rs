@@ -57,7 +57,7 @@ impl Observer for ProgressBar {
                 }
             }
             Event::EpochEnded { .. } | Event::FitEnded { .. } => self.clear(),
-            Event::FitStarted => {}
+            Event::FitStarted | Event::Resumed { .. } => {}
         }
         Ok(Flow::Continue)
     }

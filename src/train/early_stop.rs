@@ -3,6 +3,7 @@
 use super::{EpochRecord, Event, Flow, Observer, Run, Validation};
 use crate::metrics::Scores;
 use crate::{Error, Result};
+use serde_json::{Value, json};
 
 /// The figure of the validation split that decides what is better.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub enum Watched {
 
 impl Watched {
     /// A number that is larger for better scores.
-    fn goodness(self, scores: &Scores) -> Result<f64> {
+    pub(super) fn goodness(self, scores: &Scores) -> Result<f64> {
         match self {
             Watched::Loss => Ok(-scores.loss),
             Watched::Accuracy => scores.accuracy.ok_or(Error::NoAccuracy),
@@ -44,6 +45,22 @@ impl Best {
             Validation::Off => Err(Error::NoValidation { wanted_by }),
             Validation::HoldOut(_) => Ok(()),
         }
+    }
+
+    /// To remember.
+    pub fn state(&self) -> Value {
+        json!({ "epoch": self.epoch, "goodness": (self.epoch > 0).then_some(self.goodness) })
+    }
+
+    pub fn load_state(&mut self, state: &Value) -> Result<()> {
+        let epoch = state["epoch"].as_u64();
+        let epoch = epoch.ok_or_else(|| Error::StateMismatch {
+            name: "best epoch".to_owned(),
+            problem: format!("{state} has no epoch"),
+        })?;
+        self.epoch = epoch as usize;
+        self.goodness = state["goodness"].as_f64().unwrap_or(f64::NEG_INFINITY);
+        Ok(())
     }
 
     /// Takes in an epoch; says whether it is the best so far.
@@ -91,5 +108,13 @@ impl Observer for EarlyStop {
             _ => {}
         }
         Ok(Flow::Continue)
+    }
+
+    fn state(&self) -> Option<Value> {
+        Some(self.best.state())
+    }
+
+    fn load_state(&mut self, state: &Value) -> Result<()> {
+        self.best.load_state(state)
     }
 }

@@ -1,16 +1,20 @@
 //! Training: the loop, its configuration, and who watches it.
 
+mod checkpoints;
 mod config;
 mod early_stop;
 mod evaluate;
 mod history;
 mod loss;
 mod observer;
+mod progress;
 mod run_data;
+mod run_state;
 mod save;
 mod stop;
 mod trainer;
 
+pub use checkpoints::{CheckpointConfig, SaveEvery};
 pub use config::{TrainConfig, TrainingNorms, Validation};
 pub use early_stop::{EarlyStop, Watched};
 pub use evaluate::Evaluation;

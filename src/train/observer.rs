@@ -16,6 +16,21 @@ pub trait Observer {
     ///
     /// An error ends the run with it.
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow>;
+
+    /// What it has to remember when a run goes on in another process; `None` if nothing, always or never.
+    fn state(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Takes over what [`state`](Self::state) gave.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StateMismatch`](crate::Error::StateMismatch) where it is something else.
+    fn load_state(&mut self, state: &serde_json::Value) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
 }
 
 /// Whether a run goes on.
@@ -40,6 +55,13 @@ impl Flow {
 pub enum Event<'a> {
     /// All checks passed; the first step comes next.
     FitStarted,
+    /// The run goes on where a checkpoint was saved; comes after `FitStarted`.
+    Resumed {
+        /// The epoch that goes on, from 1; one more than there are where the run was finished.
+        epoch: usize,
+        /// Steps of it that were done before.
+        step: usize,
+    },
     /// A step was made.
     StepEnded {
         /// The epoch, from 1.

@@ -4,6 +4,7 @@ use super::early_stop::Best;
 use super::{Event, Flow, Observer, Run, Watched};
 use crate::weights::save_safetensors;
 use crate::{Result, files};
+use serde_json::Value;
 use std::path::PathBuf;
 
 /// Writes the weights after every epoch and at the end, always to one file.
@@ -62,5 +63,13 @@ impl Observer for SaveBest {
             _ => {}
         }
         Ok(Flow::Continue)
+    }
+
+    fn state(&self) -> Option<Value> {
+        Some(self.best.state())
+    }
+
+    fn load_state(&mut self, state: &Value) -> Result<()> {
+        self.best.load_state(state)
     }
 }

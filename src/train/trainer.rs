@@ -1,12 +1,17 @@
 //! The training loop.
 
+use super::checkpoints::{Checkpoints, Moment};
 use super::evaluate::Inference;
 use super::loss::is_classification;
 use super::observer::{Event, Flow, Observer, Outcome, Run};
+use super::progress::Progress;
 use super::run_data::RunData;
-use super::{CrossEntropy, EpochRecord, Evaluation, History, Loss, StopHandle, TrainConfig, Validation};
+use super::run_state;
+use super::{
+    CheckpointConfig, CrossEntropy, EpochRecord, Evaluation, History, Loss, StopHandle, TrainConfig, Validation,
+};
 use crate::data::{Dataset, split_validation};
-use crate::metrics::{ScoreSums, Scores, right_predictions};
+use crate::metrics::{Scores, right_predictions};
 use crate::models::Model;
 use crate::optim::Optimizer;
 use crate::torch::tune_allocator;
@@ -48,7 +53,8 @@ pub struct Trainer<M> {
     loss: Box<dyn Loss>,
     config: TrainConfig,
     observers: Vec<Box<dyn Observer>>,
-    history: History,
+    checkpoints: Option<Checkpoints>,
+    progress: Progress,
     stop: StopHandle,
 }
 
@@ -70,7 +76,8 @@ impl<M: Model> Trainer<M> {
             loss: Box::new(CrossEntropy),
             config,
             observers: Vec::new(),
-            history: History::default(),
+            checkpoints: None,
+            progress: Progress::start(),
             stop: StopHandle::default(),
         })
     }
@@ -86,6 +93,33 @@ impl<M: Model> Trainer<M> {
     pub fn observe(&mut self, observer: impl Observer + 'static) -> &mut Self {
         self.observers.push(Box::new(observer));
         self
+    }
+
+    /// Saves the state of the run as it goes, so that it can go on after a kill.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CheckpointsExist`] where the folder has some, [`Error::FolderInUse`] where another run has the folder,
+    /// [`Error::InvalidConfig`], [`Error::Io`].
+    pub fn save_checkpoints(&mut self, config: impl Into<CheckpointConfig>) -> Result<&mut Self> {
+        self.checkpoints = Some(Checkpoints::new(config.into())?);
+        Ok(self)
+    }
+
+    /// Goes on, with the next [`fit`](Self::fit), where the folder's newest whole checkpoint was saved, and saves there too. It
+    /// ends with the same bits as a run that was never interrupted. A folder without a checkpoint begins a new run. Returns what was
+    /// wrong with newer checkpoints that were passed over.
+    ///
+    /// # Errors
+    ///
+    /// Here, [`Error::FolderInUse`], [`Error::Checkpoint`] where all are damaged, [`Error::InvalidConfig`], [`Error::Io`]. In `fit`,
+    /// [`Error::OtherRun`] where configuration, optimiser or data differ, [`Error::StateMismatch`] where the model does; nothing has
+    /// changed then.
+    pub fn resume_from(&mut self, config: impl Into<CheckpointConfig>) -> Result<Vec<Error>> {
+        let mut checkpoints = Checkpoints::resuming(config.into())?;
+        let passed_over = checkpoints.resumed.as_mut().map(|found| std::mem::take(&mut found.passed_over));
+        self.checkpoints = Some(checkpoints);
+        Ok(passed_over.unwrap_or_default())
     }
 
     /// A handle that ends the run after its current step.
@@ -119,12 +153,11 @@ impl<M: Model> Trainer<M> {
             Some((train, validation)) => (train as &dyn Dataset, Some(validation as &dyn Dataset)),
         };
         let data = RunData::check(&self.config, &self.model, train, validation, test)?;
-        self.history = History::default();
         let mut observers = std::mem::take(&mut self.observers);
-        let outcome = self.run(&data, &mut observers);
+        let outcome = self.begin(&data, &mut observers).and_then(|()| self.run(&data, &mut observers));
         self.observers = observers;
         outcome?;
-        Ok(self.history.clone())
+        Ok(self.progress.history.clone())
     }
 
     /// Loss, accuracy and predictions on a data set, in evaluation mode. Changes no variable.
@@ -136,12 +169,27 @@ impl<M: Model> Trainer<M> {
         Inference::of_run(&self.config, &self.model, &self.vs).evaluate(self.loss.as_ref(), dataset)
     }
 
+    /// The place from which the run goes on: its start, or where a checkpoint was saved.
+    fn begin(&mut self, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<()> {
+        self.progress = Progress::start();
+        let found = self.checkpoints.as_mut().and_then(|checkpoints| checkpoints.resumed.take());
+        if let (Some(found), Some(checkpoints)) = (found, &mut self.checkpoints) {
+            let now = run_state::description(&self.config, self.optimizer.as_ref(), data.train, data.test)?;
+            let (allowed, optimizer) = (checkpoints.allowed_changes(), self.optimizer.as_mut());
+            (self.progress, checkpoints.best) =
+                run_state::restore(found.checkpoint, &now, allowed, observers, &self.vs, optimizer)?;
+            self.notify(Event::FitStarted, data, observers)?;
+            let Progress { epoch, step, .. } = self.progress;
+            return self.notify(Event::Resumed { epoch, step }, data, observers).map(drop);
+        }
+        self.notify(Event::FitStarted, data, observers).map(drop)
+    }
+
     /// Epoch after epoch until all are done or somebody wants to stop.
     fn run(&mut self, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<()> {
-        self.notify(Event::FitStarted, data, observers)?;
         let mut outcome = Outcome::Finished;
-        for epoch in 1..=self.config.epochs {
-            let started = Instant::now();
+        while self.progress.epoch <= self.config.epochs {
+            let epoch = self.progress.epoch;
             let train = match self.train_epoch(epoch, data, observers)? {
                 ControlFlow::Continue(scores) => scores,
                 ControlFlow::Break(step) => {
@@ -149,7 +197,6 @@ impl<M: Model> Trainer<M> {
                     break;
                 }
             };
-            let train_seconds = started.elapsed().as_secs_f64();
             let mut flow = self.notify(Event::EvaluationStarted { epoch }, data, observers)?;
             let started = Instant::now();
             let validation = data.validation.map(|dataset| self.evaluate(dataset)).transpose()?;
@@ -160,45 +207,69 @@ impl<M: Model> Trainer<M> {
                 validation: validation.map(|evaluation| evaluation.scores),
                 test: test.scores,
                 learning_rate: self.learning_rate(epoch, data.steps_per_epoch, data),
-                train_seconds,
+                train_seconds: self.progress.seconds,
                 evaluation_seconds: started.elapsed().as_secs_f64(),
             };
-            self.history.epochs.push(record.clone());
+            self.progress.history.epochs.push(record.clone());
             flow = flow.and(self.notify(Event::EpochEnded { record: &record, test: &test }, data, observers)?);
+            self.progress.next_epoch();
+            if let Some(checkpoints) = &mut self.checkpoints {
+                checkpoints.rank(&record, self.progress.steps(data.steps_per_epoch))?;
+            }
+            self.save_if_due(Moment::EpochEnded, data, observers)?;
             if epoch < self.config.epochs && (flow == Flow::Stop || self.stop.is_stopped()) {
                 outcome = Outcome::Stopped { epoch, step: data.steps_per_epoch, epoch_completed: true };
                 break;
             }
         }
+        self.save_if_due(Moment::RunEnds, data, observers)?;
         self.notify(Event::FitEnded { outcome }, data, observers)?;
         Ok(())
     }
 
-    /// All steps of an epoch: the scores, or the step after which somebody wanted to stop.
+    /// The rest of the steps of an epoch: its scores, or the step after which somebody wanted to stop.
     fn train_epoch(
         &mut self,
         epoch: usize,
         data: &RunData,
         observers: &mut [Box<dyn Observer>],
     ) -> Result<ControlFlow<usize, Scores>> {
-        let mut sums = ScoreSums::default();
         thread::scope(|scope| {
             let mut started = Instant::now();
-            for (step, batch) in (1..).zip(data.loader.batches(scope, data.train, epoch as u64 - 1)?) {
+            let done = self.progress.step;
+            let position = data.train.len().min(done * self.config.batch_size);
+            let batches = data.loader.batches_from(scope, data.train, epoch as u64 - 1, position)?;
+            for (step, batch) in (done + 1..).zip(batches) {
                 let (inputs, targets) = self.config.preparation.tensors(&batch?, self.vs.device())?;
                 let samples = targets.size()[0] as usize;
                 let learning_rate = self.learning_rate(epoch, step, data);
                 let (loss, right) = self.step(&inputs, &targets, learning_rate, epoch, step)?;
-                sums.add(loss, samples, right);
                 let duration = started.elapsed();
                 started = Instant::now();
+                self.progress.step = step;
+                self.progress.sums.add(loss, samples, right);
+                self.progress.seconds += duration.as_secs_f64();
                 let flow = self.notify(Event::StepEnded { epoch, step, loss, samples, duration }, data, observers)?;
+                self.save_if_due(Moment::StepEnded, data, observers)?;
                 if flow == Flow::Stop || self.stop.is_stopped() {
                     return Ok(ControlFlow::Break(step));
                 }
             }
-            Ok(ControlFlow::Continue(sums.scores().ok_or(Error::EmptyDataset)?))
+            Ok(ControlFlow::Continue(self.progress.sums.scores().ok_or(Error::EmptyDataset)?))
         })
+    }
+
+    fn save_if_due(&mut self, moment: Moment, data: &RunData, observers: &[Box<dyn Observer>]) -> Result<()> {
+        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
+        let (steps, epochs) = (self.progress.steps(data.steps_per_epoch), self.progress.history.epochs.len());
+        if !checkpoints.is_due(moment, steps, epochs) {
+            return Ok(());
+        }
+        let optimizer = self.optimizer.as_ref();
+        let run = run_state::description(&self.config, optimizer, data.train, data.test)?;
+        let best = &checkpoints.best;
+        let checkpoint = run_state::checkpoint(run, &self.progress, best, observers, &self.vs, optimizer);
+        checkpoints.save(steps, &checkpoint)
     }
 
     /// One step: forward, loss, backward, update. Returns the mean loss and how many predictions were right.
@@ -237,7 +308,7 @@ impl<M: Model> Trainer<M> {
     fn notify(&self, event: Event, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<Flow> {
         let run = Run {
             config: &self.config,
-            history: &self.history,
+            history: &self.progress.history,
             model: &self.model,
             vs: &self.vs,
             train: data.train,

@@ -1,0 +1,49 @@
+//! What tells one data set from another.
+
+use super::{Dataset, SampleKey, Targets, Values};
+use crate::Result;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Samples that are looked at: enough that another version of a data set is noticed, few enough to take no time.
+const SAMPLES: usize = 64;
+
+/// The size of a data set, and a digest of its classes and of some of its samples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// The number of samples.
+    pub samples: usize,
+    /// The shape of a sample.
+    pub sample_shape: Vec<usize>,
+    /// SHA-256 over the class names and over up to 64 evenly spaced samples with their targets, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+impl Fingerprint {
+    /// Looks at a data set.
+    ///
+    /// # Errors
+    ///
+    /// Those of the data set.
+    pub fn of(dataset: &dyn Dataset) -> Result<Self> {
+        let samples = dataset.len();
+        let count = samples.min(SAMPLES);
+        let keys: Vec<_> = (0..count).map(|i| SampleKey { index: i * samples / count, epoch: 0, seed: 0 }).collect();
+        let batch = dataset.fetch(&keys)?;
+        let mut digest = Sha256::new();
+        for class in dataset.classes() {
+            digest.update((class.len() as u64).to_le_bytes());
+            digest.update(class);
+        }
+        match &batch.values {
+            Values::U8(values) => digest.update(values),
+            Values::F32(values) => values.iter().for_each(|value| digest.update(value.to_le_bytes())),
+        }
+        match &batch.targets {
+            Targets::Classes(classes) => classes.iter().for_each(|class| digest.update(class.to_le_bytes())),
+            Targets::Values { data, .. } => data.iter().for_each(|value| digest.update(value.to_le_bytes())),
+        }
+        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Fingerprint { samples, sample_shape: dataset.sample_shape().to_vec(), sha256 })
+    }
+}
