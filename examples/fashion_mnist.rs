@@ -5,20 +5,21 @@
 //!
 //! Expect lines such as `[epoch 1] loss 0.512, train acc 0.811, test acc 0.842`, and in a new folder under `runs/` the files
 //! `history.csv`, `report.html`, `curves.png`, `predictions.png` and `model.safetensors`. Ctrl-C ends the run after the
-//! current step and leaves what was reached; a second one ends it at once.
+//! current step and leaves what was reached; a second one ends it at once. With `--checkpoint-every-steps 100` a run that was killed goes on
+//! with `--resume`, to the same bits.
 
 use clap::Parser;
 use densenet::data::{Dataset, Subset};
 use densenet::nn::Precision;
 use densenet::report::{ConsoleLog, FactGroup, HistoryFile, ProgressBar, Report, RunFolder, TimeEstimate};
 use densenet::torch::{device_name, parse_device, versions};
-use densenet::train::SaveWeights;
+use densenet::train::{CheckpointConfig, SaveEvery, SaveWeights, StopHandle};
 use densenet::{DenseNetConfig, FashionMnist, Preparation, Result, SgdConfig, Split, TrainConfig, Trainer, tch};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-/// What a shell expects of a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
+use std::sync::{Arc, OnceLock};
 
 #[derive(Parser)]
 #[command(about = "Trains a DenseNet on Fashion-MNIST", version)]
@@ -44,6 +45,12 @@ struct Args {
     /// Decides the first weights and the order of samples
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Go on with the run in --out after its newest checkpoint; with none there, begin
+    #[arg(long, requires = "out")]
+    resume: bool,
+    /// Save the state of the run after every so many steps, to go on from with --resume
+    #[arg(long, value_name = "N")]
+    checkpoint_every_steps: Option<u64>,
     /// cpu, cuda or cuda:N; without it, the first GPU if there is one
     #[arg(long)]
     device: Option<String>,
@@ -100,9 +107,18 @@ fn run(args: Args) -> Result<ExitCode> {
     let optimizer = SgdConfig::new(args.learning_rate).build(&vs)?;
     let mut trainer = Trainer::new(vs, model, optimizer, config)?;
     let folder = match &args.out {
+        Some(out) if args.resume => RunFolder::resumed(out)?,
         Some(out) => RunFolder::at(out)?,
         None => RunFolder::numbered("runs")?,
     };
+    let every = args.checkpoint_every_steps.map_or(SaveEvery::Epochs(1), SaveEvery::Steps);
+    let checkpoints = CheckpointConfig::in_folder(folder.file("checkpoints")).with_every(every);
+    if args.resume {
+        let damaged = trainer.resume_from(checkpoints)?;
+        damaged.iter().for_each(|error| eprintln!("passed over: {}", error.with_causes()));
+    } else if args.checkpoint_every_steps.is_some() {
+        trainer.save_checkpoints(checkpoints)?;
+    }
 
     let found = versions();
     println!("densenet {}, libtorch {}, tch {}", found.densenet, found.libtorch, found.tch);
@@ -120,14 +136,26 @@ fn run(args: Args) -> Result<ExitCode> {
         .observe(
             Report::in_folder(folder.path()).with_title("DenseNet on Fashion-MNIST").with_plan(plan).with_facts(facts),
         );
-    let stop = trainer.stop_handle();
-    let at_ctrl_c = stop.clone();
-    ctrlc::set_handler(move || match at_ctrl_c.is_stopped() {
-        false => at_ctrl_c.stop(),
-        true => std::process::exit(INTERRUPTED.into()),
-    })
-    .expect("nobody else handles Ctrl-C");
+    let ended_by = end_at_signals(trainer.stop_handle());
     trainer.fit(&train, &test)?;
     println!("see {}", folder.file("report.html").display());
-    Ok(if stop.is_stopped() { INTERRUPTED.into() } else { ExitCode::SUCCESS })
+    Ok(ended_by.get().map_or(ExitCode::SUCCESS, |&code| code.into()))
+}
+
+/// The first SIGINT (Ctrl-C) or SIGTERM ends the run after its step, the second one ends it at once. Gives the exit code that a shell
+/// expects, once there was a signal.
+fn end_at_signals(stop: StopHandle) -> Arc<OnceLock<u8>> {
+    let ended_by = Arc::new(OnceLock::new());
+    let first = ended_by.clone();
+    let mut signals = Signals::new([SIGINT, SIGTERM]).expect("these signals can be handled");
+    std::thread::spawn(move || {
+        for signal in signals.forever() {
+            let code = 128 + signal as u8;
+            match first.set(code) {
+                Ok(()) => stop.stop(),
+                Err(_) => std::process::exit(code.into()),
+            }
+        }
+    });
+    ended_by
 }

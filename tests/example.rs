@@ -205,3 +205,92 @@ fn runs_with_as_many_threads_give_the_same_bits_with_every_instruction_set() {
         }
     }
 }
+
+/// Runs a program, and kills it a little after its `lines`-th line that says that the state was saved. Gives the last step that it
+/// said was saved, and whether it ended by itself before.
+#[cfg(unix)]
+fn kill_after(command: &mut Command, lines: usize, then: Duration) -> (u64, bool) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+    let saved = |line: &str| line.strip_prefix("saved after step ").map(|step| step.parse::<u64>().unwrap());
+    let mut last = 0;
+    let mut count = 0;
+    while count < lines {
+        let Some(line) = output.next() else { break };
+        if let Some(step) = saved(&line.unwrap()) {
+            (last, count) = (step, count + 1);
+        }
+    }
+    thread::sleep(then);
+    child.kill().unwrap();
+    let ended = std::os::unix::process::ExitStatusExt::signal(&child.wait().unwrap()) != Some(9);
+    // What it had said before the kill.
+    last = output.map_while(|line| line.ok()).filter_map(|line| saved(&line)).last().unwrap_or(last);
+    (last, ended)
+}
+
+/// F01 of the faults: kills at random moments, 50 of them, or as many as `DENSENET_KILLS` says.
+#[cfg(unix)]
+#[test]
+fn a_run_killed_at_random_moments_goes_on_and_ends_with_the_same_weights() {
+    if !has_data() {
+        return;
+    }
+    let kills: usize = std::env::var("DENSENET_KILLS").map_or(50, |kills| kills.parse().unwrap());
+    let parent = tempfile::tempdir().unwrap();
+    let [whole, killed] = ["whole", "killed"].map(|name| parent.path().join(name));
+    // Enough steps that the kills, a few steps each, do not reach the end.
+    let train = format!("--train-limit {} --test-limit 32 --epochs 2 --batch-size 8", 8 * (60 + 3 * kills));
+    let arguments = format!("{train} --resize 33 --device cpu --learning-rate 0.01");
+    assert!(example(&arguments).arg("--out").arg(&whole).output().unwrap().status.success());
+    let resumed = || {
+        let mut command = example(&arguments);
+        command.args(["--resume", "--checkpoint-every-steps", "1", "--out"]).arg(&killed);
+        command
+    };
+    let mut newest = 0;
+    for kill in 0..kills {
+        // Random enough: 0 to 4 saved states, and up to 30 ms more.
+        let (lines, then) = (kill * 7919 % 5, Duration::from_micros((kill as u64 * 104_729) % 30_000));
+        let (said, ended) = kill_after(&mut resumed(), lines, then);
+        assert!(!ended, "it ended before kill {kill}");
+        let store = densenet::checkpoint::Store::open(killed.join("checkpoints"));
+        let found = store.ok().and_then(|store| store.newest().unwrap());
+        let step = found.map_or(0, |found| {
+            assert!(found.passed_over.is_empty(), "{:?}", found.passed_over);
+            found.step
+        });
+        assert!(step >= said && step >= newest, "kill {kill}: {step} is there, {said} and {newest} were");
+        newest = step;
+    }
+    println!("{kills} kills up to step {newest}");
+    let output = resumed().output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("resumed in epoch ") && text.contains("[epoch 2] "), "{text}");
+    let weights = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap();
+    assert!(weights(&whole) == weights(&killed), "other bits after {kills} kills");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_signal_saves_before_the_end_and_says_by_the_exit_code_which_it_was() {
+    if !has_data() {
+        return;
+    }
+    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+        let parent = tempfile::tempdir().unwrap();
+        let out = parent.path().join("run");
+        let mut command = example("--epochs 100 --batch-size 32 --resize 36 --checkpoint-every-steps 100000 --out");
+        let mut child = command.arg(&out).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
+        while output.next().expect("it goes on").unwrap() != START {}
+        thread::sleep(Duration::from_millis(300));
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(end_within(child, Duration::from_secs(30)).code(), Some(code));
+        let rest: Vec<String> = output.map(|line| line.unwrap()).collect();
+        let saved = rest[0].strip_prefix("saved after step ").expect("it saved").parse::<u64>().unwrap();
+        let store = densenet::checkpoint::Store::open(out.join("checkpoints")).unwrap();
+        assert_eq!(store.newest().unwrap().unwrap().step, saved);
+    }
+}

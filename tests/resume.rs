@@ -6,7 +6,9 @@ use densenet::data::{Dataset, Subset, ValidationSize};
 use densenet::nn::{ConvBias, Dropout, Execution, LayerKind, StemConfig};
 use densenet::optim::{AdamWConfig, Nesterov, Optimizer, SgdConfig};
 use densenet::tch::{self, nn::VarStore};
-use densenet::train::{CheckpointConfig, EarlyStop, Event, Flow, Observer, Run, SaveEvery, SaveWeights, StopHandle, Validation};
+use densenet::train::{
+    CheckpointConfig, EarlyStop, Event, Flow, Observer, Run, SaveEvery, SaveWeights, StopHandle, Validation,
+};
 use densenet::{DenseNet, DenseNetConfig, Error, FashionMnist, Result, Split, TrainConfig, Trainer};
 use sha2::{Digest, Sha256};
 use std::fs;

@@ -7,7 +7,8 @@ use crate::{Error, Result};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-/// Prints a line an epoch, then the last figures, the seconds spent training, and the speed:
+/// Prints a line an epoch, then the last figures, the seconds spent training, and the speed; where checkpoints are saved, a line
+/// each once it is on the disk:
 ///
 /// ```text
 /// ----------------start------------------
@@ -57,6 +58,7 @@ impl Observer for ConsoleLog {
             Event::Resumed { epoch, step } => {
                 self.line(&format!("resumed in epoch {epoch} after step {step} of {}", run.steps_per_epoch))?
             }
+            Event::CheckpointSaved { steps } => self.line(&format!("saved after step {steps}"))?,
             Event::EpochEnded { record, .. } => self.line(&format!("[epoch {}] {}", record.epoch, figures(record)))?,
             Event::FitEnded { outcome } => {
                 if let Outcome::Stopped { epoch, step, epoch_completed: false } = outcome {

@@ -57,7 +57,7 @@ impl Observer for ProgressBar {
                 }
             }
             Event::EpochEnded { .. } | Event::FitEnded { .. } => self.clear(),
-            Event::FitStarted | Event::Resumed { .. } => {}
+            Event::FitStarted | Event::Resumed { .. } | Event::CheckpointSaved { .. } => {}
         }
         Ok(Flow::Continue)
     }

@@ -6,7 +6,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// What a run writes; a folder with any of it holds a run.
-const FILES: [&str; 5] = ["history.csv", "report.html", "curves.png", "predictions.png", "model.safetensors"];
+const FILES: [&str; 6] =
+    ["history.csv", "report.html", "curves.png", "predictions.png", "model.safetensors", "checkpoints"];
 
 /// A folder for the results of one run, made and found writable before the run starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +23,22 @@ impl RunFolder {
     /// [`Error::RunExists`] where it holds a run already, [`Error::Io`] where it is a file, cannot be made, or is not
     /// writable.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
+        let folder = RunFolder::resumed(path)?;
+        match FILES.into_iter().find(|file| folder.file(file).exists()) {
+            Some(file) => Err(Error::RunExists { folder: folder.path, file }),
+            None => Ok(folder),
+        }
+    }
+
+    /// This folder, whether or not it holds a run: for one that goes on. It is made where it is not there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] where it is a file, cannot be made, or is not writable.
+    pub fn resumed(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let failed = |action, source| Error::Io { action, path: path.clone(), source };
         fs::create_dir_all(&path).map_err(|source| failed("create the folder", source))?;
-        if let Some(file) = FILES.into_iter().find(|file| path.join(file).exists()) {
-            return Err(Error::RunExists { folder: path, file });
-        }
         let probe = path.join(format!(".writable-{}", std::process::id()));
         let made = OpenOptions::new().write(true).create_new(true).open(&probe);
         made.and_then(|_| fs::remove_file(&probe)).map_err(|source| failed("write to the folder", source))?;

@@ -87,6 +87,11 @@ pub enum Event<'a> {
         /// What the model reached on the test set.
         test: &'a Evaluation,
     },
+    /// The state after so many steps of the whole run is on the disk.
+    CheckpointSaved {
+        /// Steps, counted over the whole run.
+        steps: u64,
+    },
     /// The run is over.
     FitEnded {
         /// How it ended.

@@ -259,7 +259,7 @@ impl<M: Model> Trainer<M> {
         })
     }
 
-    fn save_if_due(&mut self, moment: Moment, data: &RunData, observers: &[Box<dyn Observer>]) -> Result<()> {
+    fn save_if_due(&mut self, moment: Moment, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<()> {
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
         let (steps, epochs) = (self.progress.steps(data.steps_per_epoch), self.progress.history.epochs.len());
         if !checkpoints.is_due(moment, steps, epochs) {
@@ -269,7 +269,8 @@ impl<M: Model> Trainer<M> {
         let run = run_state::description(&self.config, optimizer, data.train, data.test)?;
         let best = &checkpoints.best;
         let checkpoint = run_state::checkpoint(run, &self.progress, best, observers, &self.vs, optimizer);
-        checkpoints.save(steps, &checkpoint)
+        checkpoints.save(steps, &checkpoint)?;
+        self.notify(Event::CheckpointSaved { steps }, data, observers).map(drop)
     }
 
     /// One step: forward, loss, backward, update. Returns the mean loss and how many predictions were right.
