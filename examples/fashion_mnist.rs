@@ -153,7 +153,8 @@ fn end_at_signals(stop: StopHandle) -> Arc<OnceLock<u8>> {
             let code = 128 + signal as u8;
             match first.set(code) {
                 Ok(()) => stop.stop(),
-                Err(_) => std::process::exit(code.into()),
+                // Without the end of libtorch's threads, one of which may be in the middle of a step.
+                Err(_) => signal_hook::low_level::exit(code.into()),
             }
         }
     });

@@ -30,6 +30,18 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A disk, or what of it the user may have, is full.
+    #[error("cannot write {}: it takes {needed} bytes, and {free} are free", path.display())]
+    DiskFull {
+        /// The file, of which nothing stays.
+        path: PathBuf,
+        /// Its size in bytes.
+        needed: u64,
+        /// Bytes that are free in its folder without it.
+        free: u64,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
 
     // --- configuration ---------------------------------------------------------------------------
     /// A field of a configuration has a value that makes no sense.

@@ -1,9 +1,13 @@
-//! Files that are whole at every moment.
+//! Files that are whole at every moment, in folders that one run has.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+mod lock;
+
+pub(crate) use lock::FolderLock;
 
 use crate::{Error, Result};
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 /// Writes a file so that a reader sees the old one or the new one, never a part.
 ///
@@ -12,15 +16,36 @@ use crate::{Error, Result};
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the folder is missing or not writable, or the disk is full.
+/// [`Error::DiskFull`]; [`Error::Io`] where the folder is missing or not writable.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let part = part(path);
     let done = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
     done.map_err(|source| {
         // The first failure is the one to report; a leftover that cannot be removed either is not.
         let _ = fs::remove_file(&part);
-        Error::Io { action: "write", path: path.to_owned(), source }
+        not_written(path, bytes, source, free_space(folder_of(path)))
     })
+}
+
+/// The error for a file that could not be written, with what is free now that nothing of it is left.
+pub(crate) fn not_written(path: &Path, bytes: &[u8], source: io::Error, free: io::Result<u64>) -> Error {
+    let path = path.to_owned();
+    match (source.kind(), free) {
+        (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, Ok(free)) => {
+            Error::DiskFull { path, needed: bytes.len() as u64, free, source }
+        }
+        _ => Error::Io { action: "write", path, source },
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Bytes that can still be written into a folder.
+pub(crate) fn free_space(folder: &Path) -> io::Result<u64> {
+    let system = rustix::fs::statvfs(folder)?;
+    Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 /// Whether [`replace`] could begin: what a run asks before its first step about a file that it writes later.

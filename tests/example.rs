@@ -229,6 +229,13 @@ fn kill_after(command: &mut Command, lines: usize, then: Duration) -> (u64, bool
     (last, ended)
 }
 
+/// The lines of a run's history without those of its figures that are times.
+#[cfg(unix)]
+fn history(folder: &Path) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(folder.join("history.csv")).unwrap();
+    text.lines().map(|line| line.split(',').take(8).map(str::to_owned).collect()).collect()
+}
+
 /// F01 of the faults: kills at random moments, 50 of them, or as many as `DENSENET_KILLS` says.
 #[cfg(unix)]
 #[test]
@@ -270,27 +277,128 @@ fn a_run_killed_at_random_moments_goes_on_and_ends_with_the_same_weights() {
     assert!(text.contains("resumed in epoch ") && text.contains("[epoch 2] "), "{text}");
     let weights = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap();
     assert!(weights(&whole) == weights(&killed), "other bits after {kills} kills");
+    assert_eq!(history(&whole), history(&killed));
+}
+
+#[cfg(unix)]
+fn send(signal: &str, child: &Child) {
+    assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Starts a program and reads its lines up to the one that begins the run.
+#[cfg(unix)]
+fn started(command: &mut Command) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(|line| line.ok());
+    while lines.next().expect("it begins") != START {}
+    (child, lines)
+}
+
+#[cfg(unix)]
+const SIGNALS: [(&str, i32); 2] = [("-INT", 130), ("-TERM", 143)];
+
+/// F12 of the faults: signals at random moments, many of them in the middle of a save.
+#[cfg(unix)]
+#[test]
+fn a_run_ended_by_signals_saves_and_goes_on_and_ends_with_the_same_weights() {
+    if !has_data() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let [whole, ended] = ["whole", "ended"].map(|name| parent.path().join(name));
+    let arguments = "--train-limit 2400 --test-limit 32 --epochs 1 --batch-size 8 --resize 33 --learning-rate 0.01";
+    assert!(example(arguments).arg("--out").arg(&whole).output().unwrap().status.success());
+    let resumed = || {
+        let mut command = example(arguments);
+        command.args(["--resume", "--checkpoint-every-steps", "1", "--out"]).arg(&ended);
+        command
+    };
+    let mut newest = 0;
+    for round in 0..16_u64 {
+        let (signal, code) = SIGNALS[round as usize % 2];
+        let twice = round % 4 > 1;
+        let (mut child, lines) = started(&mut resumed());
+        thread::sleep(Duration::from_micros(20_000 + round * 104_729 % 60_000));
+        send(signal, &child);
+        if twice {
+            thread::sleep(Duration::from_micros(round * 7919 % 3000));
+            send(signal, &child);
+        }
+        let status = child.wait().unwrap();
+        assert_eq!(status.code(), Some(code), "round {round}: {status:?}");
+        let lines: Vec<String> = lines.collect();
+        let said = lines.iter().filter_map(|line| line.strip_prefix("saved after step ")?.parse::<u64>().ok()).last();
+        let store = densenet::checkpoint::Store::open(ended.join("checkpoints")).unwrap();
+        let step = store.newest().unwrap().map_or(0, |found| found.step);
+        let ended = lines.iter().any(|line| line.starts_with("stopped in epoch 1 "));
+        assert!(twice || ended && said == Some(step), "round {round}: {step}, {lines:?}");
+        assert!(step >= said.unwrap_or(newest), "round {round}: {step}, {lines:?}");
+        newest = step;
+    }
+    let output = resumed().output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let weights = |folder: &Path| fs::read(folder.join("model.safetensors")).unwrap();
+    assert!(weights(&whole) == weights(&ended), "other bits");
 }
 
 #[cfg(unix)]
 #[test]
-fn a_signal_saves_before_the_end_and_says_by_the_exit_code_which_it_was() {
+fn the_second_signal_does_not_wait_for_the_step() {
     if !has_data() {
         return;
     }
-    for (signal, code) in [("-INT", 130), ("-TERM", 143)] {
+    for (signal, code) in SIGNALS {
         let parent = tempfile::tempdir().unwrap();
-        let out = parent.path().join("run");
-        let mut command = example("--epochs 100 --batch-size 32 --resize 36 --checkpoint-every-steps 100000 --out");
-        let mut child = command.arg(&out).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let mut output = BufReader::new(child.stdout.take().unwrap()).lines();
-        while output.next().expect("it goes on").unwrap() != START {}
+        // Its steps take ten seconds and more.
+        let arguments = "--epochs 1 --batch-size 4096 --resize 96 --checkpoint-every-steps 1 --out";
+        let (child, mut lines) = started(example(arguments).arg(parent.path().join("run")));
         thread::sleep(Duration::from_millis(300));
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
-        assert_eq!(end_within(child, Duration::from_secs(30)).code(), Some(code));
-        let rest: Vec<String> = output.map(|line| line.unwrap()).collect();
-        let saved = rest[0].strip_prefix("saved after step ").expect("it saved").parse::<u64>().unwrap();
-        let store = densenet::checkpoint::Store::open(out.join("checkpoints")).unwrap();
-        assert_eq!(store.newest().unwrap().unwrap().step, saved);
+        send(signal, &child);
+        thread::sleep(Duration::from_millis(100));
+        send(signal, &child);
+        assert_eq!(end_within(child, Duration::from_secs(2)).code(), Some(code));
+        assert_eq!(lines.next(), None);
+    }
+}
+
+/// F13 of the faults.
+#[cfg(unix)]
+#[test]
+fn of_two_runs_in_one_folder_one_names_the_other_and_a_kill_frees_the_folder() {
+    if !has_data() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let out = parent.path().join("run");
+    let run = || {
+        let mut command = example("--epochs 100 --batch-size 32 --resize 36 --checkpoint-every-steps 1 --resume --out");
+        command.arg(&out);
+        command
+    };
+    let (mut first, mut lines) = started(&mut run());
+    let error = refusal(run().output().unwrap());
+    assert!(error.contains(&format!("in use by process {}", first.id())), "{error}");
+    let error = refusal(example("--out").arg(&out).output().unwrap());
+    assert!(error.contains(&format!("in use by process {}", first.id())), "{error}");
+    lines.find(|line| line.starts_with("saved after step ")).expect("it goes on and saves");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let (mut next, mut lines) = started(&mut run());
+    assert!(lines.next().unwrap().starts_with("resumed in epoch 1 after step "));
+    next.kill().unwrap();
+    next.wait().unwrap();
+
+    // Both at the same moment, several times.
+    for round in 0..5 {
+        let out = parent.path().join(format!("race-{round}"));
+        let race = || {
+            let mut command = example("--epochs 1 --train-limit 640 --test-limit 32 --batch-size 32 --resize 33 --out");
+            command.arg(&out).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+        };
+        let outputs = [race(), race()].map(|child| child.wait_with_output().unwrap());
+        let refused: Vec<_> = outputs.iter().filter(|output| !output.status.success()).collect();
+        assert_eq!(refused.len(), 1, "{outputs:?}");
+        assert!(String::from_utf8_lossy(&refused[0].stderr).contains("in use by process "), "{outputs:?}");
+        assert_five_files(&out);
     }
 }

@@ -1,5 +1,6 @@
 //! The file calls that a save consists of.
 
+use crate::files::free_space;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
@@ -47,6 +48,13 @@ pub trait Disk {
     ///
     /// The operating system's.
     fn names(&self, folder: &Path) -> io::Result<Vec<String>>;
+
+    /// Bytes that can still be written into a folder.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    fn free(&self, folder: &Path) -> io::Result<u64>;
 }
 
 /// The operating system's files.
@@ -76,5 +84,9 @@ impl Disk for RealDisk {
 
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
         fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn free(&self, folder: &Path) -> io::Result<u64> {
+        free_space(folder)
     }
 }

@@ -5,7 +5,6 @@
 
 mod disk;
 mod format;
-mod lock;
 mod store;
 
 pub use disk::{Disk, RealDisk};

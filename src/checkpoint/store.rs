@@ -1,10 +1,10 @@
 //! The checkpoints of one run in a folder.
 
-use super::lock::FolderLock;
 use super::{Checkpoint, Disk, RealDisk};
+use crate::files::{FolderLock, not_written};
 use crate::{Error, Result};
 use std::hash::{BuildHasher, RandomState};
-use std::io;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// Fewer are never kept: the newest may turn out to be damaged.
@@ -68,7 +68,7 @@ impl<D: Disk> Store<D> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`], [`Error::Checkpoint`]. What was there before is unchanged then, and nothing that is not whole stays.
+    /// [`Error::DiskFull`], [`Error::Io`], [`Error::Checkpoint`]. What was there before is unchanged then, and nothing that is not whole stays.
     pub fn save(&self, step: u64, checkpoint: &Checkpoint) -> Result<PathBuf> {
         let path = self.path(step);
         let bytes = checkpoint.to_bytes().map_err(|problem| Error::Checkpoint { path: path.clone(), problem })?;
@@ -79,7 +79,7 @@ impl<D: Disk> Store<D> {
         if let Err(source) = written.and_then(|()| self.disk.rename(&temporary, &path)) {
             // The first failure is the one to report.
             let _ = self.disk.remove(&temporary);
-            return Err(Error::Io { action: "write", path, source });
+            return Err(not_written(&path, &bytes, source, self.disk.free(&self.folder)));
         }
         // The file is whole; whether it would be there after a power cut is what is not known.
         self.disk.sync(&self.folder).map_err(|source| Error::Io { action: "write", path: path.clone(), source })?;
@@ -147,7 +147,7 @@ impl<D: Disk> Store<D> {
 
     fn remove(&self, path: &Path) -> Result<()> {
         match self.disk.remove(path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(source) if source.kind() != ErrorKind::NotFound => {
                 Err(Error::Io { action: "remove", path: path.to_owned(), source })
             }
             _ => Ok(()),

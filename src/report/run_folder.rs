@@ -1,7 +1,8 @@
 //! The folder of a run's results.
 
+use crate::files::FolderLock;
 use crate::{Error, Result};
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -9,10 +10,12 @@ use std::path::{Path, PathBuf};
 const FILES: [&str; 6] =
     ["history.csv", "report.html", "curves.png", "predictions.png", "model.safetensors", "checkpoints"];
 
-/// A folder for the results of one run, made and found writable before the run starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A folder for the results of one run, made and found writable before the run starts. No other run can have it as long as the value
+/// lives.
+#[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    _lock: FolderLock,
 }
 
 impl RunFolder {
@@ -20,12 +23,12 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`Error::RunExists`] where it holds a run already, [`Error::Io`] where it is a file, cannot be made, or is not
-    /// writable.
+    /// [`Error::FolderInUse`] where another run has it, [`Error::RunExists`] where it holds a run already, [`Error::Io`] where it is
+    /// a file, cannot be made, or is not writable.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
         let folder = RunFolder::resumed(path)?;
         match FILES.into_iter().find(|file| folder.file(file).exists()) {
-            Some(file) => Err(Error::RunExists { folder: folder.path, file }),
+            Some(file) => Err(Error::RunExists { folder: folder.path.clone(), file }),
             None => Ok(folder),
         }
     }
@@ -34,15 +37,12 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] where it is a file, cannot be made, or is not writable.
+    /// [`Error::FolderInUse`] where another run has it, [`Error::Io`] where it is a file, cannot be made, or is not writable.
     pub fn resumed(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let failed = |action, source| Error::Io { action, path: path.clone(), source };
         fs::create_dir_all(&path).map_err(|source| failed("create the folder", source))?;
-        let probe = path.join(format!(".writable-{}", std::process::id()));
-        let made = OpenOptions::new().write(true).create_new(true).open(&probe);
-        made.and_then(|_| fs::remove_file(&probe)).map_err(|source| failed("write to the folder", source))?;
-        Ok(RunFolder { path })
+        Ok(RunFolder { _lock: FolderLock::take(&path)?, path })
     }
 
     /// The first free one of `001`, `002`, … in this folder.

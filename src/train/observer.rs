@@ -119,6 +119,8 @@ pub enum Outcome {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Run<'a> {
+    /// Sixteen hexadecimal digits that tell the run from others, and stay when it goes on after a kill.
+    pub id: &'a str,
     /// The run's configuration.
     pub config: &'a TrainConfig,
     /// The finished epochs.

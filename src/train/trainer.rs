@@ -308,6 +308,7 @@ impl<M: Model> Trainer<M> {
 
     fn notify(&self, event: Event, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<Flow> {
         let run = Run {
+            id: &self.progress.run_id,
             config: &self.config,
             history: &self.progress.history,
             model: &self.model,

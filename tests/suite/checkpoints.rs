@@ -1,9 +1,10 @@
 //! Checkpoints are whole or absent, whatever fails in between.
 
+use crate::small_run::trainer;
 use densenet::checkpoint::{Checkpoint, Disk, RealDisk, Store};
 use densenet::error::CheckpointProblem;
 use densenet::tch::{Kind, Tensor};
-use densenet::{Error, Result};
+use densenet::{Error, Result, TrainConfig};
 use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -11,6 +12,8 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 /// A state that tells its step from others.
 fn state(step: u64) -> Checkpoint {
@@ -103,7 +106,46 @@ fn a_folder_has_one_run_and_is_free_afterwards() {
         other => panic!("{other:?}"),
     }
     drop(first);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     Store::open(folder.path()).unwrap();
+}
+
+#[test]
+fn of_many_that_want_a_folder_at_once_one_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    let Ok(_store) = Store::open(folder.path()) else { continue };
+                    assert_eq!(taken.fetch_add(1, Ordering::SeqCst), 0, "two have it");
+                    taken.fetch_sub(1, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_folder_that_cannot_be_one_is_an_error_before_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "mine").unwrap();
+    for wanted in [file.clone(), file.join("below"), PathBuf::from("/proc/self"), PathBuf::from("/proc/densenet")] {
+        for resume in [true, false] {
+            let mut trainer = trainer(TrainConfig::new(1));
+            let outcome = match resume {
+                true => trainer.resume_from(&wanted).map(drop),
+                false => trainer.save_checkpoints(&wanted).map(drop),
+            };
+            match outcome {
+                Err(Error::Io { path, .. }) => assert_eq!(path, wanted),
+                other => panic!("{}: {other:?}", wanted.display()),
+            }
+        }
+    }
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
 }
 
 #[test]
@@ -162,6 +204,10 @@ impl Disk for FailsOnce {
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
         self.call(|| RealDisk.names(folder))
     }
+
+    fn free(&self, _: &Path) -> io::Result<u64> {
+        Ok(7)
+    }
 }
 
 #[test]
@@ -184,6 +230,7 @@ fn whichever_file_call_fails_the_old_checkpoint_stays_and_a_later_save_works() {
             failed += 1;
             match saved {
                 Err(Error::Io { source, .. }) => assert_eq!(source.kind(), how),
+                Err(Error::DiskFull { free: 7, source, .. }) => assert_eq!(source.kind(), how),
                 other => panic!("call {number}: {other:?}"),
             }
             let names = RealDisk.names(folder.path()).unwrap();
@@ -262,6 +309,10 @@ impl Disk for Volatile {
         let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
         Ok(self.0.borrow().entries.keys().map(name).collect())
     }
+
+    fn free(&self, _: &Path) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
 
 /// [`Volatile`] that notes after each call what a power cut would leave.
@@ -302,6 +353,10 @@ impl Disk for CutAnywhere {
 
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
         self.disk.names(folder)
+    }
+
+    fn free(&self, folder: &Path) -> io::Result<u64> {
+        self.disk.free(folder)
     }
 }
 
@@ -383,5 +438,9 @@ impl Disk for Elsewhere {
 
     fn names(&self, _: &Path) -> io::Result<Vec<String>> {
         self.disk.names(&self.folder)
+    }
+
+    fn free(&self, folder: &Path) -> io::Result<u64> {
+        self.disk.free(folder)
     }
 }

@@ -9,6 +9,7 @@ mod data_fashion_mnist;
 mod data_idx;
 mod data_loader;
 mod data_sets;
+mod full_disk;
 mod fused;
 mod history_files;
 mod layers;

@@ -15,12 +15,17 @@ fn io_error_at(path: &Path) {
 }
 
 #[test]
-fn a_new_folder_is_made_and_left_empty() {
+fn a_new_folder_is_made_and_had_by_one_run_and_left_empty() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("a/b");
     for _ in 0..2 {
         let folder = RunFolder::at(&path).unwrap();
         assert_eq!((folder.path(), folder.file("x.png")), (path.as_path(), path.join("x.png")));
+        match RunFolder::resumed(&path) {
+            Err(Error::FolderInUse { holder, .. }) => assert_eq!(holder, format!("process {}", std::process::id())),
+            other => panic!("{other:?}"),
+        }
+        drop(folder);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
     }
 }
@@ -113,18 +118,20 @@ mod report {
             .observe(report)
             .observe(watch);
         trainer.fit(&pictures(20, 0), &pictures(30, 1)).unwrap();
-        let (pages, last) = (pages.borrow(), page(folder.path()));
+        let path = folder.path().to_owned();
+        drop(folder);
+        let (pages, last) = (pages.borrow(), page(&path));
         assert_eq!(pages.len(), 2);
         assert!(pages[0] != pages[1] && pages[1] != last, "the page grows, and in the end says that it is the end");
         for part in ["A title of its own", "a plan of its own", "Facts of its own", "4711", "pattern 3", "batch size"] {
             assert!(last.contains(part), "{part}");
         }
-        let mut files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         files.sort();
         let mut expected = FILES;
         expected.sort_unstable();
         assert_eq!(files, expected);
-        assert!(matches!(RunFolder::at(folder.path()), Err(Error::RunExists { .. })));
+        assert!(matches!(RunFolder::at(&path), Err(Error::RunExists { .. })));
     }
 
     #[test]

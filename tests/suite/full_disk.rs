@@ -1,0 +1,113 @@
+//! Real disks that are full or cannot be written: file systems of a test's own, in memory.
+
+use crate::small_run::{pictures, trainer};
+use densenet::checkpoint::Store;
+use densenet::report::HistoryFile;
+use densenet::train::{CheckpointConfig, SaveEvery, SaveWeights};
+use densenet::{Error, TrainConfig};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const INSIDE: &str = "DENSENET_TEST_DISK";
+
+/// Runs the named test again with a file system of this many KiB that only it sees, and gives the place in that second run alone.
+/// The file system is gone when the test's process is.
+fn own_disk(test: &str, kib: u32) -> Option<PathBuf> {
+    if let Some(folder) = std::env::var_os(INSIDE) {
+        return Some(folder.into());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = r#"mount -t tmpfs -o size="$1"k tmpfs "$2" && exec "$3" "$4" --exact"#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--map-root-user", "sh", "-c", script, "sh", &kib.to_string()]);
+    command.arg(folder.path()).arg(std::env::current_exe().unwrap()).arg(test).env(INSIDE, folder.path());
+    let output = command.output().expect("unshare of util-linux");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    None
+}
+
+#[test]
+fn a_run_whose_disk_is_full_says_what_is_needed_and_leaves_what_was_saved() {
+    let test = "full_disk::a_run_whose_disk_is_full_says_what_is_needed_and_leaves_what_was_saved";
+    let Some(disk) = own_disk(test, 256) else { return };
+    let config = CheckpointConfig::in_folder(disk.join("run")).with_every(SaveEvery::Steps(1)).with_keep_last(1000);
+    let run = TrainConfig::new(1).with_batch_size(8);
+    let mut first = trainer(run.clone());
+    first.save_checkpoints(config.clone()).unwrap();
+    let error = first.fit(&pictures(400, 0), &pictures(8, 1)).unwrap_err();
+    let Error::DiskFull { needed, free, path, .. } = &error else { panic!("{error:?}") };
+    let system = rustix::fs::statvfs(&disk).unwrap();
+    assert_eq!(*free, system.f_bavail * system.f_frsize);
+    drop(first);
+    assert!(free < needed && *needed < 200_000 && path.starts_with(&disk), "{error}");
+    for part in [&needed.to_string(), &free.to_string(), path.to_str().unwrap()] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+
+    let store = Store::open(disk.join("run")).unwrap();
+    let steps = store.steps().unwrap();
+    let before_the_full_one = steps.len() as u64;
+    assert!(before_the_full_one > 2 && steps == (1..=before_the_full_one).collect::<Vec<_>>(), "{steps:?}");
+    let found = store.newest().unwrap().unwrap();
+    assert!(found.step == before_the_full_one && found.passed_over.is_empty());
+    let names: Vec<_> = fs::read_dir(disk.join("run")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), steps.len() + 1, "checkpoints and the lock: {names:?}");
+    drop(store);
+
+    fs::remove_file(disk.join("run/checkpoint-000000001.safetensors")).unwrap();
+    let mut second = trainer(run);
+    second.resume_from(config.with_keep_last(2)).unwrap();
+    assert_eq!(second.fit(&pictures(400, 0), &pictures(8, 1)).unwrap().epochs.len(), 1);
+}
+
+#[test]
+fn weights_that_do_not_fit_onto_the_disk_say_what_is_needed() {
+    let Some(disk) = own_disk("full_disk::weights_that_do_not_fit_onto_the_disk_say_what_is_needed", 8) else { return };
+    let weights = disk.join("model.safetensors");
+    let mut trainer = trainer(TrainConfig::new(1).with_batch_size(8));
+    trainer.observe(SaveWeights::to(&weights));
+    match trainer.fit(&pictures(16, 0), &pictures(8, 1)) {
+        Err(Error::DiskFull { needed, free: 8192, path, .. }) => assert!(needed > 8192 && path == weights),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(fs::read_dir(&disk).unwrap().count(), 0);
+}
+
+/// Permissions would not stop the administrator, as whom tests often run.
+#[test]
+fn a_disk_that_is_read_only_is_an_error_at_the_start() {
+    let Some(disk) = own_disk("full_disk::a_disk_that_is_read_only_is_an_error_at_the_start", 256) else { return };
+    fs::create_dir(disk.join("run")).unwrap();
+    let read_only = Command::new("mount").args(["-o", "remount,ro"]).arg(&disk).status().unwrap();
+    assert!(read_only.success());
+    let run = || trainer(TrainConfig::new(1).with_batch_size(8));
+    for wanted in [disk.join("run"), disk.join("new")] {
+        let is_at = |outcome: Result<(), Error>| match outcome {
+            Err(Error::Io { path, source, .. }) => {
+                assert_eq!((path, source.kind()), (wanted.clone(), std::io::ErrorKind::ReadOnlyFilesystem));
+            }
+            other => panic!("{other:?}"),
+        };
+        is_at(run().save_checkpoints(&wanted).map(drop));
+        is_at(run().resume_from(&wanted).map(drop));
+        #[cfg(feature = "report")]
+        is_at(densenet::report::RunFolder::at(&wanted).map(drop));
+    }
+    let refused_before_the_first_step = |path: &Path, mut trainer: densenet::Trainer<densenet::DenseNet>| {
+        let before = crate::small_run::bits(trainer.var_store());
+        match trainer.fit(&pictures(16, 0), &pictures(8, 1)) {
+            Err(Error::Io { path: named, .. }) => assert_eq!(named, path),
+            other => panic!("{other:?}"),
+        }
+        assert!(crate::small_run::bits(trainer.var_store()) == before);
+    };
+    let file = disk.join("run/file");
+    let mut with_weights = run();
+    with_weights.observe(SaveWeights::to(&file));
+    refused_before_the_first_step(&file, with_weights);
+    let mut with_history = run();
+    with_history.observe(HistoryFile::csv(&file));
+    refused_before_the_first_step(&file, with_history);
+}
