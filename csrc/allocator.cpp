@@ -60,3 +60,9 @@ int densenet_tune_allocator(char** error) {
     return 0;
   });
 }
+
+void densenet_release_free_memory(void) {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}

@@ -39,6 +39,9 @@ int densenet_open_cuda(char** error);
 // large pages. 0: done, also before, -1: error.
 int densenet_tune_allocator(char** error);
 
+// Gives the system the memory back that the process keeps and does not use.
+void densenet_release_free_memory(void);
+
 // --- memory_format.cpp ---
 
 // A copy of a four-dimensional tensor in channels-last order, or the tensor itself if it has that order.

@@ -1,9 +1,10 @@
-//! How many pictures a second: a dense block, a training step of the tutorial's network, the loader. Where it makes sense, the
+//! How many pictures a second: a dense block, a training step of the tutorial's network, the loader; how fast a checkpoint is saved. Where it makes sense, the
 //! same work written with nothing but tch stands beside it.
 //!
 //!     cargo bench                      all, in under five minutes
 //!     cargo bench -- training_step     one group
 
+mod checkpoint;
 mod dense_block;
 mod loader;
 mod plain_tch;
@@ -14,7 +15,7 @@ use criterion::{
 };
 use std::time::Duration;
 
-criterion_group!(benches, dense_block::bench, training_step::bench, loader::bench);
+criterion_group!(benches, dense_block::bench, training_step::bench, loader::bench, checkpoint::bench);
 criterion_main!(benches);
 
 /// A group that counts pictures and whose benchmarks take about `seconds` each.

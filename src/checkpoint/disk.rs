@@ -2,11 +2,14 @@
 
 use crate::files::free_space;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 /// What a [`Store`](super::Store) asks of a disk, so that tests can let each call fail.
 pub trait Disk {
+    /// A file that is read.
+    type File: Read + Seek;
+
     /// Makes a file that is not there yet, and writes it.
     ///
     /// # Errors
@@ -35,12 +38,12 @@ pub trait Disk {
     /// The operating system's.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// The bytes of a file.
+    /// Opens a file to read it.
     ///
     /// # Errors
     ///
     /// The operating system's.
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+    fn open(&self, path: &Path) -> io::Result<Self::File>;
 
     /// The names of a folder's files.
     ///
@@ -62,6 +65,8 @@ pub trait Disk {
 pub struct RealDisk;
 
 impl Disk for RealDisk {
+    type File = File;
+
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         OpenOptions::new().write(true).create_new(true).open(path)?.write_all(bytes)
     }
@@ -78,8 +83,8 @@ impl Disk for RealDisk {
         fs::remove_file(path)
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+    fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
     }
 
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {

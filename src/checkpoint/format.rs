@@ -1,11 +1,11 @@
 //! What a checkpoint is as bytes: a safetensors file with a digest over all of it.
 
 use crate::error::CheckpointProblem;
-use crate::torch::{TensorBytes, from_view};
-use safetensors::tensor::SafeTensors;
+use crate::torch::{TensorBytes, TensorFile, read_head};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
+use std::io::{ErrorKind, Read, Seek};
 use tch::Tensor;
 
 /// The version of the format that is written, and the only one that is read.
@@ -50,43 +50,61 @@ impl Checkpoint {
         Ok(bytes)
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote.
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote: once for the digest, and once more for the tensors.
     ///
     /// # Errors
     ///
     /// A [`CheckpointProblem`] for anything else, be it a single bit.
-    pub fn from_bytes(mut bytes: Vec<u8>) -> Result<Self, CheckpointProblem> {
-        let place = place_of_digest(&bytes).ok_or(CheckpointProblem::NoDigest)?;
-        let place = place..place + DIGEST_LENGTH;
-        let expected = String::from_utf8_lossy(&bytes[place.clone()]).into_owned();
-        bytes[place].fill(b'0');
-        let actual = hexadecimal(&Sha256::digest(&bytes));
-        if actual != expected {
-            return Err(CheckpointProblem::Digest { expected, actual });
-        }
+    pub fn read(mut reader: impl Read + Seek) -> Result<Self, CheckpointProblem> {
         let content = |name: &str, problem: String| CheckpointProblem::Content { name: name.to_owned(), problem };
         let of_file = |problem: String| content("the file", problem);
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| of_file(error.to_string()))?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| of_file(error.to_string()))?;
-        let text = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY));
-        let text = text.ok_or_else(|| of_file(format!("it has no metadata {KEY:?}")))?;
+        let head = read_head(&mut reader).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => CheckpointProblem::NoDigest,
+            _ => of_file(error.to_string()),
+        })?;
+        check_digest(head.clone(), &mut reader)?;
+        let mut file = TensorFile::with_head(reader, &head).map_err(of_file)?;
+        let text = file.metadata(KEY).ok_or_else(|| of_file(format!("it has no metadata {KEY:?}")))?;
         let mut metadata: Value = serde_json::from_str(text).map_err(|error| of_file(error.to_string()))?;
         if metadata["format"] != FORMAT {
             return Err(CheckpointProblem::Format { found: metadata["format"].to_string(), known: FORMAT });
         }
-        let tensors = file.tensors().into_iter().map(|(name, view)| {
-            let tensor = from_view(&view).map_err(|problem| content(&name, problem))?;
+        let tensors = file.names().into_iter().map(|name| {
+            let tensor = file.read(&name).map_err(|problem| content(&name, problem))?;
             Ok((name, tensor))
         });
         Ok(Checkpoint { tensors: tensors.collect::<Result<_, CheckpointProblem>>()?, state: metadata["state"].take() })
     }
 }
 
+/// Compares the digest in the head with that of the head and the rest.
+fn check_digest(mut head: Vec<u8>, rest: &mut impl Read) -> Result<(), CheckpointProblem> {
+    let place = place_of_digest(&head).ok_or(CheckpointProblem::NoDigest)?;
+    let place = place..place + DIGEST_LENGTH;
+    let expected = String::from_utf8_lossy(&head[place.clone()]).into_owned();
+    head[place].fill(b'0');
+    let mut digest = Sha256::new();
+    digest.update(&head);
+    let mut part = vec![0; 1 << 20];
+    loop {
+        match rest.read(&mut part) {
+            Ok(0) => break,
+            Ok(length) => digest.update(&part[..length]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => {
+                return Err(CheckpointProblem::Content { name: "the file".to_owned(), problem: error.to_string() });
+            }
+        }
+    }
+    let actual = hexadecimal(&digest.finalize());
+    if actual == expected { Ok(()) } else { Err(CheckpointProblem::Digest { expected, actual }) }
+}
+
 /// Where the digest's digits begin.
-fn place_of_digest(bytes: &[u8]) -> Option<usize> {
-    let before = bytes.windows(BEFORE_DIGEST.len()).position(|window| window == BEFORE_DIGEST)?;
+fn place_of_digest(head: &[u8]) -> Option<usize> {
+    let before = head.windows(BEFORE_DIGEST.len()).position(|window| window == BEFORE_DIGEST)?;
     let place = before + BEFORE_DIGEST.len();
-    (place + DIGEST_LENGTH <= bytes.len()).then_some(place)
+    (place + DIGEST_LENGTH <= head.len()).then_some(place)
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {

@@ -95,14 +95,14 @@ impl<D: Disk> Store<D> {
         let mut passed_over = Vec::new();
         for step in self.steps()?.into_iter().rev() {
             let path = self.path(step);
-            let bytes = match self.disk.read(&path) {
-                Ok(bytes) => bytes,
+            let file = match self.disk.open(&path) {
+                Ok(file) => file,
                 Err(source) => {
                     passed_over.push(Error::Io { action: "read", path, source });
                     continue;
                 }
             };
-            match Checkpoint::from_bytes(bytes) {
+            match Checkpoint::read(file) {
                 Ok(checkpoint) => return Ok(Some(Found { step, checkpoint, passed_over })),
                 Err(problem) => passed_over.push(Error::Checkpoint { path, problem }),
             }

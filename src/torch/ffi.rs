@@ -11,6 +11,7 @@ unsafe extern "C" {
     fn densenet_free_message(message: *mut c_char);
     pub(super) safe fn densenet_libtorch_version() -> *const c_char;
     pub(super) fn densenet_tune_allocator(error: *mut *mut c_char) -> c_int;
+    pub(super) fn densenet_release_free_memory();
     pub(super) fn densenet_cpu_capability(error: *mut *mut c_char) -> *mut c_char;
     pub(super) fn densenet_open_cuda(error: *mut *mut c_char) -> c_int;
     pub(super) fn densenet_to_channels_last(

@@ -24,6 +24,12 @@ pub fn tune_allocator() -> crate::Result<()> {
     Ok(())
 }
 
+/// Gives the system the memory back that the process keeps for later and does not use: after work that will not come again.
+pub(crate) fn release_free_memory() {
+    // SAFETY: the entry has no condition.
+    unsafe { super::ffi::densenet_release_free_memory() }
+}
+
 /// What libtorch calls a kind of number. tch has a trait for it too, which calls bf16 f16.
 pub(crate) trait OfKind: Copy {
     const KIND: Kind;
@@ -67,6 +73,29 @@ pub(crate) fn values<T: OfKind>(tensor: &Tensor) -> &[T] {
     check::<T>(tensor);
     // SAFETY: `check` has seen that the tensor's memory holds this many values of this kind; it lives as long as the tensor.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
+}
+
+/// The memory of a tensor that is on the CPU and contiguous.
+pub(super) fn bytes(tensor: &Tensor) -> &[u8] {
+    let (first, length) = byte_range(tensor);
+    // SAFETY: a contiguous tensor's values lie here one after the other; it lives as long as the tensor.
+    unsafe { std::slice::from_raw_parts(first, length) }
+}
+
+/// As [`bytes`], of a tensor whose memory nobody else has.
+pub(super) fn bytes_mut(tensor: &mut Tensor) -> &mut [u8] {
+    let (first, length) = byte_range(tensor);
+    // SAFETY: as above, and the tensor is borrowed alone.
+    unsafe { std::slice::from_raw_parts_mut(first, length) }
+}
+
+fn byte_range(tensor: &Tensor) -> (*mut u8, usize) {
+    assert!(tensor.device() == Device::Cpu && tensor.is_contiguous(), "{tensor:?}");
+    match tensor.data_ptr().cast::<u8>() {
+        // An empty tensor has no memory.
+        first if first.is_null() => (std::ptr::NonNull::dangling().as_ptr(), 0),
+        first => (first, tensor.numel() * tensor.kind().elt_size_in_bytes()),
+    }
 }
 
 fn check<T: OfKind>(tensor: &Tensor) {

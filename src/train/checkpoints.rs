@@ -3,6 +3,7 @@
 use super::{EpochRecord, Watched};
 use crate::checkpoint::{Checkpoint, Found, Store};
 use crate::{Error, Result};
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -82,6 +83,8 @@ pub(super) enum Moment {
 pub(super) struct Checkpoints {
     config: CheckpointConfig,
     store: Store,
+    /// What has to be the same when the run goes on, by field.
+    pub run: Map<String, Value>,
     /// What the run is to go on from.
     pub resumed: Option<Found>,
     saved_at: Instant,
@@ -114,7 +117,7 @@ impl Checkpoints {
             source,
         })?;
         let store = Store::open(&config.folder)?;
-        Ok(Checkpoints { config, store, resumed: None, saved_at: Instant::now(), best: Vec::new() })
+        Ok(Checkpoints { config, store, run: Map::new(), resumed: None, saved_at: Instant::now(), best: Vec::new() })
     }
 
     pub fn allowed_changes(&self) -> &[String] {

@@ -6,7 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Fingerprint};
 use crate::error::Difference;
 use crate::optim::Optimizer;
-use crate::torch::{Variable, named_variables, versions};
+use crate::torch::{Variable, named_variables, release_free_memory, versions};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -55,7 +55,7 @@ pub(super) fn description(
 
 /// The state of a run between two steps.
 pub(super) fn checkpoint(
-    run: Map<String, Value>,
+    run: &Map<String, Value>,
     progress: &Progress,
     best: &[(f64, u64)],
     observers: &[Box<dyn Observer>],
@@ -67,7 +67,7 @@ pub(super) fn checkpoint(
     let state = optimizer.state().into_iter().map(|(name, tensor)| (OPTIMIZER.to_owned() + &name, tensor));
     let found = versions();
     let saved = Saved {
-        run,
+        run: run.clone(),
         progress: progress.clone(),
         observers: observers.iter().filter_map(|observer| observer.state()).collect(),
         best: best.to_vec(),
@@ -116,6 +116,8 @@ pub(super) fn restore(
     }
     optimizer.load_state(&state)?;
     no_grad(|| pairs.into_iter().for_each(|(mut own, new)| own.copy_(&new)));
+    drop(state);
+    release_free_memory();
     Ok((saved.progress, saved.best))
 }
 

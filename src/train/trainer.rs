@@ -172,17 +172,18 @@ impl<M: Model> Trainer<M> {
     /// The place from which the run goes on: its start, or where a checkpoint was saved.
     fn begin(&mut self, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<()> {
         self.progress = Progress::start();
-        let found = self.checkpoints.as_mut().and_then(|checkpoints| checkpoints.resumed.take());
-        if let (Some(found), Some(checkpoints)) = (found, &mut self.checkpoints) {
-            let now = run_state::description(&self.config, self.optimizer.as_ref(), data.train, data.test)?;
-            let (allowed, optimizer) = (checkpoints.allowed_changes(), self.optimizer.as_mut());
-            (self.progress, checkpoints.best) =
-                run_state::restore(found.checkpoint, &now, allowed, observers, &self.vs, optimizer)?;
-            self.notify(Event::FitStarted, data, observers)?;
-            let Progress { epoch, step, .. } = self.progress;
-            return self.notify(Event::Resumed { epoch, step }, data, observers).map(drop);
+        let mut resumed = None;
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.run = run_state::description(&self.config, self.optimizer.as_ref(), data.train, data.test)?;
+            if let Some(found) = checkpoints.resumed.take() {
+                let (allowed, optimizer) = (checkpoints.allowed_changes(), self.optimizer.as_mut());
+                (self.progress, checkpoints.best) =
+                    run_state::restore(found.checkpoint, &checkpoints.run, allowed, observers, &self.vs, optimizer)?;
+                resumed = Some(Event::Resumed { epoch: self.progress.epoch, step: self.progress.step });
+            }
         }
-        self.notify(Event::FitStarted, data, observers).map(drop)
+        self.notify(Event::FitStarted, data, observers)?;
+        resumed.map_or(Ok(()), |event| self.notify(event, data, observers).map(drop))
     }
 
     /// Epoch after epoch until all are done or somebody wants to stop.
@@ -265,9 +266,7 @@ impl<M: Model> Trainer<M> {
         if !checkpoints.is_due(moment, steps, epochs) {
             return Ok(());
         }
-        let optimizer = self.optimizer.as_ref();
-        let run = run_state::description(&self.config, optimizer, data.train, data.test)?;
-        let best = &checkpoints.best;
+        let (run, best, optimizer) = (&checkpoints.run, &checkpoints.best, self.optimizer.as_ref());
         let checkpoint = run_state::checkpoint(run, &self.progress, best, observers, &self.vs, optimizer);
         checkpoints.save(steps, &checkpoint)?;
         self.notify(Event::CheckpointSaved { steps }, data, observers).map(drop)

@@ -1,10 +1,10 @@
 //! Weights as safetensors, under torchvision's names.
 
-use crate::torch::{TensorBytes, from_view, named_variables};
+use crate::torch::{TensorBytes, TensorFile, Variable, named_variables};
 use crate::{Error, Result, files};
-use safetensors::tensor::SafeTensors;
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use tch::nn::VarStore;
 use tch::no_grad;
@@ -36,25 +36,31 @@ pub fn save_safetensors(vs: &VarStore, path: &Path) -> Result<()> {
 ///
 /// [`Error::Io`], and [`Error::Weights`] naming the first tensor that does not fit.
 pub fn load_safetensors(vs: &mut VarStore, path: &Path) -> Result<()> {
-    let bytes = fs::read(path).map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|error| weights_error(path, "the file", error.to_string()))?;
+    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let opened = File::open(path).and_then(|file| file.metadata().map(|about| (file, about)));
+    let (file, about) = opened.map_err(failed)?;
+    if about.is_dir() {
+        return Err(failed(ErrorKind::IsADirectory.into()));
+    }
+    let mut file = TensorFile::open(file).map_err(|problem| weights_error(path, "the file", problem))?;
     let variables = named_variables(vs);
-    for name in file.names() {
-        if !variables.iter().any(|variable| variable.name == *name) {
-            return Err(weights_error(path, name, "the model has no such variable".to_owned()));
+    let foreign = file.names().into_iter().find(|name| !variables.iter().any(|variable| variable.name == *name));
+    if let Some(name) = foreign {
+        return Err(weights_error(path, &name, "the model has no such variable".to_owned()));
+    }
+    for Variable { name, tensor, .. } in &variables {
+        let failed = |problem: String| Err(weights_error(path, name, problem));
+        match file.shape(name) {
+            None => return failed("it is missing".to_owned()),
+            Some(shape) if shape == tensor.size() => {}
+            Some(shape) => return failed(format!("its shape is {shape:?}, but has to be {:?}", tensor.size())),
         }
     }
-    let mut pairs = Vec::with_capacity(variables.len());
-    for variable in variables {
-        let failed = |problem: String| weights_error(path, &variable.name, problem);
-        let view = file.tensor(&variable.name).map_err(|_| failed("it is missing".to_owned()))?;
-        let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
-        if shape != variable.tensor.size() {
-            return Err(failed(format!("its shape is {shape:?}, but has to be {:?}", variable.tensor.size())));
-        }
-        let tensor = from_view(&view).map_err(failed)?;
-        pairs.push((variable.tensor, tensor));
-    }
+    let pairs = variables.into_iter().map(|Variable { name, tensor, .. }| {
+        let new = file.read(&name).map_err(|problem| weights_error(path, &name, problem))?;
+        Ok((tensor, new))
+    });
+    let pairs: Vec<_> = pairs.collect::<Result<_>>()?;
     no_grad(|| pairs.into_iter().for_each(|(mut own, new)| own.copy_(&new)));
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::{self, Cursor, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +21,10 @@ fn state(step: u64) -> Checkpoint {
     let count = Tensor::from_slice(&[step as i64]);
     let tensors = BTreeMap::from([("weight".to_owned(), weight), ("count".to_owned(), count)]);
     Checkpoint { state: json!({ "step": step, "loss": 0.1 + step as f64 }), tensors }
+}
+
+fn read(bytes: &[u8]) -> Result<Checkpoint, CheckpointProblem> {
+    Checkpoint::read(Cursor::new(bytes))
 }
 
 fn assert_is(found: &Checkpoint, step: u64) {
@@ -42,25 +46,25 @@ fn a_checkpoint_reads_back_to_the_last_bit_and_equal_ones_have_equal_bytes() {
     ]);
     let checkpoint = Checkpoint { state: json!({ "b": numbers, "a": { "d": null, "c": "\"\u{1F600}\\" } }), tensors };
     let bytes = checkpoint.to_bytes().unwrap();
-    let read = Checkpoint::from_bytes(bytes.clone()).unwrap();
-    assert_eq!(read.state, checkpoint.state);
-    assert!(read.tensors["f64"].equal(&checkpoint.tensors["f64"]));
-    assert_eq!(read.to_bytes().unwrap(), bytes);
+    let again = read(&bytes).unwrap();
+    assert_eq!(again.state, checkpoint.state);
+    assert!(again.tensors["f64"].equal(&checkpoint.tensors["f64"]));
+    assert_eq!(again.to_bytes().unwrap(), bytes);
 }
 
 #[test]
 fn every_cut_and_every_flipped_bit_is_an_error() {
     let bytes = state(7).to_bytes().unwrap();
     for length in 0..bytes.len() {
-        assert!(Checkpoint::from_bytes(bytes[..length].to_vec()).is_err(), "cut after {length} bytes");
+        assert!(read(&bytes[..length]).is_err(), "cut after {length} bytes");
     }
     for bit in 0..8 * bytes.len() {
         let mut damaged = bytes.clone();
         damaged[bit / 8] ^= 1 << (bit % 8);
-        assert!(Checkpoint::from_bytes(damaged).is_err(), "bit {bit}");
+        assert!(read(&damaged).is_err(), "bit {bit}");
     }
     let longer = [&bytes[..], b"\0"].concat();
-    assert!(matches!(Checkpoint::from_bytes(longer), Err(CheckpointProblem::Digest { .. })));
+    assert!(matches!(read(&longer), Err(CheckpointProblem::Digest { .. })));
 }
 
 #[test]
@@ -177,6 +181,8 @@ impl FailsOnce {
 }
 
 impl Disk for FailsOnce {
+    type File = fs::File;
+
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         if self.left.get() == 1 {
             // A disk that is full takes a part.
@@ -197,8 +203,8 @@ impl Disk for FailsOnce {
         self.call(|| RealDisk.remove(path))
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.call(|| RealDisk.read(path))
+    fn open(&self, path: &Path) -> io::Result<fs::File> {
+        self.call(|| RealDisk.open(path))
     }
 
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -236,7 +242,7 @@ fn whichever_file_call_fails_the_old_checkpoint_stays_and_a_later_save_works() {
             let names = RealDisk.names(folder.path()).unwrap();
             assert!(!names.iter().any(|name| name.contains(".tmp-")), "call {number}: {names:?}");
             let path = folder.path().join("checkpoint-000000001.safetensors");
-            assert_is(&Checkpoint::from_bytes(fs::read(path).unwrap()).unwrap(), 1);
+            assert_is(&read(&fs::read(path).unwrap()).unwrap(), 1);
             store.save(3, &state(3)).unwrap();
             assert_eq!(store.newest().unwrap().unwrap().step, 3);
         }
@@ -271,6 +277,8 @@ impl Files {
 }
 
 impl Disk for Volatile {
+    type File = Cursor<Vec<u8>>;
+
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let mut files = self.0.borrow_mut();
         let number = files.contents.len();
@@ -299,10 +307,10 @@ impl Disk for Volatile {
         self.0.borrow_mut().entries.remove(path).map(drop).ok_or(ErrorKind::NotFound.into())
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+    fn open(&self, path: &Path) -> io::Result<Self::File> {
         let files = self.0.borrow();
         let number = files.entries.get(path).copied().ok_or(ErrorKind::NotFound)?;
-        Ok(files.contents[number].0.clone())
+        Ok(Cursor::new(files.contents[number].0.clone()))
     }
 
     fn names(&self, _: &Path) -> io::Result<Vec<String>> {
@@ -331,6 +339,8 @@ impl CutAnywhere {
 }
 
 impl Disk for CutAnywhere {
+    type File = Cursor<Vec<u8>>;
+
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.then(self.disk.write_new(path, bytes))
     }
@@ -347,8 +357,8 @@ impl Disk for CutAnywhere {
         self.then(self.disk.remove(path))
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.disk.read(path)
+    fn open(&self, path: &Path) -> io::Result<Self::File> {
+        self.disk.open(path)
     }
 
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
@@ -416,6 +426,8 @@ impl Elsewhere {
 }
 
 impl Disk for Elsewhere {
+    type File = Cursor<Vec<u8>>;
+
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         self.disk.write_new(&self.path(path), bytes)
     }
@@ -432,8 +444,8 @@ impl Disk for Elsewhere {
         self.disk.remove(&self.path(path))
     }
 
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        self.disk.read(&self.path(path))
+    fn open(&self, path: &Path) -> io::Result<Self::File> {
+        self.disk.open(&self.path(path))
     }
 
     fn names(&self, _: &Path) -> io::Result<Vec<String>> {
