@@ -255,12 +255,15 @@ fn a_run_killed_at_random_moments_goes_on_and_ends_with_the_same_weights() {
         command.args(["--resume", "--checkpoint-every-steps", "1", "--out"]).arg(&killed);
         command
     };
-    let mut newest = 0;
+    let (mut newest, mut half_written) = (0, 0);
     for kill in 0..kills {
         // Random enough: 0 to 4 saved states, and up to 30 ms more.
         let (lines, then) = (kill * 7919 % 5, Duration::from_micros((kill as u64 * 104_729) % 30_000));
         let (said, ended) = kill_after(&mut resumed(), lines, then);
         assert!(!ended, "it ended before kill {kill}");
+        let names =
+            fs::read_dir(killed.join("checkpoints")).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+        half_written += names.filter(|name| name.to_string_lossy().contains(".tmp-")).count();
         let store = densenet::checkpoint::Store::open(killed.join("checkpoints"));
         let found = store.ok().and_then(|store| store.newest().unwrap());
         let step = found.map_or(0, |found| {
@@ -270,7 +273,7 @@ fn a_run_killed_at_random_moments_goes_on_and_ends_with_the_same_weights() {
         assert!(step >= said && step >= newest, "kill {kill}: {step} is there, {said} and {newest} were");
         newest = step;
     }
-    println!("{kills} kills up to step {newest}");
+    println!("{kills} kills, the last one after step {newest}; {half_written} left a half-written file");
     let output = resumed().output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

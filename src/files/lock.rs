@@ -18,34 +18,47 @@ pub(crate) struct FolderLock {
 impl FolderLock {
     /// Takes the folder, or says who has it.
     pub fn take(folder: &Path) -> Result<Self> {
-        let path = folder.join(NAME);
-        let failed = |action, source| Error::Io { action, path: folder.to_owned(), source };
         loop {
-            let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-            let mut file = open.map_err(|source| failed("write to the folder", source))?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    let mut holder = String::new();
-                    // A holder that is just about to write its number has none yet.
-                    let _ = file.read_to_string(&mut holder);
-                    let holder = if holder.is_empty() { "another process" } else { holder.trim() }.to_owned();
-                    return Err(Error::FolderInUse { folder: folder.to_owned(), holder });
-                }
-                Err(TryLockError::Error(source)) => return Err(failed("lock the folder", source)),
+            let opened = open(&folder.join(NAME)).map_err(|source| failed("write to", folder, source))?;
+            if let Some(lock) = FolderLock::of(opened, folder)? {
+                return Ok(lock);
             }
-            // Whoever had it may have removed the file after it was opened here; the next to come would make a new one.
-            if !is_at(&file, &path).map_err(|source| failed("lock the folder", source))? {
-                continue;
-            }
-            let written = file
-                .set_len(0)
-                .and_then(|()| file.rewind())
-                .and_then(|()| writeln!(file, "process {}", std::process::id()));
-            written.map_err(|source| failed("write to the folder", source))?;
-            return Ok(FolderLock { path, file });
         }
     }
+
+    /// Takes the folder by its opened file. `None` where whoever had it has removed that file meanwhile: the next to come would
+    /// make a new one.
+    fn of(mut file: File, folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(NAME);
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                // A holder that is just about to write its number has none yet.
+                let _ = file.read_to_string(&mut holder);
+                let holder = if holder.is_empty() { "another process" } else { holder.trim() }.to_owned();
+                return Err(Error::FolderInUse { folder: folder.to_owned(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed("lock", folder, source)),
+        }
+        if !is_at(&file, &path).map_err(|source| failed("lock", folder, source))? {
+            return Ok(None);
+        }
+        let written = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| writeln!(file, "process {}", std::process::id()));
+        written.map_err(|source| failed("write to", folder, source))?;
+        Ok(Some(FolderLock { path, file }))
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+}
+
+fn failed(action: &'static str, folder: &Path, source: io::Error) -> Error {
+    Error::Io { action, path: folder.to_owned(), source }
 }
 
 impl Drop for FolderLock {
@@ -67,5 +80,23 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
         Ok(named) => same(named),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_its_holder_removed_after_it_was_opened_gives_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = FolderLock::take(folder.path()).unwrap();
+        let opened = open(&folder.path().join(NAME)).unwrap();
+        drop(first);
+        let other = FolderLock::take(folder.path()).unwrap();
+        assert!(FolderLock::of(opened, folder.path()).unwrap().is_none());
+        assert!(matches!(FolderLock::take(folder.path()), Err(Error::FolderInUse { .. })));
+        drop(other);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }
