@@ -1,15 +1,17 @@
-//! Times training steps on random pictures and prints one line of JSON, for comparison with other implementations.
+//! Times training steps, or answers, on random pictures and prints one line of JSON, for comparison with other implementations.
 //!
-//!     cargo run --example throughput -- --work tutorial --execution fused --precision bf16 --batch 64
+//!     cargo run --example throughput -- --work tutorial --execution fused --precision bf16
+//!     cargo run --example throughput -- --work densenet121 --memory recompute
+//!     cargo run --example throughput -- --work bc100 --inference --batch 32
 //!
 //! Expect a line with `img_per_s` (batch by median step), step times, memory in MB (`peak - base` is what the work itself takes),
 //! and the share of the machine's matrix-product rate (`fraction_of_gemm`, a training step counted as three forward passes).
 
 use clap::{Parser, ValueEnum};
 use densenet::models::Model;
-use densenet::nn::{Execution, ForwardContext, Mode, Precision};
+use densenet::nn::{Execution, ForwardContext, Memory, Mode, Precision};
 use densenet::optim::Optimizer;
-use densenet::tch::{Device, Kind, Tensor, manual_seed, nn::VarStore};
+use densenet::tch::{Device, Kind, Tensor, manual_seed, nn::VarStore, no_grad};
 use densenet::torch::{tune_allocator, versions};
 use densenet::{DenseNetConfig, Result, SgdConfig};
 use std::time::Instant;
@@ -25,15 +27,37 @@ struct Args {
     /// In which kind of number it runs
     #[arg(long, default_value = "f32")]
     precision: NumberKind,
-    #[arg(long, default_value_t = 64)]
-    batch: i64,
+    /// What is kept for the backward pass
+    #[arg(long, default_value = "keep")]
+    memory: Kept,
+    /// Time answers of the network in evaluation instead of training steps
+    #[arg(long)]
+    inference: bool,
+    /// Pictures at a time; without it, as many as the work is usually measured with
+    #[arg(long)]
+    batch: Option<i64>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Work {
-    /// The tutorial's network at 1×96×96, SGD with rate 0.1
+    /// The tutorial's network at 1×96×96, batch 64, SGD
     #[value(alias = "seed")]
     Tutorial,
+    /// DenseNet-121 at 3×224×224, batch 16, SGD with momentum
+    Densenet121,
+    /// DenseNet-BC of depth 100 and growth rate 12 at 3×32×32, batch 64, SGD with momentum
+    Bc100,
+}
+
+impl Work {
+    /// Its name in the results of others, network, shape of a picture, batch size and momentum.
+    fn parts(self) -> Result<(&'static str, DenseNetConfig, [usize; 3], i64, f64)> {
+        Ok(match self {
+            Work::Tutorial => ("seed", DenseNetConfig::fashion_mnist(), [1, 96, 96], 64, 0.0),
+            Work::Densenet121 => ("densenet121", DenseNetConfig::densenet121(1000), [3, 224, 224], 16, 0.9),
+            Work::Bc100 => ("bc100", DenseNetConfig::cifar_bc(100, 12)?, [3, 32, 32], 64, 0.9),
+        })
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq)]
@@ -46,6 +70,12 @@ enum HowExecuted {
 enum NumberKind {
     F32,
     Bf16,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Kept {
+    Keep,
+    Recompute,
 }
 
 fn main() -> Result<()> {
@@ -67,16 +97,26 @@ fn main() -> Result<()> {
     tune_allocator()?;
     manual_seed(0);
     let vs = VarStore::new(Device::Cpu);
-    let (Work::Tutorial, side) = (args.work, 96);
-    let config = DenseNetConfig::fashion_mnist();
-    let multiply_adds = config.plan([1, side, side])?.multiply_adds();
+    let (work, config, [channels, height, width], usual_batch, momentum) = args.work.parts()?;
+    let batch = args.batch.unwrap_or(usual_batch);
+    let multiply_adds = config.plan([channels, height, width])?.multiply_adds();
     let net = config.build(&vs.root())?;
-    let mut optimizer = SgdConfig::new(0.1).build(&vs)?;
-    let x = Tensor::randn([args.batch, 1, side as i64, side as i64], (Kind::Float, Device::Cpu));
-    let y = Tensor::randint(10, [args.batch], (Kind::Int64, Device::Cpu));
-    let ctx = ForwardContext::new(Mode::Train).with_execution(execution).with_precision(precision);
+    let mut optimizer = SgdConfig::new(0.1).with_momentum(momentum).build(&vs)?;
+    let size = [batch, channels as i64, height as i64, width as i64];
+    let x = Tensor::randn(size, (Kind::Float, Device::Cpu));
+    let y = Tensor::randint(config.classes as i64, [batch], (Kind::Int64, Device::Cpu));
+    let mode = if args.inference { Mode::Eval } else { Mode::Train };
+    let memory = match args.memory {
+        Kept::Keep => Memory::Keep,
+        Kept::Recompute => Memory::Recompute,
+    };
+    let ctx = ForwardContext::new(mode).with_execution(execution).with_precision(precision).with_memory(memory);
     let mut step = || -> Result<(f64, f64)> {
         let started = Instant::now();
+        if args.inference {
+            let logits = no_grad(|| net.forward(&x, &ctx))?;
+            return Ok((started.elapsed().as_secs_f64(), logits.double_value(&[0, 0])));
+        }
         optimizer.zero_grad()?;
         let loss = net.forward(&x, &ctx)?.cross_entropy_for_logits(&y);
         loss.backward();
@@ -97,13 +137,14 @@ fn main() -> Result<()> {
     }
     times.sort_by(f64::total_cmp);
     let median = times[times.len() / 2];
-    let rate = args.batch as f64 / median;
-    let flops = 6.0 * multiply_adds as f64;
+    let rate = batch as f64 / median;
+    let passes = if args.inference { 1.0 } else { 3.0 };
+    let flops = 2.0 * passes * multiply_adds as f64;
     println!(
         "{}",
         serde_json::json!({
-            "peer": "densenet", "variant": variant, "work": "seed", "precision": precision_name, "layout": "NHWC",
-            "batch": args.batch, "img_per_s": rate, "step_ms_min": 1e3 * times[0], "step_ms_median": 1e3 * median,
+            "peer": "densenet", "variant": variant, "inference": args.inference, "work": work, "precision": precision_name, "layout": "NHWC",
+            "batch": batch, "img_per_s": rate, "step_ms_min": 1e3 * times[0], "step_ms_median": 1e3 * median,
             "steps": times.len(), "warmup": 3, "first_step_s": first,
             "peak_rss_mb": memory_mb("VmHWM:"), "base_rss_mb": base,
             "gemm_gflops": gemm_gflops, "fraction_of_gemm": flops * rate / 1e9 / gemm_gflops,

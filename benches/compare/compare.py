@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Training steps of the tutorial's network here and in PyTorch, in turns on the same machine, and the ratios.
+"""Training steps, or answers, here and in PyTorch, in turns on the same machine, and the ratios.
 
-    ./setup --dev && benches/compare/compare.py [--precision bf16] [--rounds 5] [--skip compile-nhwc]
+    ./setup --dev && benches/compare/compare.py [--work densenet121] [--precision bf16] [--rounds 5] [--skip compile-nhwc]
 
 Each measurement is a process of its own; a round has one of each, so that a slow spell of the machine falls on all. Prints
 a table of medians over the rounds: pictures a second, memory above the process's base, and both as ratios to PyTorch's.
@@ -15,7 +15,7 @@ import statistics
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-PYTORCH = ["eager-nchw", "eager-nhwc", "compile-nhwc"]
+PYTORCH = ["eager-nchw", "eager-nhwc", "compile-nhwc", "efficient-nhwc"]
 
 
 def run(command):
@@ -28,17 +28,25 @@ def run(command):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch", default="64")
+    parser.add_argument("--work", default="tutorial", choices=["tutorial", "densenet121", "bc100"])
+    parser.add_argument("--batch")
     parser.add_argument("--precision", default="f32", choices=["f32", "bf16"])
-    parser.add_argument("--skip", action="append", default=[], choices=["composed", *PYTORCH])
+    parser.add_argument("--inference", action="store_true")
+    parser.add_argument("--skip", action="append", default=[], choices=["composed", "recompute", *PYTORCH])
     args = parser.parse_args()
 
     subprocess.run(["cargo", "build", "--quiet", "--example", "throughput"], cwd=ROOT, check=True)
-    ours = ["cargo", "run", "--quiet", "--example", "throughput", "--", "--batch", args.batch, "--precision", args.precision, "--execution"]
-    script = ["benches/compare/pytorch_step.py"]
-    commands = {f"densenet {how}": [*ours, how] for how in ("fused", "composed")}
-    commands |= {f"pytorch {v}": [".venv/bin/python", *script, v, args.precision, args.batch] for v in PYTORCH}
-    commands = {name: command for name, command in commands.items() if name.split()[1] not in args.skip}
+    options = (["--batch", args.batch] if args.batch else []) + (["--inference"] if args.inference else [])
+    ours = ["cargo", "run", "--quiet", "--example", "throughput", "--", "--work", args.work, "--precision", args.precision]
+    script = [".venv/bin/python", "benches/compare/pytorch_step.py", args.work]
+    commands = {f"densenet {how}": [*ours, *options, "--execution", how] for how in ("fused", "composed")}
+    commands["densenet recompute"] = [*ours, *options, "--memory", "recompute"]
+    commands |= {f"pytorch {variant}": [*script, variant, args.precision, *options] for variant in PYTORCH}
+    # What makes no difference: plain layers have nothing between their stages, and answers keep nothing.
+    without = set(args.skip)
+    if args.work == "tutorial" or args.inference:
+        without |= {"recompute", "efficient-nhwc"}
+    commands = {name: command for name, command in commands.items() if name.split()[1] not in without}
 
     rows = {name: [] for name in commands}
     for _ in range(args.rounds):
@@ -50,12 +58,13 @@ def main():
     theirs = [name for name in rows if name.startswith("pytorch")]
     fastest = max(theirs, key=speed.get)
     first = rows["densenet fused"][0]
-    print(f"{args.precision}, {args.rounds} rounds, batch {args.batch}, {first['threads']} threads, {cpu()}")
+    what = "answers" if args.inference else "training steps"
+    print(f"{args.work}, {what}, {args.precision}, {args.rounds} rounds, batch {first['batch']}, {first['threads']} threads, {cpu()}")
     print(f"libtorch {first['versions']['libtorch']}, PyTorch {rows[theirs[0]][0]['versions']['torch']}\n")
     print(f"| | pictures a second | of {fastest} | MB above base | of {theirs[0]} |")
     print("|---|---|---|---|---|")
     for name in rows:
-        print(f"| {name} | {speed[name]:.0f} | {speed[name] / speed[fastest]:.2f} "
+        print(f"| {name} | {speed[name]:.1f} | {speed[name] / speed[fastest]:.2f} "
               f"| {memory[name]:.0f} | {memory[name] / memory[theirs[0]]:.2f} |")
     share = median("densenet fused", lambda row: row["fraction_of_gemm"])
     print(f"\nfused: {share:.2f} of the matrix-product rate")

@@ -7,6 +7,7 @@ mod lanes;
 mod average_pool;
 mod dropout;
 mod element;
+mod inner_norm;
 mod max_pool;
 mod moments;
 mod rows;
@@ -17,6 +18,7 @@ pub use average_pool::{Window, norm_relu_average_pool, norm_relu_average_pool_ba
 pub use dispatch::{Level, level};
 pub use dropout::{DropMask, STEP, drop, scramble};
 pub use element::{Element, Real};
+pub use inner_norm::{norm_backward, norm_sums};
 pub use max_pool::{MaxPooled, max_pooled, norm_relu_max_pool, norm_relu_max_pool_backward, norm_relu_max_pool_sums};
 pub use moments::Moments;
 pub use rows::{Correction, GradientSums, accumulate, copy, copy_with_moments, correct, moments, norm_relu};

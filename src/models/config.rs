@@ -11,8 +11,8 @@ use tch::nn::Path;
 
 /// Configuration of a [`DenseNet`].
 ///
-/// The defaults are those of DenseNet-121 as torchvision builds it. [`fashion_mnist`](Self::fashion_mnist) and
-/// [`d2l`](Self::d2l) are ready-made ones.
+/// The defaults are those of DenseNet-121 as torchvision builds it. Ready-made ones are [`densenet121`](Self::densenet121) and its
+/// larger sisters, [`cifar`](Self::cifar), [`cifar_bc`](Self::cifar_bc), [`fashion_mnist`](Self::fashion_mnist), [`d2l`](Self::d2l).
 ///
 /// # Examples
 ///
@@ -91,6 +91,7 @@ impl DenseNetConfig {
     }
 
     setters! {
+        with_classes => classes: usize,
         with_input_channels => input_channels: usize,
         with_initial_channels => initial_channels: usize,
         with_growth_rate => growth_rate: usize,

@@ -1,7 +1,8 @@
 //! Ready-made configurations.
 
 use super::DenseNetConfig;
-use crate::nn::{ConvBias, Initialization, LayerKind, StemConfig};
+use crate::nn::{ConvBias, Initialization, LayerKind, StemConfig, checked};
+use crate::{Error, Result};
 
 impl DenseNetConfig {
     /// The network that the `fashion_mnist` example trains: 10 classes, one channel, four blocks of four plain layers, growth
@@ -19,5 +20,65 @@ impl DenseNetConfig {
             .with_layer_kind(LayerKind::Plain)
             .with_conv_bias(ConvBias::With)
             .with_initialization(Initialization::XavierUniform)
+    }
+
+    /// DenseNet-121 for 3×224×224 pictures: growth rate 32; 7,978,856 parameters with 1000 classes.
+    pub fn densenet121(classes: usize) -> Self {
+        DenseNetConfig::new(classes)
+    }
+
+    /// DenseNet-161: growth rate 48; 28,681,000 parameters with 1000 classes.
+    pub fn densenet161(classes: usize) -> Self {
+        let net = DenseNetConfig::new(classes).with_growth_rate(48).with_initial_channels(96);
+        net.with_layers_per_block([6, 12, 36, 24])
+    }
+
+    /// DenseNet-169: growth rate 32; 14,149,480 parameters with 1000 classes.
+    pub fn densenet169(classes: usize) -> Self {
+        DenseNetConfig::new(classes).with_layers_per_block([6, 12, 32, 32])
+    }
+
+    /// DenseNet-201: growth rate 32; 20,013,928 parameters with 1000 classes.
+    pub fn densenet201(classes: usize) -> Self {
+        DenseNetConfig::new(classes).with_layers_per_block([6, 12, 48, 32])
+    }
+
+    /// DenseNet-264: growth rate 32; 33,337,704 parameters with 1000 classes.
+    pub fn densenet264(classes: usize) -> Self {
+        DenseNetConfig::new(classes).with_layers_per_block([6, 12, 64, 48])
+    }
+
+    /// The paper's plain network for CIFAR: three equal blocks on 3×32×32 pictures, 10 classes. The paper trains depths 40 and 100
+    /// with growth rates 12 and 24.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] for a depth that is not 3n + 4, such as 40.
+    pub fn cifar(depth: usize, growth_rate: usize) -> Result<Self> {
+        let net = DenseNetConfig::of_cifar(depth, 1, "3n + 4, at least 7")?.with_growth_rate(growth_rate);
+        Ok(net.with_layer_kind(LayerKind::Plain).with_initial_channels(16).with_compression(1.0))
+    }
+
+    /// The paper's DenseNet-BC for CIFAR, with bottleneck layers and compression: three equal blocks on 3×32×32 pictures, 10 classes.
+    /// The paper trains depth 100 with growth rate 12 (769,162 parameters), 250 with 24 and 190 with 40; its later version, the
+    /// wider ones of depth 40 with 36, 48 and 60.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] for a depth that is not 6n + 4, such as 100; [`Error::Overflow`].
+    pub fn cifar_bc(depth: usize, growth_rate: usize) -> Result<Self> {
+        let channels = checked("channels of the stem", growth_rate.checked_mul(2))?;
+        let net = DenseNetConfig::of_cifar(depth, 2, "6n + 4, at least 10")?.with_growth_rate(growth_rate);
+        Ok(net.with_initial_channels(channels))
+    }
+
+    /// `depth` counts the stem, a convolution in each transition, the classifier, and so many in each layer.
+    fn of_cifar(depth: usize, convs_a_layer: usize, expected: &'static str) -> Result<Self> {
+        match depth.checked_sub(4).map(|rest| (rest / (3 * convs_a_layer), rest % (3 * convs_a_layer))) {
+            Some((layers @ 1.., 0)) => {
+                Ok(DenseNetConfig::new(10).with_layers_per_block([layers; 3]).with_stem(StemConfig::cifar()))
+            }
+            _ => Err(Error::InvalidConfig { field: "depth", value: depth.to_string(), expected }),
+        }
     }
 }

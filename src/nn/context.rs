@@ -43,10 +43,22 @@ pub enum Execution {
     #[default]
     Auto,
     /// The fused engine: few passes over memory, statistics computed once a channel, and memory that grows with the number of
-    /// layers instead of its square. It knows plain layers, the CPU, bf16, f32 and f64; what it does not know runs as `Composed`.
+    /// layers instead of its square. It knows the CPU, bf16, f32 and f64; what it does not know runs as `Composed`.
     Fused,
     /// A composition of libtorch's own operations, one after the other; the reference for all others.
     Composed,
+}
+
+/// What the fused engine keeps of a bottleneck layer from the forward pass for the backward pass. A choice of the moment, like
+/// [`Execution`]: gradients are the same, bit for bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Memory {
+    /// The output of its first convolution.
+    #[default]
+    Keep,
+    /// Nothing: the backward pass runs the first convolution once more.
+    Recompute,
 }
 
 /// In which kind of number features are kept and convolved. A choice of the moment, like [`Execution`]: variables, statistics,
@@ -88,12 +100,19 @@ pub struct ForwardContext {
     pub execution: Execution,
     /// In which kind of number.
     pub precision: Precision,
+    /// What is kept for the backward pass.
+    pub memory: Memory,
 }
 
 impl ForwardContext {
-    /// A pass in this mode with [`Execution::Auto`] and [`Precision::Float32`].
+    /// A pass in this mode with [`Execution::Auto`], [`Precision::Float32`] and [`Memory::Keep`].
     pub fn new(mode: Mode) -> Self {
-        ForwardContext { mode, execution: Execution::default(), precision: Precision::default() }
+        ForwardContext {
+            mode,
+            execution: Execution::default(),
+            precision: Precision::default(),
+            memory: Memory::default(),
+        }
     }
 
     /// Whether the fused engine is to run where it can.
@@ -127,5 +146,6 @@ impl ForwardContext {
     setters! {
         with_execution => execution: Execution,
         with_precision => precision: Precision,
+        with_memory => memory: Memory,
     }
 }

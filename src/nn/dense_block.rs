@@ -137,14 +137,12 @@ impl DenseBlock {
     ///
     /// If the features have other channels than the block was built for, or, in training mode, one value a channel.
     pub fn forward(&self, features: Features, ctx: &ForwardContext) -> Features {
-        let plain = self.layers.iter().map(|layer| layer.plain(ctx)).collect::<Option<Vec<_>>>();
-        match plain.filter(|_| ctx.fused() && fused::takes(&features.data)) {
-            Some(layers) => {
-                layers[0].norm.check(&features.data, ctx);
-                fused::dense_block(features, &layers, ctx).unwrap_or_else(|error| panic!("{error}"))
-            }
-            None => self.composed(features, ctx),
+        if !(ctx.fused() && fused::takes(&features.data)) {
+            return self.composed(features, ctx);
         }
+        let layers: Vec<_> = self.layers.iter().map(|layer| layer.fused(ctx)).collect();
+        layers[0].stages[0].norm.check(&features.data, ctx);
+        fused::dense_block(features, &layers, ctx).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn composed(&self, features: Features, ctx: &ForwardContext) -> Features {

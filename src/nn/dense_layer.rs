@@ -1,8 +1,9 @@
 //! One layer of a dense block: reads all features before it, writes `k` new ones.
 
-use super::fused::PlainLayer;
+use super::fused::{FusedLayer, FusedStage};
 use super::{
-    ConvBias, ConvGeometry, Dropout, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
+    ConvBias, ConvGeometry, Dropout, DropoutPlace, Features, ForwardContext, Initialization, NormRelu, NormReluConfig,
+    checked,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -99,15 +100,18 @@ pub struct DenseLayer {
 }
 
 impl DenseLayer {
-    /// A plain layer as the fused engine takes it.
-    pub(super) fn plain(&self, ctx: &ForwardContext) -> Option<PlainLayer<'_>> {
-        match &self.stages[..] {
-            [(norm, conv)] => {
-                let drop_rate = if ctx.drops(&self.dropout) { self.dropout.rate } else { 0.0 };
-                Some(PlainLayer { norm, conv, drop_rate })
-            }
-            _ => None,
-        }
+    /// The layer as the fused engine takes it.
+    pub(super) fn fused(&self, ctx: &ForwardContext) -> FusedLayer<'_> {
+        let last = self.stages.len() - 1;
+        let drop_rate = |stage| match ctx.drops(&self.dropout)
+            && (stage == last || self.dropout.place == DropoutPlace::EveryConv)
+        {
+            true => self.dropout.rate,
+            false => 0.0,
+        };
+        let stages = self.stages.iter().enumerate();
+        let stages = stages.map(|(stage, (norm, conv))| FusedStage { norm, conv, drop_rate: drop_rate(stage) });
+        FusedLayer { stages: stages.collect() }
     }
 
     /// The new features `[N, k, H, W]` made of `[N, C, H, W]`.

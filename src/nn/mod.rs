@@ -14,7 +14,7 @@ mod norm_relu;
 mod stem;
 mod transition;
 
-pub use context::{Execution, ForwardContext, Mode, Precision};
+pub use context::{Execution, ForwardContext, Memory, Mode, Precision};
 pub use conv::{ConvBias, Initialization};
 pub use dense_block::{DenseBlock, DenseBlockConfig};
 pub use dense_layer::{DenseLayer, DenseLayerConfig, LayerKind};

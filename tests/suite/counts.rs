@@ -6,28 +6,6 @@ use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
 use densenet::torch::named_variables;
 use densenet::{DenseBlockConfig, DenseNetConfig, Error, Model, TransitionBlockConfig};
 
-fn family(growth_rate: usize, initial_channels: usize, layers_per_block: [usize; 4]) -> DenseNetConfig {
-    DenseNetConfig::new(1000)
-        .with_growth_rate(growth_rate)
-        .with_initial_channels(initial_channels)
-        .with_layers_per_block(layers_per_block)
-}
-
-/// A CIFAR network of the paper: `depth` convolutions and linear layers, three equal blocks.
-fn cifar(depth: usize, growth_rate: usize, layer_kind: LayerKind) -> DenseNetConfig {
-    let (convs_per_layer, initial_channels, compression) = match layer_kind {
-        LayerKind::Plain => (1, 16, 1.0),
-        LayerKind::Bottleneck { .. } => (2, 2 * growth_rate, 0.5),
-    };
-    DenseNetConfig::new(10)
-        .with_growth_rate(growth_rate)
-        .with_initial_channels(initial_channels)
-        .with_layers_per_block([(depth - 4) / 3 / convs_per_layer; 3])
-        .with_layer_kind(layer_kind)
-        .with_compression(compression)
-        .with_stem(StemConfig::cifar())
-}
-
 fn output<'a>(plan: &'a Plan, name: &str) -> &'a [usize; 3] {
     &plan.rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("a row {name}")).output
 }
@@ -35,11 +13,11 @@ fn output<'a>(plan: &'a Plan, name: &str) -> &'a [usize; 3] {
 #[test]
 fn family_has_the_published_parameters_and_buffers() {
     let nets = [
-        (family(32, 64, [6, 12, 24, 16]), 7_978_856, 83_648, 1024),
-        (family(48, 96, [6, 12, 36, 24]), 28_681_000, 219_936, 2208),
-        (family(32, 64, [6, 12, 32, 32]), 14_149_480, 158_400, 1664),
-        (family(32, 64, [6, 12, 48, 32]), 20_013_928, 229_056, 1920),
-        (family(32, 64, [6, 12, 64, 48]), 33_337_704, 398_528, 2688),
+        (DenseNetConfig::densenet121(1000), 7_978_856, 83_648, 1024),
+        (DenseNetConfig::densenet161(1000), 28_681_000, 219_936, 2208),
+        (DenseNetConfig::densenet169(1000), 14_149_480, 158_400, 1664),
+        (DenseNetConfig::densenet201(1000), 20_013_928, 229_056, 1920),
+        (DenseNetConfig::densenet264(1000), 33_337_704, 398_528, 2688),
         (DenseNetConfig::new(10).with_input_channels(1), 6_957_834, 83_648, 1024),
     ];
     for (config, parameters, buffers, channels) in nets {
@@ -52,26 +30,29 @@ fn family_has_the_published_parameters_and_buffers() {
 
 #[test]
 fn cifar_networks_have_the_published_parameters() {
-    let bottleneck = LayerKind::Bottleneck { factor: 4 };
+    let (cifar, cifar_bc) = (DenseNetConfig::cifar, DenseNetConfig::cifar_bc);
     let nets = [
-        (cifar(40, 12, LayerKind::Plain), 1_019_722),
-        (cifar(100, 12, LayerKind::Plain), 6_979_642),
-        (cifar(100, 24, LayerKind::Plain), 27_249_082),
-        (cifar(40, 12, bottleneck), 176_122),
-        (cifar(100, 12, bottleneck), 769_162),
-        (cifar(250, 24, bottleneck), 15_324_406),
-        (cifar(190, 40, bottleneck), 25_624_430),
-        (cifar(40, 36, bottleneck), 1_542_682),
-        (cifar(40, 48, bottleneck), 2_733_130),
-        (cifar(40, 60, bottleneck), 4_261_690),
+        (cifar(40, 12).unwrap(), 1_019_722),
+        (cifar(100, 12).unwrap(), 6_979_642),
+        (cifar(100, 24).unwrap(), 27_249_082),
+        (cifar_bc(40, 12).unwrap(), 176_122),
+        (cifar_bc(100, 12).unwrap(), 769_162),
+        (cifar_bc(250, 24).unwrap(), 15_324_406),
+        (cifar_bc(190, 40).unwrap(), 25_624_430),
+        (cifar_bc(40, 36).unwrap(), 1_542_682),
+        (cifar_bc(40, 48).unwrap(), 2_733_130),
+        (cifar_bc(40, 60).unwrap(), 4_261_690),
     ];
     for (config, parameters) in nets {
         let plan = config.plan([3, 32, 32]).unwrap();
         assert_eq!(plan.parameters(), parameters, "{config:?}");
         assert_eq!(output(&plan, "features.norm5")[1..], [8, 8], "two transitions halve 32 pixels twice");
     }
-    let grey = cifar(100, 12, bottleneck).with_input_channels(1);
+    let grey = cifar_bc(100, 12).unwrap().with_input_channels(1);
     assert_eq!(grey.plan([1, 28, 28]).unwrap().parameters(), 768_730);
+    for error in [cifar(41, 12), cifar(4, 12), cifar(3, 12), cifar_bc(41, 12), cifar_bc(4, 12), cifar_bc(43, 12)] {
+        assert!(matches!(&error, Err(Error::InvalidConfig { field: "depth", .. })), "{error:?}");
+    }
 }
 
 #[test]
@@ -162,8 +143,17 @@ fn every_row_of_a_plan_is_what_the_built_network_holds_and_gives() {
     let nets = [
         (DenseNetConfig::fashion_mnist(), 50),
         (DenseNetConfig::d2l(), 37),
-        (family(8, 16, [2, 1, 3, 2]), 64),
-        (cifar(22, 6, LayerKind::Bottleneck { factor: 2 }).with_compression(0.7), 21),
+        (
+            DenseNetConfig::new(1000).with_growth_rate(8).with_initial_channels(16).with_layers_per_block([2, 1, 3, 2]),
+            64,
+        ),
+        (
+            DenseNetConfig::cifar_bc(22, 6)
+                .unwrap()
+                .with_layer_kind(LayerKind::Bottleneck { factor: 2 })
+                .with_compression(0.7),
+            21,
+        ),
     ];
     for (config, side) in nets {
         let plan = config.plan([config.input_channels, side, side]).unwrap();
@@ -215,9 +205,9 @@ fn smallest_input_works_and_one_pixel_less_names_the_layer() {
     let nets = [
         (DenseNetConfig::fashion_mnist(), 33, "features.transition3.pool"),
         (DenseNetConfig::d2l(), 29, "features.transition3.pool"),
-        (cifar(40, 12, LayerKind::Plain), 4, "features.transition2.pool"),
+        (DenseNetConfig::cifar(40, 12).unwrap(), 4, "features.transition2.pool"),
         (
-            family(32, 64, [1, 1, 1, 1]).with_stem(StemConfig::imagenet().with_padding(0)),
+            DenseNetConfig::new(1000).with_layers_per_block([1; 4]).with_stem(StemConfig::imagenet().with_padding(0)),
             35,
             "features.transition3.pool",
         ),

@@ -3,7 +3,9 @@
 use crate::numbers::numbers;
 use densenet::SgdConfig;
 use densenet::models::{DenseNetConfig, Model};
-use densenet::nn::{ConvBias, DenseBlockConfig, Dropout, Execution, Features, ForwardContext, LayerKind, Mode};
+use densenet::nn::{
+    ConvBias, DenseBlockConfig, Dropout, DropoutPlace, Execution, Features, ForwardContext, LayerKind, Memory, Mode,
+};
 use densenet::optim::Optimizer;
 use densenet::tch::nn::VarStore;
 use densenet::tch::{Device, Kind, Reduction, Tensor, no_grad};
@@ -74,12 +76,22 @@ fn assert_equal(own: &[(String, Tensor)], reference: &[(String, Tensor)], tolera
     }
 }
 
+/// Plain layers, and bottlenecks narrower and wider than what they read.
+const LAYER_KINDS: [LayerKind; 3] =
+    [LayerKind::Plain, LayerKind::Bottleneck { factor: 1 }, LayerKind::Bottleneck { factor: 4 }];
+
 fn check_block(layers: usize, growth: usize, size: [i64; 4], kind: Kind, tolerance: f64) {
+    for layer_kind in LAYER_KINDS {
+        check_block_of(layer_kind, layers, growth, size, kind, tolerance);
+    }
+}
+
+fn check_block_of(layer_kind: LayerKind, layers: usize, growth: usize, size: [i64; 4], kind: Kind, tolerance: f64) {
     let mut vs = VarStore::new(Device::Cpu);
     densenet::tch::manual_seed(1);
     let block = DenseBlockConfig::new(size[1] as usize, layers)
         .with_growth_rate(growth)
-        .with_layer_kind(LayerKind::Plain)
+        .with_layer_kind(layer_kind)
         .build(&vs.root())
         .expect("a valid block");
     if kind == Kind::Double {
@@ -91,7 +103,7 @@ fn check_block(layers: usize, growth: usize, size: [i64; 4], kind: Kind, toleran
     for mode in [Mode::Train, Mode::TrainFrozenNorms, Mode::Eval] {
         let own = pass(&vs, &x, Execution::Fused, mode, forward);
         let reference = pass(&vs, &x, Execution::Composed, mode, forward);
-        assert_equal(&own, &reference, tolerance, &format!("{layers} layers on {size:?}, {mode:?}"));
+        assert_equal(&own, &reference, tolerance, &format!("{layers} layers, {layer_kind:?}, on {size:?}, {mode:?}"));
     }
 }
 
@@ -119,10 +131,15 @@ fn frozen_variables_get_no_gradient_and_the_others_the_same() {
         vec!["denselayer1", "denselayer2"],
         vec!["denselayer1", "denselayer2.norm1", "denselayer3", "denselayer4"],
         vec!["weight"],
+        vec!["norm2", "denselayer1"],
+        vec!["conv2"],
+        vec!["norm1", "conv1"],
+        vec!["denselayer1.conv1", "denselayer1.norm1", "denselayer2.norm2", "denselayer2.conv1"],
     ] {
-        for input_too in [false, true] {
+        for (input_too, layer_kind) in [false, true].into_iter().flat_map(|input| LAYER_KINDS.map(|kind| (input, kind)))
+        {
             let mut vs = VarStore::new(Device::Cpu);
-            let config = DenseBlockConfig::new(5, 4).with_growth_rate(3).with_layer_kind(LayerKind::Plain);
+            let config = DenseBlockConfig::new(5, 4).with_growth_rate(3).with_layer_kind(layer_kind);
             let block = config.with_conv_bias(ConvBias::With).build(&vs.root()).expect("a valid block");
             vs.double();
             disturb(&vs);
@@ -137,7 +154,7 @@ fn frozen_variables_get_no_gradient_and_the_others_the_same() {
             };
             let own = pass(&vs, &x, Execution::Fused, Mode::Train, forward);
             let reference = pass(&vs, &x, Execution::Composed, Mode::Train, forward);
-            assert_equal(&own, &reference, 1e-11, &format!("{frozen:?} frozen, input {input_too}"));
+            assert_equal(&own, &reference, 1e-11, &format!("{layer_kind:?}, {frozen:?} frozen, input {input_too}"));
             let without = named_variables(&vs).into_iter().filter(|variable| is_in(&variable.name, &frozen));
             assert!(without.into_iter().all(|variable| !variable.tensor.grad().defined()), "{frozen:?}");
         }
@@ -179,14 +196,8 @@ fn dropped_features_are_as_many_as_asked_for_and_their_statistics_come_after() {
 #[test]
 fn a_batch_worked_on_in_groups_is_one_batch() {
     // So large that there are several groups with up to two threads, and the last one is smaller.
-    check_block(2, 4, [70, 64, 32, 32], Kind::Double, 1e-10);
-}
-
-#[test]
-fn fused_blocks_equal_composed_ones_in_f32() {
-    for (layers, growth, size) in [(2, 10, [4, 3, 8, 8]), (4, 32, [3, 64, 23, 23])] {
-        // The same, in f32.
-        check_block(layers, growth, size, Kind::Float, 2e-4);
+    for layer_kind in [LayerKind::Plain, LayerKind::Bottleneck { factor: 3 }] {
+        check_block_of(layer_kind, 2, 4, [70, 64, 32, 32], Kind::Double, 1e-10);
     }
 }
 
@@ -200,25 +211,48 @@ fn deviations(own: &[(String, Tensor)], exact: &[(String, Tensor)]) -> (f64, f64
     (all[all.len() / 2], all[all.len() - 1])
 }
 
+/// Median and maximum over tensors of the deviation from f64 of a block's pass in f32: fused, and composed.
+fn errors_in_f32(block: &DenseBlockConfig, mode: Mode, x: &Tensor) -> [(f64, f64); 2] {
+    let passes = |kind: Kind, execution: Execution| {
+        let mut vs = VarStore::new(Device::Cpu);
+        densenet::tch::manual_seed(4);
+        let block = block.build(&vs.root()).expect("a valid block");
+        disturb(&vs);
+        vs.set_kind(kind);
+        // The same values in both kinds.
+        let x = x.to_kind(Kind::Float).to_kind(kind);
+        pass(&vs, &x, execution, mode, |x, ctx| block.forward(Features::new(x.shallow_clone()), ctx).data)
+    };
+    let exact = passes(Kind::Double, Execution::Composed);
+    [Execution::Fused, Execution::Composed].map(|execution| deviations(&passes(Kind::Float, execution), &exact))
+}
+
+#[test]
+fn fused_blocks_are_as_exact_as_composed_ones_in_f32() {
+    for (layers, growth, size) in [(2, 10, [4, 3, 8, 8]), (4, 32, [3, 64, 23, 23])] {
+        for (layer_kind, mode) in LAYER_KINDS
+            .into_iter()
+            .flat_map(|kind| [Mode::Train, Mode::TrainFrozenNorms, Mode::Eval].map(|mode| (kind, mode)))
+        {
+            let block =
+                DenseBlockConfig::new(size[1] as usize, layers).with_growth_rate(growth).with_layer_kind(layer_kind);
+            let [own, libtorch] = errors_in_f32(&block, mode, &numbers(&size, 1));
+            let what = format!("{layers} layers, {layer_kind:?}, {mode:?}: fused {own:?}, libtorch {libtorch:?}");
+            assert!(own.0 <= 2.0 * libtorch.0 && own.1 <= 2.0 * libtorch.1, "{what}");
+        }
+    }
+}
+
 #[test]
 fn values_far_from_zero_cost_no_more_bits_than_in_libtorch() {
-    for mean in [0.0, 100.0] {
-        let passes = |kind: Kind, execution: Execution| {
-            let mut vs = VarStore::new(Device::Cpu);
-            densenet::tch::manual_seed(4);
-            let config = DenseBlockConfig::new(16, 1).with_growth_rate(12).with_layer_kind(LayerKind::Plain);
-            let block = config.build(&vs.root()).expect("a valid block");
-            disturb(&vs);
-            vs.set_kind(kind);
-            // Standard deviation 1, and the same values in both kinds.
-            let x = (numbers(&[4, 16, 23, 23], 1) * f64::sqrt(3.0) + mean).to_kind(Kind::Float).to_kind(kind);
-            pass(&vs, &x, execution, Mode::Train, |x, ctx| block.forward(Features::new(x.shallow_clone()), ctx).data)
-        };
-        let exact = passes(Kind::Double, Execution::Composed);
-        let [own, libtorch] = [Execution::Fused, Execution::Composed]
-            .map(|execution| deviations(&passes(Kind::Float, execution), &exact));
-        println!("around {mean}: fused {own:?}, libtorch {libtorch:?}");
-        assert!(own.0 <= 2.0 * libtorch.0 && own.1 <= 2.0 * libtorch.1, "{mean}: fused {own:?}, libtorch {libtorch:?}");
+    for (mean, layer_kind) in [0.0, 100.0].into_iter().flat_map(|mean| LAYER_KINDS.map(|kind| (mean, kind))) {
+        let block = DenseBlockConfig::new(16, 1).with_growth_rate(12).with_layer_kind(layer_kind);
+        // Standard deviation 1.
+        let x = numbers(&[4, 16, 23, 23], 1) * f64::sqrt(3.0) + mean;
+        let [own, libtorch] = errors_in_f32(&block, Mode::Train, &x);
+        println!("around {mean}, {layer_kind:?}: fused {own:?}, libtorch {libtorch:?}");
+        let near = own.0 <= 2.0 * libtorch.0 && own.1 <= 2.0 * libtorch.1;
+        assert!(near, "{mean}, {layer_kind:?}: fused {own:?}, libtorch {libtorch:?}");
     }
 }
 
@@ -244,15 +278,46 @@ fn fused_net_equals_composed_one_in_f64() {
         check_net(&DenseNetConfig::fashion_mnist(), size, 1e-8);
     }
     check_net(&DenseNetConfig::d2l(), [2, 1, 45, 45], 1e-8);
+    check_net(&DenseNetConfig::cifar(10, 6).expect("a depth"), [3, 3, 13, 15], 1e-8);
+    check_net(&DenseNetConfig::cifar_bc(22, 6).expect("a depth"), [3, 3, 13, 15], 1e-8);
+    check_net(&DenseNetConfig::densenet121(5).with_layers_per_block([2, 1, 2, 1]), [2, 3, 65, 71], 1e-8);
+}
+
+#[test]
+fn what_is_kept_of_a_forward_pass_changes_no_bit() {
+    let net = DenseNetConfig::cifar_bc(22, 6).expect("a depth").with_dropout(Dropout::new(0.2));
+    for place in [DropoutPlace::LayerOutput, DropoutPlace::EveryConv] {
+        let vs = VarStore::new(Device::Cpu);
+        let dropout = Dropout::new(0.2).with_place(place);
+        let net = net.clone().with_dropout(dropout).build(&vs.root()).expect("a valid net");
+        disturb(&vs);
+        let x = numbers(&[5, 3, 20, 16], 1).to_kind(Kind::Float);
+        for mode in [Mode::Train, Mode::TrainFrozenNorms] {
+            let [kept, again] = [Memory::Keep, Memory::Recompute].map(|memory| {
+                densenet::tch::manual_seed(7);
+                let forward = |x: &Tensor, ctx: &ForwardContext| {
+                    net.forward(x, &ctx.with_memory(memory)).expect("pictures that fit")
+                };
+                pass(&vs, &x, Execution::Fused, mode, forward)
+            });
+            for ((name, kept), (_, again)) in kept.iter().zip(&again) {
+                assert!(kept.equal(again), "{place:?}, {mode:?}: {name}");
+            }
+        }
+    }
 }
 
 #[test]
 fn gradients_of_a_fused_block_are_slopes() {
+    LAYER_KINDS.into_iter().for_each(check_slopes);
+}
+
+fn check_slopes(layer_kind: LayerKind) {
     let mut vs = VarStore::new(Device::Cpu);
     densenet::tch::manual_seed(3);
     let block = DenseBlockConfig::new(2, 2)
         .with_growth_rate(3)
-        .with_layer_kind(LayerKind::Plain)
+        .with_layer_kind(layer_kind)
         .build(&vs.root())
         .expect("a valid block");
     vs.double();
@@ -307,9 +372,10 @@ fn unravel(index: i64, size: &[i64]) -> Vec<i64> {
 
 #[test]
 fn one_pixel_that_is_no_number_reaches_the_loss() {
-    let vs = VarStore::new(Device::Cpu);
-    let net = DenseNetConfig::fashion_mnist().build(&vs.root()).expect("a valid net");
-    for mode in [Mode::Train, Mode::Eval] {
+    let nets = [DenseNetConfig::fashion_mnist(), DenseNetConfig::densenet121(3).with_input_channels(1)];
+    for (config, mode) in nets.iter().flat_map(|net| [Mode::Train, Mode::Eval].map(|mode| (net, mode))) {
+        let vs = VarStore::new(Device::Cpu);
+        let net = config.build(&vs.root()).expect("a valid net");
         let x = Tensor::rand([2, 1, 48, 48], (Kind::Float, Device::Cpu));
         let _ = x.get(1).get(0).get(20).get(30).fill_(f64::NAN);
         let ctx = ForwardContext::new(mode).with_execution(Execution::Fused);

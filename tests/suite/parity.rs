@@ -70,6 +70,15 @@ fn bottleneck() -> Case {
     Case { config, shape: vec![3, 3, 64, 64], has_conv_bias: false }
 }
 
+fn densenet121() -> Case {
+    Case { config: DenseNetConfig::densenet121(1000), shape: vec![2, 3, 224, 224], has_conv_bias: false }
+}
+
+fn bc100() -> Case {
+    let config = DenseNetConfig::cifar_bc(100, 12).expect("a depth of the paper's");
+    Case { config, shape: vec![2, 3, 32, 32], has_conv_bias: false }
+}
+
 impl Case {
     fn build(&self, kind: Kind, batch: usize) -> (VarStore, DenseNet, Tensor, Tensor) {
         let mut vs = VarStore::new(Device::Cpu);
@@ -182,6 +191,26 @@ fn plain_net_equals_pytorch_in_f64() {
 #[test]
 fn bottleneck_net_equals_pytorch_in_f64() {
     check_f64("bottleneck", &bottleneck());
+}
+
+#[test]
+fn densenet121_equals_pytorch_in_f64() {
+    check_f64("densenet121", &densenet121());
+}
+
+#[test]
+fn densenet_bc_for_cifar_equals_pytorch_in_f64() {
+    check_f64("bc100", &bc100());
+}
+
+#[test]
+fn densenet121_is_as_exact_as_pytorch_in_f32() {
+    check_f32("densenet121", &densenet121());
+}
+
+#[test]
+fn densenet_bc_for_cifar_is_as_exact_as_pytorch_in_f32() {
+    check_f32("bc100", &bc100());
 }
 
 #[test]

@@ -1,51 +1,78 @@
 //! The dense block as a function with a backward pass of its own.
 
-use super::block::{self, Arriving, Layer, LayerNeeds, Needs, Statistics};
+use super::block::{Layer, OfFeatures, Stage, Statistics};
+use super::block_backward::{Arriving, LayerNeeds, Left, Needs, StageNeeds, backward};
+use super::block_forward::{Made, forward};
 use super::norm::ChannelStatistics;
 use super::{by_kind, update_running};
 use crate::Result;
 use crate::kernels::DropMask;
-use crate::nn::{Features, ForwardContext, NormRelu, Statistics as TravellingStatistics};
+use crate::nn::{Features, ForwardContext, Memory, NormRelu, Statistics as TravellingStatistics};
 use crate::torch::{Forward, Function, apply};
+use std::ops::Range;
 use tch::nn::Conv2D;
 use tch::{Device, Kind, Tensor};
 
-/// A plain layer: what it consists of, and the share of its output that this pass drops.
-pub(crate) struct PlainLayer<'a> {
+/// Norm → ReLU → convolution, and the share of its output that this pass drops.
+pub(crate) struct FusedStage<'a> {
     pub norm: &'a NormRelu,
     pub conv: &'a Conv2D,
     pub drop_rate: f64,
 }
 
-/// Adds the features of layers to `features`.
-pub(crate) fn dense_block(features: Features, layers: &[PlainLayer], ctx: &ForwardContext) -> Result<Features> {
+/// A layer: one stage, or two in a bottleneck layer. The first reads the features.
+pub(crate) struct FusedLayer<'a> {
+    pub stages: Vec<FusedStage<'a>>,
+}
+
+/// Adds the features of layers, which are all of one kind, to `features`.
+pub(crate) fn dense_block(features: Features, layers: &[FusedLayer], ctx: &ForwardContext) -> Result<Features> {
     let [first, ..] = layers else { return Ok(features) };
-    let epsilon = first.norm.config().epsilon;
+    let epsilon = first.stages[0].norm.config().epsilon;
     let train = ctx.mode.uses_batch_statistics();
     let given = features.statistics.filter(|_| train);
     let mut inputs = vec![&features.data];
     if let Some(statistics) = &given {
         inputs.extend([&statistics.mean, &statistics.rstd]);
     }
-    for PlainLayer { norm, conv, .. } in layers {
+    let stages = || layers.iter().flat_map(|layer| &layer.stages);
+    for FusedStage { norm, conv, .. } in stages() {
         inputs.extend([&norm.weight, &norm.bias, &conv.ws]);
         inputs.extend(&conv.bs);
     }
-    let fixed = |norm: &NormRelu| ChannelStatistics::running(&norm.running_mean, &norm.running_var, epsilon);
     let function = BlockFunction {
         epsilon,
-        has_bias: first.conv.bs.is_some(),
+        memory: ctx.memory,
+        has_bias: first.stages[0].conv.bs.is_some(),
+        has_inner: first.stages.len() == 2,
         given: given.is_some(),
-        dropped: layers.iter().map(|layer| (layer.drop_rate > 0.0).then(|| mask(layer.drop_rate))).collect(),
-        statistics: (!train).then(|| Statistics::Fixed(layers.iter().map(|layer| fixed(layer.norm)).collect())),
+        dropped: stages().map(|stage| (stage.drop_rate > 0.0).then(|| mask(stage.drop_rate))).collect(),
+        statistics: (!train).then(|| fixed(layers, epsilon)),
+        groups: Vec::new(),
     };
     let mut outputs = apply(function, &inputs)?.into_iter();
     let data = outputs.next().expect("features come first");
-    let statistics = outputs.next().zip(outputs.next()).map(|(mean, rstd)| TravellingStatistics { mean, rstd });
+    let mut next = || outputs.next().zip(outputs.next()).map(|(mean, rstd)| TravellingStatistics { mean, rstd });
+    let statistics = next();
     if let Some(statistics) = &statistics {
-        layers.iter().for_each(|layer| update_running(layer.norm, statistics, &data));
+        for FusedLayer { stages } in layers {
+            update_running(stages[0].norm, statistics, &data);
+            if let Some((inner, statistics)) = stages.get(1).zip(next()) {
+                update_running(inner.norm, &statistics, &data);
+            }
+        }
     }
     Ok(Features { data, statistics })
+}
+
+/// What norms keep for evaluation.
+fn fixed(layers: &[FusedLayer], epsilon: f64) -> Statistics {
+    let of =
+        |stage: &FusedStage| ChannelStatistics::running(&stage.norm.running_mean, &stage.norm.running_var, epsilon);
+    Statistics {
+        features: OfFeatures::Fixed(layers.iter().map(|layer| of(&layer.stages[0])).collect()),
+        inner: layers.iter().filter_map(|layer| layer.stages.get(1).map(of)).collect(),
+    }
 }
 
 /// A mask that libtorch's generator decides, as it decides those of its own dropout.
@@ -56,86 +83,121 @@ fn mask(rate: f64) -> DropMask {
 
 struct BlockFunction {
     epsilon: f64,
+    memory: Memory,
     has_bias: bool,
+    /// Whether its layers have two stages.
+    has_inner: bool,
     /// Whether the statistics of the input come with it.
     given: bool,
-    /// What is dropped from each layer's output.
+    /// What is dropped from each stage's output.
     dropped: Vec<Option<DropMask>>,
     /// Fixed ones, or those of the batch once they are known.
     statistics: Option<Statistics>,
+    /// The pictures that each layer worked on together in the forward pass.
+    groups: Vec<Vec<Range<i64>>>,
 }
 
 impl BlockFunction {
-    /// How many parameters a layer has.
+    /// How many parameters a stage has.
     fn parameters(&self) -> usize {
         if self.has_bias { 4 } else { 3 }
     }
 
     fn layers(&self, tensors: &[Tensor]) -> Vec<Layer> {
-        let layer = |(tensors, &dropped): (&[Tensor], &Option<DropMask>)| Layer {
+        let stage = |(tensors, &dropped): (&[Tensor], &Option<DropMask>)| Stage {
             gamma: tensors[0].shallow_clone(),
             beta: tensors[1].shallow_clone(),
             weight: tensors[2].shallow_clone(),
             bias: tensors.get(3).map(Tensor::shallow_clone),
             dropped,
         };
-        tensors.chunks_exact(self.parameters()).zip(&self.dropped).map(layer).collect()
+        let mut stages = tensors.chunks_exact(self.parameters()).zip(&self.dropped).map(stage);
+        let layer = || {
+            let reader = stages.next()?;
+            let inner = if self.has_inner { stages.next() } else { None };
+            Some(Layer { reader, inner })
+        };
+        std::iter::from_fn(layer).collect()
     }
 
     fn needs(&self, needs: &[bool]) -> Needs {
-        let (input, layers) = needs.split_at(if self.given { 3 } else { 1 });
-        let layer = |needs: &[bool]| LayerNeeds {
+        let (input, stages) = needs.split_at(if self.given { 3 } else { 1 });
+        let stage = |needs: &[bool]| StageNeeds {
             norm: needs[0] || needs[1],
             weight: needs[2],
             bias: needs.get(3).is_some_and(|&bias| bias),
         };
-        Needs { input: input.contains(&true), layers: layers.chunks_exact(self.parameters()).map(layer).collect() }
+        let stages: Vec<StageNeeds> = stages.chunks_exact(self.parameters()).map(stage).collect();
+        let layers = stages.chunks_exact(if self.has_inner { 2 } else { 1 });
+        let layer = |stages: &[StageNeeds]| LayerNeeds { reader: stages[0], inner: stages.get(1).copied() };
+        Needs { input: input.contains(&true), layers: layers.map(layer).collect() }
     }
 }
 
 impl Function for BlockFunction {
     fn forward(&mut self, inputs: &[Tensor]) -> Result<Forward> {
-        let (given, layers) = inputs[1..].split_at(if self.given { 2 } else { 0 });
-        let mut saved: Vec<Tensor> = layers.iter().map(Tensor::shallow_clone).collect();
-        let layers = self.layers(layers);
+        let (given, parameters) = inputs[1..].split_at(if self.given { 2 } else { 0 });
+        let layers = self.layers(parameters);
         let statistics = match given {
-            [mean, rstd] => Some(Statistics::Batch(ChannelStatistics::of(mean, rstd))),
+            [mean, rstd] => {
+                let of_input = ChannelStatistics::of(mean, rstd);
+                Some(Statistics { features: OfFeatures::Batch(of_input), inner: Vec::new() })
+            }
             _ => self.statistics.take(),
         };
         let x = &inputs[0];
-        let (features, statistics) = by_kind!(x, T => block::forward::<T>(x, statistics, &layers, self.epsilon))?;
-        saved.push(features.shallow_clone());
+        let made = by_kind!(x, T => forward::<T>(x, statistics, &layers, self.epsilon, self.memory))?;
+        let Made { features, statistics, inner } = made;
+        self.groups = layers.iter().map(|layer| layer.groups(&features)).collect();
+        let mut saved = vec![features.shallow_clone()];
+        saved.extend(parameters.iter().map(Tensor::shallow_clone));
+        saved.extend(inner.into_iter().flatten());
         let mut outputs = vec![features];
-        if let Statistics::Batch(statistics) = &statistics {
-            outputs.extend(statistics.tensors(x));
+        if let OfFeatures::Batch(of_features) = &statistics.features {
+            for statistics in [of_features].into_iter().chain(&statistics.inner) {
+                outputs.extend(statistics.tensors(x));
+            }
         }
         self.statistics = Some(statistics);
         Ok(Forward { outputs, saved })
     }
 
+    /// The statistics of what lies between stages are only for the running ones.
+    fn is_differentiable(&self, output: usize) -> bool {
+        output < 3
+    }
+
     fn backward(
         &mut self,
-        mut saved: Vec<Tensor>,
+        saved: Vec<Tensor>,
         gradients: Vec<Option<Tensor>>,
         needs: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let features = saved.pop().expect("features were saved last");
-        let layers = self.layers(&saved);
+        let (features, saved) = saved.split_first().expect("features were saved first");
+        let (parameters, mut values) = saved.split_at(self.dropped.len() * self.parameters());
+        let layers = self.layers(parameters);
+        let mut inner = Vec::new();
+        if !values.is_empty() {
+            for groups in &self.groups {
+                let (own, rest) = values.split_at(groups.len());
+                inner.push(own.iter().map(Tensor::shallow_clone).collect());
+                values = rest;
+            }
+        }
         let statistics = self.statistics.as_ref().expect("the forward pass left them");
+        let left =
+            Left { features, statistics, given: self.given, layers: &layers, inner: &inner, groups: &self.groups };
         let mut gradients = gradients.into_iter();
         let mut next = || gradients.next().flatten();
         let arriving = Arriving { features: next(), mean: next(), rstd: next() };
-        let gradients = by_kind!(
-            &features,
-            T => block::backward::<T>(&features, statistics, self.given, &layers, arriving, &self.needs(needs))
-        )?;
+        let gradients = by_kind!(features, T => backward::<T>(&left, arriving, &self.needs(needs)))?;
         let mut results = vec![gradients.x];
         if self.given {
             results.extend(gradients.statistics.map_or([None, None], |statistics| statistics.map(Some)));
         }
-        for layer in gradients.layers {
-            results.extend([layer.gamma, layer.beta, layer.weight]);
-            results.extend(self.has_bias.then_some(layer.bias));
+        for stage in gradients.stages {
+            results.extend([stage.gamma, stage.beta, stage.weight]);
+            results.extend(self.has_bias.then_some(stage.bias));
         }
         Ok(results)
     }

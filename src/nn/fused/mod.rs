@@ -1,12 +1,14 @@
 //! The fused engine: blocks and poolings in few passes over memory, with statistics that travel.
 
 mod block;
+mod block_backward;
+mod block_forward;
 mod block_function;
 mod norm;
 mod passes;
 mod pool_functions;
 
-pub(crate) use block_function::{PlainLayer, dense_block};
+pub(crate) use block_function::{FusedLayer, FusedStage, dense_block};
 pub(crate) use pool_functions::{norm_relu_average_pool, norm_relu_max_pool};
 
 use super::{NormRelu, Statistics};

@@ -103,6 +103,30 @@ pub(super) fn accumulate<T: Number>(
     summed(parts, channels)
 }
 
+/// The sums for dβ and dγ of ReLU(norm(x)), from the gradient `upstream` of its output.
+pub(super) fn norm_sums<T: Number>(upstream: &Tensor, x: &Tensor, norm: &Norm<T::Wide>) -> GradientSums {
+    let (channels, a_part) = (norm.channels(), pixels_a_part(x) * norm.channels());
+    let (upstream, x) = (values::<T>(upstream), values::<T>(x));
+    let parts = map(x.len().div_ceil(a_part), |part| {
+        let part = part * a_part..x.len().min((part + 1) * a_part);
+        kernels::norm_sums(&upstream[part.clone()], &x[part], norm.affine())
+    });
+    summed(parts, channels)
+}
+
+/// Takes `gradient`, of the output of ReLU(norm(x)), back in its place to that of `x`.
+pub(super) fn norm_backward<T: Number>(
+    gradient: &mut Tensor,
+    x: &Tensor,
+    norm: &Norm<T::Wide>,
+    by: &Correction<T::Wide>,
+) {
+    let (a_part, x) = (pixels_a_part(x) * norm.channels(), values::<T>(x));
+    for_parts(gradient, a_part, |part, gradient| {
+        kernels::norm_backward(gradient, &x[part * a_part..][..gradient.len()], norm.affine(), by.constants());
+    });
+}
+
 /// What readers of some channels sent back: Σ γ·dβ and Σ γ·dγ over all of them.
 #[derive(Clone, Debug)]
 pub(super) struct ReaderSums {
