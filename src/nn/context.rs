@@ -39,11 +39,12 @@ impl From<bool> for Mode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Execution {
-    /// The fastest one that fits: `Fused` where it knows the work and this crate was compiled with optimisation, else `Composed`.
+    /// The fastest one that fits: `Fused` on the CPU where this crate was compiled with optimisation, else `Composed`.
     #[default]
     Auto,
     /// The fused engine: few passes over memory, statistics computed once a channel, and memory that grows with the number of
-    /// layers instead of its square. It knows the CPU, bf16, f32 and f64; what it does not know runs as `Composed`.
+    /// layers instead of its square. It knows the CPU, bf16, f32 and f64, and dense blocks on CUDA; what it does not know runs as `Composed`. On
+    /// CUDA it is composed of libtorch's parts of batch normalisation, and has not been run on a GPU yet.
     Fused,
     /// A composition of libtorch's own operations, one after the other; the reference for all others.
     Composed,

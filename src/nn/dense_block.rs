@@ -2,7 +2,8 @@
 
 use super::dense_layer::{DenseLayer, DenseLayerConfig};
 use super::{
-    ConvBias, Dropout, Features, ForwardContext, Initialization, LayerKind, Mode, NormReluConfig, checked, fused,
+    ConvBias, Dropout, Execution, Features, ForwardContext, Initialization, LayerKind, Mode, NormReluConfig, checked,
+    fused,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -137,12 +138,14 @@ impl DenseBlock {
     ///
     /// If the features have other channels than the block was built for, or, in training mode, one value a channel.
     pub fn forward(&self, features: Features, ctx: &ForwardContext) -> Features {
-        if !(ctx.fused() && fused::takes(&features.data)) {
-            return self.composed(features, ctx);
-        }
+        let run = match &features.data {
+            x if ctx.fused() && fused::takes(x) => fused::dense_block,
+            x if ctx.execution == Execution::Fused && fused::is_on_gpu(x) => fused::dense_block_on_device,
+            _ => return self.composed(features, ctx),
+        };
         let layers: Vec<_> = self.layers.iter().map(|layer| layer.fused(ctx)).collect();
         layers[0].stages[0].norm.check(&features.data, ctx);
-        fused::dense_block(features, &layers, ctx).unwrap_or_else(|error| panic!("{error}"))
+        run(features, &layers, ctx).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn composed(&self, features: Features, ctx: &ForwardContext) -> Features {
@@ -159,5 +162,132 @@ impl ModuleT for DenseBlock {
     /// If `xs` has other channels than the block was built for, or, in training mode, one value a channel.
     fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
         self.forward(Features::new(xs.shallow_clone()), &ForwardContext::new(Mode::from(train))).data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! The block for GPUs on a CPU, where stand-ins take the place of the operations that libtorch has for GPUs only.
+
+    use super::*;
+    use crate::nn::{DropoutPlace, Memory};
+    use crate::torch::named_variables;
+    use tch::nn::VarStore;
+    use tch::{Device, Kind, no_grad};
+
+    fn values(size: &[i64], salt: f64) -> Tensor {
+        (Tensor::arange(size.iter().product::<i64>(), (Kind::Double, Device::Cpu)) * 1.7 + salt).sin().view(size)
+    }
+
+    fn built(config: &DenseBlockConfig) -> (VarStore, DenseBlock) {
+        let mut vs = VarStore::new(Device::Cpu);
+        let block = config.build(&vs.root()).unwrap();
+        vs.double();
+        for (number, mut variable) in named_variables(&vs).into_iter().enumerate() {
+            let noise = values(&variable.tensor.size(), number as f64);
+            let moved = if variable.name.ends_with("running_var") { noise * 0.4 + 1.0 } else { noise * 0.7 + 0.1 };
+            no_grad(|| variable.tensor.copy_(&moved));
+        }
+        (vs, block)
+    }
+
+    /// Output, gradient of the input, gradients and running statistics of one pass, after which all is as it was.
+    fn pass(vs: &VarStore, x: &Tensor, forward: impl Fn(Features) -> Features) -> Vec<(String, Tensor)> {
+        let before: Vec<_> = named_variables(vs).into_iter().map(|v| (v.tensor.detach().copy(), v)).collect();
+        let x = x.copy().set_requires_grad(true);
+        tch::manual_seed(11);
+        let y = forward(Features::new(x.shallow_clone())).data;
+        (&y * values(&y.size(), 5.0)).sum(Kind::Double).backward();
+        let mut result = vec![("output".to_owned(), y.detach()), ("input".to_owned(), x.grad())];
+        for (old, mut variable) in before {
+            if variable.tensor.requires_grad() {
+                result.push((variable.name, variable.tensor.grad().copy()));
+                variable.tensor.zero_grad();
+            } else {
+                result.push((variable.name, variable.tensor.detach().copy()));
+                no_grad(|| variable.tensor.copy_(&old));
+            }
+        }
+        result
+    }
+
+    fn assert_equal(own: &[(String, Tensor)], reference: &[(String, Tensor)], what: &str) {
+        let largest = reference.iter().map(|(_, t)| t.abs().max().double_value(&[])).fold(0.0, f64::max);
+        for ((name, own), (_, reference)) in own.iter().zip(reference) {
+            assert_eq!(own.defined(), reference.defined(), "{what}: {name}");
+            if own.defined() {
+                let deviation = (own - reference).abs().max().double_value(&[]);
+                assert!(deviation <= 1e-11 * largest, "{what}: {name} deviates by {deviation:e} of {largest:e}");
+            }
+        }
+    }
+
+    const KINDS: [LayerKind; 2] = [LayerKind::Plain, LayerKind::Bottleneck { factor: 2 }];
+
+    fn config(kind: LayerKind) -> DenseBlockConfig {
+        DenseBlockConfig::new(5, 3).with_growth_rate(4).with_layer_kind(kind).with_conv_bias(ConvBias::With)
+    }
+
+    fn on_device(block: &DenseBlock, features: Features, ctx: &ForwardContext) -> Features {
+        let layers: Vec<_> = block.layers.iter().map(|layer| layer.fused(ctx)).collect();
+        fused::dense_block_on_device(features, &layers, ctx).unwrap()
+    }
+
+    #[test]
+    fn the_block_for_gpus_equals_the_composed_one() {
+        for (kind, mode) in
+            KINDS.iter().flat_map(|k| [Mode::Train, Mode::TrainFrozenNorms, Mode::Eval].map(|m| (*k, m)))
+        {
+            let (vs, block) = built(&config(kind));
+            let x = values(&[3, 5, 6, 7], 2.0);
+            let reference = pass(&vs, &x, |x| block.composed(x, &ForwardContext::new(mode)));
+            for memory in [Memory::Keep, Memory::Recompute] {
+                let ctx = ForwardContext::new(mode).with_memory(memory);
+                let own = pass(&vs, &x, |x| on_device(&block, x, &ctx));
+                assert_equal(&own, &reference, &format!("{kind:?}, {mode:?}, {memory:?}"));
+            }
+        }
+    }
+
+    #[test]
+    fn the_block_for_gpus_leaves_frozen_variables_alone() {
+        let frozen = ["conv1.weight", "norm1", "norm2", "conv2", "denselayer1", "denselayer2", "bias"];
+        for (kind, frozen) in KINDS.iter().flat_map(|kind| frozen.map(|frozen| (*kind, frozen))) {
+            let (vs, block) = built(&config(kind));
+            for variable in named_variables(&vs).into_iter().filter(|variable| variable.name.contains(frozen)) {
+                let _ = variable.tensor.set_requires_grad(false);
+            }
+            let x = values(&[3, 5, 6, 7], 2.0);
+            let ctx = ForwardContext::new(Mode::Train);
+            let reference = pass(&vs, &x, |x| block.composed(x, &ctx));
+            assert_equal(&pass(&vs, &x, |x| on_device(&block, x, &ctx)), &reference, &format!("{kind:?}, {frozen}"));
+        }
+    }
+
+    #[test]
+    fn the_block_for_gpus_drops_what_libtorch_drops() {
+        const ALONE: &str = "DENSENET_TEST_ALONE";
+        if std::env::var_os(ALONE).is_none() {
+            // In a process of its own: libtorch's generator is the whole process's, and other tests draw from it.
+            let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+            alone.args(["nn::dense_block::tests::the_block_for_gpus_drops_what_libtorch_drops", "--exact"]);
+            let output = alone.env(ALONE, "1").output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && text.contains("1 passed"), "{text}");
+            return;
+        }
+        for (kind, place) in
+            KINDS.iter().flat_map(|k| [DropoutPlace::LayerOutput, DropoutPlace::EveryConv].map(|p| (*k, p)))
+        {
+            let (vs, block) = built(&config(kind).with_dropout(Dropout::new(0.3).with_place(place)));
+            let x = values(&[3, 5, 6, 7], 2.0);
+            // The same generator draws the same masks.
+            let reference = pass(&vs, &x, |x| block.composed(x, &ForwardContext::new(Mode::Train)));
+            for memory in [Memory::Keep, Memory::Recompute] {
+                let ctx = ForwardContext::new(Mode::Train).with_memory(memory);
+                let own = pass(&vs, &x, |x| on_device(&block, x, &ctx));
+                assert_equal(&own, &reference, &format!("{kind:?}, {place:?}, {memory:?}"));
+            }
+        }
     }
 }

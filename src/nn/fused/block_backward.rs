@@ -40,7 +40,7 @@ pub(super) struct StageNeeds {
 }
 
 impl StageNeeds {
-    fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         self.norm || self.weight || self.bias
     }
 }
@@ -53,7 +53,7 @@ impl LayerNeeds {
 
 impl Needs {
     /// Whether anything is needed of what a layer reads.
-    fn above(&self, layer: usize) -> bool {
+    pub fn above(&self, layer: usize) -> bool {
         self.input || self.layers[..layer].iter().any(LayerNeeds::any)
     }
 }

@@ -20,6 +20,13 @@ pub(crate) struct FusedStage<'a> {
     pub drop_rate: f64,
 }
 
+impl FusedStage<'_> {
+    /// γ, β, kernels and, where there is one, the bias.
+    pub fn parameters(&self) -> impl Iterator<Item = &Tensor> {
+        [&self.norm.weight, &self.norm.bias, &self.conv.ws].into_iter().chain(&self.conv.bs)
+    }
+}
+
 /// A layer: one stage, or two in a bottleneck layer. The first reads the features.
 pub(crate) struct FusedLayer<'a> {
     pub stages: Vec<FusedStage<'a>>,
@@ -36,16 +43,11 @@ pub(crate) fn dense_block(features: Features, layers: &[FusedLayer], ctx: &Forwa
         inputs.extend([&statistics.mean, &statistics.rstd]);
     }
     let stages = || layers.iter().flat_map(|layer| &layer.stages);
-    for FusedStage { norm, conv, .. } in stages() {
-        inputs.extend([&norm.weight, &norm.bias, &conv.ws]);
-        inputs.extend(&conv.bs);
-    }
+    inputs.extend(stages().flat_map(|stage| stage.parameters()));
     let function = BlockFunction {
+        shape: Shape::of(first, given.is_some()),
         epsilon,
         memory: ctx.memory,
-        has_bias: first.stages[0].conv.bs.is_some(),
-        has_inner: first.stages.len() == 2,
-        given: given.is_some(),
         dropped: stages().map(|stage| (stage.drop_rate > 0.0).then(|| mask(stage.drop_rate))).collect(),
         statistics: (!train).then(|| fixed(layers, epsilon)),
         groups: Vec::new(),
@@ -81,14 +83,47 @@ fn mask(rate: f64) -> DropMask {
     DropMask::new(key as u64, rate)
 }
 
-struct BlockFunction {
-    epsilon: f64,
-    memory: Memory,
+/// In which order the inputs of a block's function come.
+pub(super) struct Shape {
     has_bias: bool,
     /// Whether its layers have two stages.
     has_inner: bool,
     /// Whether the statistics of the input come with it.
     given: bool,
+}
+
+impl Shape {
+    pub fn of(layer: &FusedLayer, given: bool) -> Self {
+        Shape { has_bias: layer.stages[0].conv.bs.is_some(), has_inner: layer.stages.len() == 2, given }
+    }
+
+    /// How many parameters a stage has.
+    pub fn parameters(&self) -> usize {
+        if self.has_bias { 4 } else { 3 }
+    }
+
+    /// How many stages a layer has.
+    pub fn stages(&self) -> usize {
+        if self.has_inner { 2 } else { 1 }
+    }
+
+    pub fn needs(&self, needs: &[bool]) -> Needs {
+        let (input, stages) = needs.split_at(if self.given { 3 } else { 1 });
+        let stage = |needs: &[bool]| StageNeeds {
+            norm: needs[0] || needs[1],
+            weight: needs[2],
+            bias: needs.get(3).is_some_and(|&bias| bias),
+        };
+        let stages: Vec<StageNeeds> = stages.chunks_exact(self.parameters()).map(stage).collect();
+        let layer = |stages: &[StageNeeds]| LayerNeeds { reader: stages[0], inner: stages.get(1).copied() };
+        Needs { input: input.contains(&true), layers: stages.chunks_exact(self.stages()).map(layer).collect() }
+    }
+}
+
+struct BlockFunction {
+    shape: Shape,
+    epsilon: f64,
+    memory: Memory,
     /// What is dropped from each stage's output.
     dropped: Vec<Option<DropMask>>,
     /// Fixed ones, or those of the batch once they are known.
@@ -98,11 +133,6 @@ struct BlockFunction {
 }
 
 impl BlockFunction {
-    /// How many parameters a stage has.
-    fn parameters(&self) -> usize {
-        if self.has_bias { 4 } else { 3 }
-    }
-
     fn layers(&self, tensors: &[Tensor]) -> Vec<Layer> {
         let stage = |(tensors, &dropped): (&[Tensor], &Option<DropMask>)| Stage {
             gamma: tensors[0].shallow_clone(),
@@ -111,32 +141,19 @@ impl BlockFunction {
             bias: tensors.get(3).map(Tensor::shallow_clone),
             dropped,
         };
-        let mut stages = tensors.chunks_exact(self.parameters()).zip(&self.dropped).map(stage);
+        let mut stages = tensors.chunks_exact(self.shape.parameters()).zip(&self.dropped).map(stage);
         let layer = || {
             let reader = stages.next()?;
-            let inner = if self.has_inner { stages.next() } else { None };
+            let inner = if self.shape.has_inner { stages.next() } else { None };
             Some(Layer { reader, inner })
         };
         std::iter::from_fn(layer).collect()
-    }
-
-    fn needs(&self, needs: &[bool]) -> Needs {
-        let (input, stages) = needs.split_at(if self.given { 3 } else { 1 });
-        let stage = |needs: &[bool]| StageNeeds {
-            norm: needs[0] || needs[1],
-            weight: needs[2],
-            bias: needs.get(3).is_some_and(|&bias| bias),
-        };
-        let stages: Vec<StageNeeds> = stages.chunks_exact(self.parameters()).map(stage).collect();
-        let layers = stages.chunks_exact(if self.has_inner { 2 } else { 1 });
-        let layer = |stages: &[StageNeeds]| LayerNeeds { reader: stages[0], inner: stages.get(1).copied() };
-        Needs { input: input.contains(&true), layers: layers.map(layer).collect() }
     }
 }
 
 impl Function for BlockFunction {
     fn forward(&mut self, inputs: &[Tensor]) -> Result<Forward> {
-        let (given, parameters) = inputs[1..].split_at(if self.given { 2 } else { 0 });
+        let (given, parameters) = inputs[1..].split_at(if self.shape.given { 2 } else { 0 });
         let layers = self.layers(parameters);
         let statistics = match given {
             [mean, rstd] => {
@@ -174,7 +191,7 @@ impl Function for BlockFunction {
         needs: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
         let (features, saved) = saved.split_first().expect("features were saved first");
-        let (parameters, mut values) = saved.split_at(self.dropped.len() * self.parameters());
+        let (parameters, mut values) = saved.split_at(self.dropped.len() * self.shape.parameters());
         let layers = self.layers(parameters);
         let mut inner = Vec::new();
         if !values.is_empty() {
@@ -185,19 +202,25 @@ impl Function for BlockFunction {
             }
         }
         let statistics = self.statistics.as_ref().expect("the forward pass left them");
-        let left =
-            Left { features, statistics, given: self.given, layers: &layers, inner: &inner, groups: &self.groups };
+        let left = Left {
+            features,
+            statistics,
+            given: self.shape.given,
+            layers: &layers,
+            inner: &inner,
+            groups: &self.groups,
+        };
         let mut gradients = gradients.into_iter();
         let mut next = || gradients.next().flatten();
         let arriving = Arriving { features: next(), mean: next(), rstd: next() };
-        let gradients = by_kind!(features, T => backward::<T>(&left, arriving, &self.needs(needs)))?;
+        let gradients = by_kind!(features, T => backward::<T>(&left, arriving, &self.shape.needs(needs)))?;
         let mut results = vec![gradients.x];
-        if self.given {
+        if self.shape.given {
             results.extend(gradients.statistics.map_or([None, None], |statistics| statistics.map(Some)));
         }
         for stage in gradients.stages {
             results.extend([stage.gamma, stage.beta, stage.weight]);
-            results.extend(self.has_bias.then_some(stage.bias));
+            results.extend(self.shape.has_bias.then_some(stage.bias));
         }
         Ok(results)
     }

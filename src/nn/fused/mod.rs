@@ -4,11 +4,14 @@ mod block;
 mod block_backward;
 mod block_forward;
 mod block_function;
+mod device_block;
+mod device_norm;
 mod norm;
 mod passes;
 mod pool_functions;
 
 pub(crate) use block_function::{FusedLayer, FusedStage, dense_block};
+pub(crate) use device_block::dense_block as dense_block_on_device;
 pub(crate) use pool_functions::{norm_relu_average_pool, norm_relu_max_pool};
 
 use super::{NormRelu, Statistics};
@@ -18,6 +21,11 @@ use tch::Tensor;
 /// Whether the engine knows tensors like this one: on the CPU, bf16, f32 or f64.
 pub(crate) fn takes(tensor: &Tensor) -> bool {
     tensor.dim() == 4 && is_plain(tensor)
+}
+
+/// Whether blocks of such tensors run in libtorch's own operations for GPUs.
+pub(crate) fn is_on_gpu(tensor: &Tensor) -> bool {
+    tensor.dim() == 4 && tensor.device().is_cuda()
 }
 
 /// Runs a block of code with a type for the kind of a tensor.
