@@ -131,6 +131,36 @@ fn rows_are_as_written_down_naively() {
     each_kind(check_rows::<bf16>, check_rows::<f32>, check_rows::<f64>);
 }
 
+fn check_inner_norm<T: Element>(tolerance: f64) {
+    for (pixels, channels) in [(1, 1), (3, 5), (150, 33), (201, 64)] {
+        let case = Case::<T>::new(pixels, channels, channels);
+        let upstream: Vec<T> = round(&numbers(pixels * channels, 11.0));
+        let (through, exact_sums) = case.backward(pixels, |pixel, c| in_f64(upstream[pixel * channels + c]));
+        let sums = norm_sums(&upstream, &case.x, case.affine());
+        assert!(error(&sums.shift, &exact_sums.shift) <= tolerance);
+        assert!(error(&sums.scale, &exact_sums.scale) <= tolerance);
+
+        let (offset, slope): (Vec<T::Wide>, Vec<T::Wide>) =
+            (round(&numbers(channels, 17.0)), round(&numbers(channels, 19.0)));
+        let correction = Correction { offset: &offset, slope: &slope, mean: &case.mean };
+        let mut gradient = upstream.clone();
+        norm_backward(&mut gradient, &case.x, case.affine(), correction);
+        let exact: Vec<f64> = (0..pixels * channels)
+            .map(|i| {
+                let (pixel, c) = (i / channels, i % channels);
+                let deviation = case.x(pixel, c) - case.mean[c].to_f64();
+                through[i] - (offset[c].to_f64() + slope[c].to_f64() * deviation)
+            })
+            .collect();
+        assert!(error(&gradient, &exact) <= tolerance);
+    }
+}
+
+#[test]
+fn a_norm_of_its_own_is_as_written_down_naively() {
+    each_kind(check_inner_norm::<bf16>, check_inner_norm::<f32>, check_inner_norm::<f64>);
+}
+
 /// The moments of one pass over f32 values, in two parts, beside exact ones.
 fn moments_error(centre: f64) -> (f64, f64) {
     let (rows, channels, stride) = (5000, 7, 12);

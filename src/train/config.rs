@@ -1,7 +1,7 @@
 //! Everything about a run that changes its result.
 
 use crate::data::{LastBatch, LoaderConfig, Order, Preparation, ValidationSize};
-use crate::nn::{Execution, ForwardContext, Mode, Precision};
+use crate::nn::{Execution, ForwardContext, Memory, Mode, Precision};
 use crate::optim::Schedule;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,9 @@ pub struct TrainConfig {
     /// In which kind of number the model runs, in training and evaluation. Default: f32.
     #[serde(skip)]
     pub precision: Precision,
+    /// What a step keeps between its passes. Changes no result. Default: all that saves time.
+    #[serde(skip)]
+    pub memory: Memory,
 }
 
 impl TrainConfig {
@@ -74,6 +77,7 @@ impl TrainConfig {
             norms: TrainingNorms::default(),
             execution: Execution::default(),
             precision: Precision::default(),
+            memory: Memory::default(),
         }
     }
 
@@ -88,6 +92,7 @@ impl TrainConfig {
         with_norms => norms: TrainingNorms,
         with_execution => execution: Execution,
         with_precision => precision: Precision,
+        with_memory => memory: Memory,
     }
 
     /// Checks what can be checked without data.
@@ -114,7 +119,8 @@ impl TrainConfig {
     }
 
     pub(super) fn context(&self, mode: Mode) -> ForwardContext {
-        ForwardContext::new(mode).with_execution(self.execution).with_precision(self.precision)
+        let ctx = ForwardContext::new(mode).with_execution(self.execution);
+        ctx.with_precision(self.precision).with_memory(self.memory)
     }
 
     pub(super) fn train_loader(&self) -> LoaderConfig {
