@@ -9,11 +9,13 @@ mod batch;
 mod checkpoint;
 mod download;
 mod idx;
+mod weights;
 
 pub use batch::BatchProblem;
 pub use checkpoint::{CheckpointProblem, Difference};
 pub use download::{DownloadAttempt, DownloadProblem};
 pub use idx::IdxProblem;
+pub use weights::WeightsProblem;
 
 /// What can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
@@ -237,14 +239,12 @@ pub enum Error {
 
     // --- weights ---------------------------------------------------------------------------------
     /// A file of weights that does not fit the model, or is none.
-    #[error("weights {}: {tensor}: {problem}", path.display())]
+    #[error("weights {}: {problem}", path.display())]
     Weights {
         /// The file.
         path: PathBuf,
-        /// The tensor concerned, or "the file".
-        tensor: String,
-        /// What is wrong with it.
-        problem: String,
+        /// What is wrong.
+        problem: WeightsProblem,
     },
 
     // --- training --------------------------------------------------------------------------------

@@ -93,6 +93,12 @@ impl<R: Read + Seek> TensorFile<R> {
         Some(info.shape.iter().map(|&size| size as i64).collect())
     }
 
+    /// The kind of a tensor's numbers, as libtorch calls it.
+    pub fn kind(&self, name: &str) -> Option<String> {
+        let dtype = self.header.info(name)?.dtype;
+        Some(kind(dtype).map_or_else(|| format!("{dtype:?}"), |kind| format!("{kind:?}")))
+    }
+
     /// A tensor, on the CPU.
     pub fn read(&mut self, name: &str) -> Result<Tensor, String> {
         let shape = self.shape(name).ok_or("it is missing")?;

@@ -1,5 +1,12 @@
-//! Weights in and out: one file a format.
+//! Weights in and out: all of them or none.
 
-mod safetensors;
+mod load;
+mod names;
+#[cfg(feature = "pth")]
+mod pytorch;
+mod save;
+mod source;
 
-pub use safetensors::{load_safetensors, save_safetensors};
+pub use load::{Head, LoadConfig, LoadReport, Names, StemChannels, Used, inspect, load};
+pub use save::save_safetensors;
+pub use source::TensorInfo;

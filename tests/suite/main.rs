@@ -1,5 +1,6 @@
 //! Public behaviour, one file a subject.
 
+mod alone;
 mod autograd;
 mod builder_errors;
 mod checkpoints;
@@ -23,3 +24,5 @@ mod trainer;
 mod trainer_errors;
 mod trainer_stop;
 mod weights_files;
+#[cfg(feature = "pth")]
+mod weights_pytorch;

@@ -16,7 +16,7 @@ fn golden() -> Value {
 }
 
 /// The formula of golden.py: numbers in [-0.5, 0.5) from position and salt.
-fn uniform(count: usize, salt: usize) -> Tensor {
+pub fn uniform(count: usize, salt: usize) -> Tensor {
     let values: Vec<f64> = (0..count as u64)
         .map(|i| {
             let x = i + salt as u64 * 1_000_003;
@@ -30,7 +30,8 @@ fn uniform(count: usize, salt: usize) -> Tensor {
     Tensor::from_slice(&values)
 }
 
-fn fill(vs: &VarStore) {
+/// Sets every variable by the formula.
+pub fn fill(vs: &VarStore) {
     for (salt, mut variable) in named_variables(vs).into_iter().enumerate() {
         let shape = variable.tensor.size();
         let u = uniform(variable.tensor.numel(), salt).view(shape.as_slice());

@@ -4,7 +4,7 @@ use crate::small_run::{Watch, bits, built, net, pictures, record, trainer};
 use densenet::data::{Dataset, ValidationSize};
 use densenet::tch::{Kind, Tensor};
 use densenet::train::{EarlyStop, Event, Flow, Outcome, Run, SaveBest, SaveWeights, StopHandle, Validation, Watched};
-use densenet::weights::load_safetensors;
+use densenet::weights::{LoadConfig, load};
 use densenet::{DenseNet, Error, SgdConfig, TrainConfig, Trainer};
 use std::cell::Cell;
 use std::thread;
@@ -61,8 +61,8 @@ fn a_handle_ends_the_run_after_the_current_step_in_the_first_epoch_too() {
         assert!(trainer.stop_handle().is_stopped());
 
         // What was reached is saved.
-        let (mut vs, _model) = built(&net());
-        load_safetensors(&mut vs, &file).unwrap();
+        let (vs, _model) = built(&net());
+        load(&vs, &file, &LoadConfig::new()).unwrap();
         assert!(bits(&vs) == bits(trainer.var_store()));
     }
 }
@@ -157,8 +157,8 @@ fn save_best_keeps_the_epoch_that_the_validation_split_likes_best() {
     let (epochs, watch) = record(|event, run| matches!(event, Event::EpochEnded { .. }).then(|| bits(run.vs)));
     trainer.observe(SaveBest::to(&file)).observe(watch);
     assert_eq!(run(&mut trainer).2, 4);
-    let (mut vs, _model) = built(&net());
-    load_safetensors(&mut vs, &file).unwrap();
+    let (vs, _model) = built(&net());
+    load(&vs, &file, &LoadConfig::new()).unwrap();
     let best: Vec<bool> = epochs.borrow().iter().map(|epoch| *epoch == bits(&vs)).collect();
     assert_eq!(best, [false, true, false, false]);
 }

@@ -1,9 +1,10 @@
 //! Weights in and out: all of them, bit for bit, or an error and none.
 
 use crate::small_run::{bits, built, net};
-use densenet::tch::{Kind, nn::VarStore, no_grad};
+use densenet::error::WeightsProblem;
+use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore, no_grad};
 use densenet::torch::named_variables;
-use densenet::weights::{load_safetensors, save_safetensors};
+use densenet::weights::{Head, LoadConfig, Names, StemChannels, load, save_safetensors};
 use densenet::{DenseNetConfig, Error};
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::BTreeMap;
@@ -54,27 +55,29 @@ fn saved() -> Case {
 
 /// Which tensor the error of loading names; no variable of the new net has changed.
 fn refused(file: &Path) -> (String, String) {
-    let (mut vs, _model) = built(&net());
+    let (vs, _model) = built(&net());
     let before = bits(&vs);
-    let error = load_safetensors(&mut vs, file).unwrap_err();
+    let error = load(&vs, file, &LoadConfig::new()).unwrap_err();
     assert!(bits(&vs) == before, "{error}");
     let text = error.to_string();
-    match error {
-        Error::Weights { path, tensor, .. } => {
-            assert_eq!(path, file);
-            assert!(text.contains(&tensor), "{text}");
-            (tensor, text)
-        }
+    let Error::Weights { path, problem } = error else { panic!("{error:?}") };
+    assert_eq!(path, file);
+    let tensor = match problem {
+        WeightsProblem::Missing { tensors } | WeightsProblem::Unexpected { tensors } => tensors[0].clone(),
+        WeightsProblem::Shape { tensor, .. } | WeightsProblem::Tensor { tensor, .. } => tensor,
+        WeightsProblem::Damaged(_) => return ("the file".to_owned(), text),
         other => panic!("{other:?}"),
-    }
+    };
+    assert!(text.contains(&tensor), "{text}");
+    (tensor, text)
 }
 
 #[test]
 fn what_was_saved_loads_bit_for_bit() {
     let case = saved();
-    let (mut vs, _model) = built(&net());
+    let (vs, _model) = built(&net());
     let new = bits(&vs);
-    load_safetensors(&mut vs, &case.file).unwrap();
+    load(&vs, &case.file, &LoadConfig::new()).unwrap();
     assert!(bits(&vs) == bits(&trained(&net())));
     assert!(bits(&vs).iter().zip(&new).all(|(loaded, new)| loaded != new), "every variable was another before");
     assert!(named_variables(&vs).iter().any(|variable| variable.trainable), "what was trained can be trained on");
@@ -151,8 +154,8 @@ fn a_type_that_is_no_number_is_an_error_and_other_numbers_are_converted() {
     {
         tensors.insert(name.to_owned(), (dtype, shape.clone(), value.repeat(count)));
         write(&case.file, &tensors);
-        let (mut vs, _model) = built(&net());
-        load_safetensors(&mut vs, &case.file).unwrap();
+        let (vs, _model) = built(&net());
+        load(&vs, &case.file, &LoadConfig::new()).unwrap();
         let variable = vs.variables().remove(name).unwrap();
         assert_eq!(variable.kind(), Kind::Float, "the model's own type stays");
         assert_eq!(Vec::<f32>::try_from(variable).unwrap(), vec![1.5; count]);
@@ -180,11 +183,11 @@ fn a_file_that_is_cut_or_none_is_an_error() {
 #[test]
 fn a_file_that_cannot_be_read_or_written_is_an_error_that_names_it() {
     let case = saved();
-    let (mut vs, _model) = built(&net());
+    let (vs, _model) = built(&net());
     let before = bits(&vs);
     let folder = case.file.parent().unwrap();
     for path in [folder.join("missing"), case.file.join("below"), folder.to_owned()] {
-        let error = load_safetensors(&mut vs, &path).unwrap_err();
+        let error = load(&vs, &path, &LoadConfig::new()).unwrap_err();
         assert!(matches!(&error, Error::Io { action: "read", path: named, .. } if *named == path), "{error:?}");
     }
     for path in [folder.join("missing/file"), case.file.join("below"), folder.to_owned()] {
@@ -193,4 +196,72 @@ fn a_file_that_cannot_be_read_or_written_is_an_error_that_names_it() {
     }
     assert!(bits(&vs) == before);
     assert_eq!(read(&case.file), case.tensors);
+}
+
+#[test]
+fn another_head_is_kept_and_every_other_variable_loaded() {
+    let case = saved();
+    let other = net().with_classes(7);
+    let (vs, _model) = built(&other);
+    let before: BTreeMap<_, _> = bits(&vs).into_iter().collect();
+    let report = load(&vs, &case.file, &LoadConfig::new().with_head(Head::Keep)).unwrap();
+    assert_eq!(report.kept, ["classifier.bias", "classifier.weight"]);
+    assert_eq!(report.ignored, ["classifier.bias", "classifier.weight"]);
+    let trained: BTreeMap<_, _> = bits(&trained(&net())).into_iter().collect();
+    for (name, own) in bits(&vs) {
+        assert!(own == if name.starts_with("classifier") { &before[&name] } else { &trained[&name] }[..], "{name}");
+    }
+    // A body that does not fit is not tolerated with it.
+    let (vs, _model) = built(&other.with_growth_rate(5));
+    let before = bits(&vs);
+    assert!(load(&vs, &case.file, &LoadConfig::new().with_head(Head::Keep)).is_err());
+    assert!(bits(&vs) == before);
+}
+
+#[test]
+fn a_stem_of_three_channels_is_summed_for_grey_pictures_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.safetensors");
+    let coloured = trained(&net().with_input_channels(3));
+    save_safetensors(&coloured, &file).unwrap();
+    assert_eq!(refused(&file).0, "features.conv0.weight");
+    let (vs, model) = built(&net());
+    let report = load(&vs, &file, &LoadConfig::new().with_stem(StemChannels::Sum)).unwrap();
+    let converted: Vec<_> = report.used.iter().filter(|used| used.converted.is_some()).collect();
+    assert_eq!((converted.len(), converted[0].converted.as_deref()), (1, Some("3 channels summed")));
+    let grey = Tensor::rand([2, 1, 16, 16], (Kind::Float, Device::Cpu));
+    let (other, of_coloured) = built(&net().with_input_channels(3));
+    load(&other, &file, &LoadConfig::new()).unwrap();
+    let difference = model.forward_t(&grey, false) - of_coloured.forward_t(&grey.expand([2, 3, 16, 16], false), false);
+    assert!(difference.abs().max().double_value(&[]) < 1e-4, "{difference}");
+}
+
+#[test]
+fn a_part_is_loaded_on_request_if_it_is_large_enough() {
+    let mut case = saved();
+    let all = case.tensors.len();
+    case.tensors.remove("features.norm5.bias");
+    case.tensors.insert("another".to_owned(), (Dtype::F32, vec![1], vec![0; 4]));
+    write(&case.file, &case.tensors);
+    let partial = |least_percent| LoadConfig::new().with_names(Names::Partial { least_percent });
+    let (vs, _model) = built(&net());
+    let report = load(&vs, &case.file, &partial(90)).unwrap();
+    assert_eq!((report.used.len(), &report.missing[..]), (all - 1, &["features.norm5.bias".to_owned()][..]));
+    assert_eq!(report.unexpected, ["another"]);
+    assert!(report.to_string().contains("1 missing, 1 unexpected"), "{report}");
+    let (vs, _model) = built(&net());
+    let before = bits(&vs);
+    match load(&vs, &case.file, &partial(100)) {
+        Err(Error::Weights { problem: WeightsProblem::Coverage { used, variables, percent: 100 }, .. }) => {
+            assert_eq!((used, variables), (all - 1, all));
+        }
+        other => panic!("{other:?}"),
+    }
+    // A file of another network altogether is not "loaded" with nothing of it used.
+    write(&case.file, &BTreeMap::from([("other.weight".to_owned(), (Dtype::F32, vec![1], vec![0; 4]))]));
+    assert!(load(&vs, &case.file, &partial(1)).is_err());
+    for percent in [0, 101] {
+        assert!(matches!(load(&vs, &case.file, &partial(percent)), Err(Error::InvalidConfig { .. })));
+    }
+    assert!(bits(&vs) == before);
 }

@@ -1,0 +1,78 @@
+//! The format before PyTorch 1.6: a magic number, a version, facts about the system, the pickle, the keys of all storages, each a pickle of
+//! its own, and then each storage as its length and its bytes.
+
+use super::pickle::{Pickle, Value};
+use super::{MAX_PICKLE, Result, Storages, read_exactly};
+use crate::error::WeightsProblem;
+use byteorder::{LE, ReadBytesExt};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+
+/// 0x1950a86a20f9469cfc6c, little-endian.
+const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
+const VERSION: i64 = 1001;
+
+/// Where each storage begins, and how many elements it says that it has.
+pub(super) struct Legacy {
+    reader: BufReader<File>,
+    storages: BTreeMap<String, (u64, u64)>,
+}
+
+pub(super) fn open(mut reader: BufReader<File>) -> Result<(Pickle, Legacy)> {
+    let damaged = |problem: &str| WeightsProblem::Damaged(problem.to_owned());
+    let magic = one(&mut reader)?;
+    if *magic.get(magic.root) != Value::Large(MAGIC.to_vec()) {
+        return Err(WeightsProblem::Format);
+    }
+    let version = one(&mut reader)?;
+    if *version.get(version.root) != Value::Integer(VERSION) {
+        return Err(damaged("its version is not 1001"));
+    }
+    one(&mut reader)?;
+    let pickle = one(&mut reader)?;
+    let keys = one(&mut reader)?;
+    let Value::List(ids) = keys.get(keys.root) else { return Err(damaged("it has no list of storages")) };
+    let widths: BTreeMap<&str, u64> = pickle.storages().map(|(key, width)| (key, width as u64)).collect();
+    let end = reader.get_ref().metadata().map_err(|error| damaged(&error.to_string()))?.len();
+    let mut storages = BTreeMap::new();
+    let mut place = reader.stream_position().map_err(|error| damaged(&error.to_string()))?;
+    for &id in ids {
+        let key = keys.text(id).ok_or_else(|| damaged("the key of a storage is no text"))?;
+        let width = *widths.get(key).ok_or_else(|| damaged("it has a storage that nobody uses"))?;
+        reader.seek(SeekFrom::Start(place)).map_err(|error| damaged(&error.to_string()))?;
+        let count = reader.read_u64::<LE>().map_err(|_| damaged("it is cut off"))?;
+        let first = place + 8;
+        place = match count.checked_mul(width).and_then(|bytes| first.checked_add(bytes)) {
+            Some(next) if next <= end => next,
+            _ => {
+                return Err(WeightsProblem::Damaged(format!(
+                    "storage {key} has {count} values, and the file ends before"
+                )));
+            }
+        };
+        storages.insert(key.to_owned(), (first, count * width));
+    }
+    Ok((pickle, Legacy { reader, storages }))
+}
+
+fn one(reader: &mut impl BufRead) -> Result<Pickle> {
+    Pickle::read(&mut reader.take(MAX_PICKLE))
+}
+
+impl Storages for Legacy {
+    fn read(&mut self, key: &str, bytes: usize) -> Result<Vec<u8>> {
+        match self.storages.get(key) {
+            Some(&(first, found)) if found == bytes as u64 => {
+                let sought = self.reader.seek(SeekFrom::Start(first));
+                sought.map_err(|error| WeightsProblem::Damaged(error.to_string()))?;
+                read_exactly(&mut self.reader, bytes, key)
+            }
+            Some((_, found)) => {
+                let problem = format!("storage {key} has {found} bytes, but should have {bytes}");
+                Err(WeightsProblem::Damaged(problem))
+            }
+            None => Err(WeightsProblem::Damaged(format!("storage {key} is missing"))),
+        }
+    }
+}

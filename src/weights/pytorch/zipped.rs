@@ -1,0 +1,56 @@
+//! The format of PyTorch 1.6 and later: a zip archive with the pickle and one entry a storage.
+
+use super::pickle::Pickle;
+use super::{MAX_PICKLE, Storages, read_exactly};
+use crate::error::WeightsProblem;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use zip::ZipArchive;
+
+/// The archive, and the name of the folder in it that all entries are in.
+pub(super) struct Zipped {
+    archive: ZipArchive<BufReader<File>>,
+    folder: String,
+}
+
+pub(super) fn open(reader: BufReader<File>) -> Result<(Pickle, Zipped), WeightsProblem> {
+    let mut archive = ZipArchive::new(reader).map_err(damaged)?;
+    let names = archive.file_names().collect::<Result<Vec<_>, _>>().map_err(damaged)?;
+    let mut folders = names.iter().filter_map(|name| name.strip_suffix("data.pkl"));
+    let folder = match (folders.next(), folders.next()) {
+        (Some(folder), None) => folder.to_owned(),
+        // A zip archive of something else.
+        (None, _) => return Err(WeightsProblem::Format),
+        (Some(_), Some(_)) => return Err(WeightsProblem::Damaged("it has several data.pkl".to_owned())),
+    };
+    drop(names);
+    // Files of older versions do not say it, and are little-endian.
+    if let Ok(mut entry) = archive.by_name(&format!("{folder}byteorder")) {
+        let mut order = String::new();
+        entry.by_ref().take(16).read_to_string(&mut order).map_err(|error| damaged(error.into()))?;
+        if order != "little" {
+            return Err(WeightsProblem::Damaged(format!("its byte order is {order:?}, and \"little\" is read")));
+        }
+    }
+    let entry = archive.by_name(&format!("{folder}data.pkl")).map_err(damaged)?;
+    let pickle = Pickle::read(&mut BufReader::new(entry.take(MAX_PICKLE)))?;
+    Ok((pickle, Zipped { archive, folder }))
+}
+
+impl Storages for Zipped {
+    fn read(&mut self, key: &str, bytes: usize) -> Result<Vec<u8>, WeightsProblem> {
+        let mut entry = self.archive.by_name(&format!("{}data/{key}", self.folder)).map_err(damaged)?;
+        if entry.size() != bytes as u64 {
+            let problem = format!("storage {key} has {} bytes, but should have {bytes}", entry.size());
+            return Err(WeightsProblem::Damaged(problem));
+        }
+        let all = read_exactly(&mut entry, bytes, key)?;
+        // The checksum is compared at the end.
+        entry.read(&mut [0]).map_err(|error| damaged(error.into()))?;
+        Ok(all)
+    }
+}
+
+fn damaged(error: zip::result::ZipError) -> WeightsProblem {
+    WeightsProblem::Damaged(error.to_string())
+}
