@@ -302,6 +302,43 @@ pub enum Error {
         file: &'static str,
     },
 
+    // --- prediction ---
+    /// A sample of another shape than what is expected, or with other values than its shape says.
+    #[error("a sample has the shape {actual:?}, but is to have {expected}")]
+    SampleShape {
+        /// The shape that was given, or that preparation made of it.
+        actual: Vec<usize>,
+        /// What was expected.
+        expected: String,
+    },
+    /// A model's output for a sample is NaN or infinite.
+    #[error("an output of the model is {output}: the sample has values that are no numbers, or the weights have")]
+    NonFiniteOutput {
+        /// The output.
+        output: f32,
+    },
+    /// A model panicked.
+    #[error("the model panicked: {message}")]
+    ModelPanicked {
+        /// What the panic said.
+        message: String,
+    },
+    /// More wait for answers than may wait.
+    #[error("the queue is full: {limit} samples wait already")]
+    QueueFull {
+        /// The most that may wait.
+        limit: usize,
+    },
+    /// A predictor was asked after its end.
+    #[error("the predictor has ended")]
+    PredictorStopped,
+    /// Bytes that are no picture which is read.
+    #[error("a picture cannot be read: {problem}")]
+    Picture {
+        /// Why.
+        problem: String,
+    },
+
     // --- checkpoints -----------------------------------------------------------------------------
     /// A file that is no checkpoint, or a state that cannot become one.
     #[error("checkpoint {}: {problem}", path.display())]

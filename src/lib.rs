@@ -9,10 +9,10 @@
 //! | [`models`] | [`DenseNet`], its configuration, its [plan](models::Plan); the [`Model`] seam |
 //! | [`optim`] | SGD, AdamW, schedules |
 //! | [`train`] | the [`Trainer`], its configuration, [observers](train::Observer), early stopping |
-//! | [`predict`] | answers of a trained model |
+//! | [`predict`] | answers of a trained model, and a [`Predictor`](predict::Predictor) for many threads |
 //! | [`report`] | progress bars, log lines, CSV, `report.html` |
 //! | [`metrics`] | loss, accuracy, the confusion matrix |
-//! | [`weights`] | safetensors in and out |
+//! | [`weights`] | files of weights, torchvision's and others', in; safetensors out |
 //! | [`checkpoint`] | states of a run that survive a kill |
 //! | [`torch`](mod@torch) | the bridge to what tch has no call for |
 //!

@@ -17,6 +17,7 @@ mod in_memory;
 mod known_file;
 mod loader;
 mod locate;
+mod picture;
 mod preparation;
 mod random;
 mod subset;
@@ -33,6 +34,9 @@ pub use idx::{IdxArray, IdxLimits, open_idx_pair, read_idx};
 pub use in_memory::InMemoryDataset;
 pub use known_file::KnownFile;
 pub use loader::{Batches, LastBatch, Loader, LoaderConfig, Order, epoch_order};
+#[cfg(feature = "images")]
+pub use picture::Colours;
+pub use picture::Picture;
 pub use preparation::{Normalization, Preparation, Resize};
 pub use subset::Subset;
 pub use synthetic::{SyntheticConfig, SyntheticDataset};

@@ -1,5 +1,11 @@
 //! Answers of a trained model.
 
+mod answer;
+mod predictor;
+
+pub use answer::{Answer, RankedClass};
+pub use predictor::{Predictor, PredictorConfig};
+
 use crate::data::{Dataset, LoaderConfig, Preparation};
 use crate::metrics::{ClassPrediction, class_predictions};
 use crate::models::Model;
@@ -41,6 +47,11 @@ impl PredictConfig {
         with_preparation => preparation: Preparation,
         with_device => device: Device,
         with_precision => precision: Precision,
+    }
+
+    fn check(&self) -> Result<()> {
+        self.precision.check(self.device)?;
+        LoaderConfig::new(self.batch_size).build().map(drop)
     }
 
     fn context(&self) -> ForwardContext {

@@ -17,7 +17,10 @@ mod layers;
 mod numbers;
 mod observers;
 mod parity;
+#[cfg(feature = "images")]
+mod pictures;
 mod precision;
+mod predictor;
 mod run_folder;
 mod small_run;
 mod trainer;

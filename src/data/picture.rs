@@ -1,0 +1,123 @@
+//! A single picture in plain memory.
+
+use super::Values;
+use crate::{Error, Result};
+
+/// One picture: `[C, H, W]`, with bytes from 0 to 255 or with numbers as they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Picture {
+    shape: [usize; 3],
+    values: Values,
+}
+
+impl Picture {
+    /// A picture of these values, channel by channel and row by row.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SampleShape`] where there are more or fewer values than the shape says.
+    pub fn new(shape: [usize; 3], values: Values) -> Result<Self> {
+        let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
+        match count {
+            Some(count @ 1..) if count == values.len() => Ok(Picture { shape, values }),
+            _ => {
+                let expected = format!("as many values as there are: {}", values.len());
+                Err(Error::SampleShape { actual: shape.to_vec(), expected })
+            }
+        }
+    }
+
+    /// Channels, height and width in pixels.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// The values, channel by channel and row by row.
+    pub fn values(&self) -> &Values {
+        &self.values
+    }
+}
+
+#[cfg(feature = "images")]
+mod decode {
+    use super::{Picture, Values};
+    use crate::{Error, Result};
+    use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+    use std::io::Cursor;
+
+    /// What a picture's colours are brought to.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum Colours {
+        /// One channel, of luma.
+        Grey,
+        /// Red, green and blue.
+        Rgb,
+    }
+
+    /// The most bytes of a file.
+    const MAX_BYTES: usize = 64 << 20;
+    /// The most pixels of a side.
+    const MAX_SIDE: u32 = 16_384;
+    /// The most pixels in all.
+    const MAX_PIXELS: u64 = 1 << 26;
+    /// The most bytes that a decoder may ask for.
+    const MAX_MEMORY: u64 = 256 << 20;
+
+    impl Picture {
+        /// Decodes a PNG or JPEG file, told by its content. Transparency is dropped, 16 bits become 8, and a JPEG's orientation is
+        /// followed.
+        ///
+        /// # Errors
+        ///
+        /// [`Error::Picture`] for anything else, for damage, and for what is too large: more than 64 MiB of file, 16,384 pixels a side, or
+        /// 2²⁶ pixels.
+        pub fn decode(bytes: &[u8], colours: Colours) -> Result<Self> {
+            let failed = |problem: String| Error::Picture { problem };
+            if bytes.len() > MAX_BYTES {
+                return Err(failed(format!("it has {} bytes, and at most {MAX_BYTES} are read", bytes.len())));
+            }
+            let mut reader = ImageReader::new(Cursor::new(bytes));
+            let format = image::guess_format(bytes).map_err(|_| failed("it is neither PNG nor JPEG".to_owned()))?;
+            match format {
+                ImageFormat::Png => {}
+                // The decoder fills what a cut file lacks with grey, and says nothing.
+                ImageFormat::Jpeg if ends_with_marker(bytes) => {}
+                ImageFormat::Jpeg => return Err(failed("it is cut off: a JPEG without its end".to_owned())),
+                other => return Err(failed(format!("it is {other:?}, and PNG and JPEG are read"))),
+            }
+            reader.set_format(format);
+            let mut limits = Limits::default();
+            (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
+            limits.max_alloc = Some(MAX_MEMORY);
+            reader.limits(limits);
+            let mut decoder = reader.into_decoder().map_err(|error| failed(error.to_string()))?;
+            let (width, height) = decoder.dimensions();
+            if u64::from(width) * u64::from(height) > MAX_PIXELS {
+                return Err(failed(format!("it has {width}×{height} pixels, and at most {MAX_PIXELS} are read")));
+            }
+            let orientation = decoder.orientation().map_err(|error| failed(error.to_string()))?;
+            let mut image = DynamicImage::from_decoder(decoder).map_err(|error| failed(error.to_string()))?;
+            image.apply_orientation(orientation);
+            let (width, height) = (image.width() as usize, image.height() as usize);
+            Ok(match colours {
+                Colours::Grey => {
+                    Picture { shape: [1, height, width], values: Values::U8(image.into_luma8().into_raw()) }
+                }
+                Colours::Rgb => {
+                    let interleaved = image.into_rgb8().into_raw();
+                    let planes = (0..3).flat_map(|channel| interleaved.iter().skip(channel).step_by(3).copied());
+                    Picture { shape: [3, height, width], values: Values::U8(planes.collect()) }
+                }
+            })
+        }
+    }
+
+    /// Whether a JPEG's end stands where nothing but padding follows.
+    fn ends_with_marker(bytes: &[u8]) -> bool {
+        let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+        bytes[..end].ends_with(&[0xff, 0xd9])
+    }
+}
+
+#[cfg(feature = "images")]
+pub use decode::Colours;

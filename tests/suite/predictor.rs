@@ -1,0 +1,249 @@
+//! A predictor gives each of many threads the answer to its own question.
+
+use crate::small_run::{built, net};
+use densenet::data::{Picture, Values};
+use densenet::models::Model;
+use densenet::nn::{ForwardContext, Mode};
+use densenet::predict::{PredictConfig, Predictor, PredictorConfig, predict_tensor};
+use densenet::tch::{Device, Kind, Tensor};
+use densenet::{Error, Preparation, Result};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+fn picture(number: usize, side: usize) -> Picture {
+    let value = |i: usize| ((i * 31 + number * 17) % 256) as u8;
+    Picture::new([1, side, side], Values::U8((0..side * side).map(value).collect())).unwrap()
+}
+
+fn config(batch_size: usize) -> PredictorConfig {
+    let preparation = Preparation::new().with_size([16, 16]);
+    PredictorConfig::new(
+        PredictConfig::default().with_device(Device::Cpu).with_batch_size(batch_size).with_preparation(preparation),
+    )
+}
+
+fn predictor(config: PredictorConfig) -> Predictor {
+    let (_vs, model) = built(&net());
+    Predictor::start(model, config).unwrap()
+}
+
+#[test]
+fn sixty_four_threads_get_what_single_calls_get() {
+    let single = predictor(config(1));
+    let expected: Vec<_> = (0..64).map(|number| single.predict(picture(number, 12 + number % 3)).unwrap()).collect();
+    let shared = predictor(config(16).with_longest_wait(Duration::from_millis(5)));
+    let start = Barrier::new(64);
+    thread::scope(|scope| {
+        for (number, expected) in expected.iter().enumerate() {
+            let (predictor, start) = (shared.clone(), &start);
+            scope.spawn(move || {
+                start.wait();
+                for _ in 0..10 {
+                    let answer = predictor.predict(picture(number, 12 + number % 3)).unwrap();
+                    // Convolutions of larger batches may sum in another order.
+                    let deviation =
+                        answer.outputs.iter().zip(&expected.outputs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    assert!(deviation <= 1e-5, "{number}: {deviation}");
+                }
+            });
+        }
+    });
+    // Alone in its batch an answer is the same, bit for bit.
+    assert_eq!(shared.predict(picture(5, 14)).unwrap(), expected[5]);
+}
+
+/// Gives each sample's mean, and counts; fails for a batch with a value of 1 in the first place.
+struct Mean {
+    batches: Arc<Mutex<Vec<i64>>>,
+    delay: Duration,
+}
+
+impl Mean {
+    fn new(delay: Duration) -> (Self, Arc<Mutex<Vec<i64>>>) {
+        let batches = Arc::default();
+        (Mean { batches: Arc::clone(&batches), delay }, batches)
+    }
+}
+
+impl Model for Mean {
+    fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
+        assert_eq!(ctx.mode, Mode::Eval);
+        self.batches.lock().unwrap().push(x.size()[0]);
+        thread::sleep(self.delay);
+        let rows = x.flatten(1, -1);
+        let first = rows.select(1, 0);
+        if first.eq(1.0).any().int64_value(&[]) == 1 {
+            return Err(Error::EmptyDataset);
+        }
+        assert!(first.eq(2.0).any().int64_value(&[]) == 0, "a sample that the model cannot bear");
+        Ok(rows.mean_dim([1].as_slice(), true, Kind::Float))
+    }
+}
+
+fn numbers(values: Vec<f32>) -> Picture {
+    Picture::new([1, 1, values.len()], Values::F32(values)).unwrap()
+}
+
+fn plain(batch_size: usize) -> PredictorConfig {
+    PredictorConfig::new(PredictConfig::default().with_device(Device::Cpu).with_batch_size(batch_size))
+}
+
+#[test]
+fn samples_that_wait_go_together_and_none_waits_for_ever() {
+    let (model, batches) = Mean::new(Duration::from_millis(20));
+    let predictor = Predictor::start(model, plain(8).with_longest_wait(Duration::from_millis(10))).unwrap();
+    thread::scope(|scope| {
+        for number in 0..40 {
+            let predictor = &predictor;
+            scope.spawn(move || {
+                assert_eq!(
+                    predictor.predict(numbers(vec![number as f32 / 64.0, 0.0])).unwrap().outputs,
+                    [number as f32 / 128.0]
+                )
+            });
+        }
+    });
+    let sizes = batches.lock().unwrap().clone();
+    assert!(sizes.iter().sum::<i64>() == 40 && sizes.iter().max() == Some(&8) && sizes.len() < 20, "{sizes:?}");
+    let started = Instant::now();
+    predictor.predict(numbers(vec![0.5])).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn an_error_reaches_only_the_caller_that_it_belongs_to() {
+    let (model, batches) = Mean::new(Duration::ZERO);
+    let predictor = Predictor::start(model, plain(16).with_longest_wait(Duration::from_millis(50))).unwrap();
+    let start = Barrier::new(16);
+    thread::scope(|scope| {
+        for number in 0..16 {
+            let (predictor, start) = (&predictor, &start);
+            scope.spawn(move || {
+                start.wait();
+                match number {
+                    3 => assert!(matches!(predictor.predict(numbers(vec![1.0, 0.0])), Err(Error::EmptyDataset))),
+                    5 => match predictor.predict(numbers(vec![2.0, 0.0])) {
+                        Err(Error::ModelPanicked { message }) => assert!(message.contains("cannot bear"), "{message}"),
+                        other => panic!("{other:?}"),
+                    },
+                    7 => assert!(matches!(
+                        predictor.predict(numbers(vec![f32::NAN, 0.0])),
+                        Err(Error::NonFiniteOutput { .. })
+                    )),
+                    _ => assert_eq!(predictor.predict(numbers(vec![0.25, 0.25])).unwrap().outputs, [0.25]),
+                }
+            });
+        }
+    });
+    let sizes = batches.lock().unwrap().clone();
+    assert!(sizes.iter().any(|&size| size > 1), "some went together: {sizes:?}");
+    assert_eq!(predictor.predict(numbers(vec![0.5, 0.0])).unwrap().outputs, [0.25], "it goes on after a panic");
+}
+
+#[test]
+fn samples_that_do_not_fit_are_errors_before_they_wait() {
+    let (_vs, model) = built(&net());
+    let predictor = Predictor::start(model, config(4).with_sample_shape([1, 16, 16])).unwrap();
+    let colours = Picture::new([3, 16, 16], Values::U8(vec![0; 3 * 256])).unwrap();
+    match predictor.predict(colours) {
+        Err(Error::SampleShape { actual, .. }) => assert_eq!(actual, [3, 16, 16]),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(Picture::new([1, 2, 2], Values::U8(vec![0; 5])), Err(Error::SampleShape { .. })));
+    assert!(matches!(Picture::new([usize::MAX, 2, 2], Values::U8(vec![])), Err(Error::SampleShape { .. })));
+    for config in [config(0), config(1).with_queue(0)] {
+        let (_vs, model) = built(&net());
+        assert!(matches!(Predictor::start(model, config), Err(Error::InvalidConfig { .. })));
+    }
+}
+
+#[test]
+fn a_full_queue_is_an_error_at_once_where_that_is_asked_for() {
+    let (model, _) = Mean::new(Duration::from_millis(100));
+    let predictor = Predictor::start(model, plain(1).with_queue(2)).unwrap();
+    let refused = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| match predictor.try_predict(numbers(vec![0.5])) {
+                Ok(answer) => assert_eq!(answer.outputs, [0.5]),
+                Err(Error::QueueFull { limit: 2 }) => drop(refused.fetch_add(1, Ordering::SeqCst)),
+                Err(other) => panic!("{other:?}"),
+            });
+        }
+    });
+    let refused = refused.into_inner();
+    assert!((1..12).contains(&refused), "{refused}");
+}
+
+#[test]
+fn shutdown_answers_what_was_asked_and_refuses_what_comes_later() {
+    for by_drop in [false, true] {
+        let (model, batches) = Mean::new(Duration::from_millis(10));
+        let predictor = Predictor::start(model, plain(4).with_queue(2)).unwrap();
+        let (answered, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        thread::scope(|scope| {
+            for _ in 0..32 {
+                let (predictor, answered, refused) = (predictor.clone(), &answered, &refused);
+                scope.spawn(move || match predictor.predict(numbers(vec![0.5])) {
+                    Ok(_) => drop(answered.fetch_add(1, Ordering::SeqCst)),
+                    Err(Error::PredictorStopped) => drop(refused.fetch_add(1, Ordering::SeqCst)),
+                    Err(other) => panic!("{other:?}"),
+                });
+            }
+            thread::sleep(Duration::from_millis(25));
+            if !by_drop {
+                predictor.shutdown();
+            }
+        });
+        let (answered, refused) = (answered.into_inner(), refused.into_inner());
+        assert_eq!(answered + refused, 32);
+        assert_eq!(batches.lock().unwrap().iter().sum::<i64>(), answered as i64, "all that were asked were answered");
+        if by_drop {
+            assert_eq!(refused, 0);
+        } else {
+            assert!(matches!(predictor.predict(numbers(vec![0.5])), Err(Error::PredictorStopped)));
+            predictor.shutdown();
+        }
+    }
+}
+
+#[test]
+fn many_threads_get_almost_the_throughput_of_batches() {
+    // A net and pictures at which a step takes some time, so that what a predictor adds shows in proportion.
+    let net = densenet::DenseNetConfig::fashion_mnist();
+    let size = [32_i64, 1, 64, 64];
+    let (_vs, model) = built(&net);
+    let x = Tensor::rand(size, (Kind::Float, Device::Cpu));
+    let values = Vec::<f32>::try_from(x.view(-1)).unwrap();
+    let picture = Picture::new([1, 64, 64], Values::F32(values[..64 * 64].to_vec())).unwrap();
+    predict_tensor(&model, &x).unwrap();
+    let plain_rates = (0..3).map(|_| {
+        let started = Instant::now();
+        (0..4).for_each(|_| drop(predict_tensor(&model, &x).unwrap()));
+        128.0 / started.elapsed().as_secs_f64()
+    });
+    let plain_rate = plain_rates.fold(0.0, f64::max);
+    let predictor = Predictor::start(model, plain(32).with_longest_wait(Duration::from_millis(5))).unwrap();
+    let rate = || {
+        let started = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..64 {
+                scope.spawn(|| (0..4).for_each(|_| drop(predictor.predict(picture.clone()).unwrap())));
+            }
+        });
+        256.0 / started.elapsed().as_secs_f64()
+    };
+    rate();
+    // This test has neighbours: what counts is what it reaches when they leave it alone.
+    let mut best = 0.0;
+    for _ in 0..20 {
+        best = f64::max(best, rate());
+        if best >= 0.9 * plain_rate {
+            break;
+        }
+    }
+    println!("plain {plain_rate:.0}, by 64 threads {best:.0} pictures a second");
+    assert!(best >= 0.9 * plain_rate, "{best} of {plain_rate}");
+}
