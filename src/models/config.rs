@@ -2,8 +2,8 @@
 
 use super::DenseNet;
 use crate::nn::{
-    ConvBias, DenseBlockConfig, Dropout, Initialization, LayerKind, NormReluConfig, StemConfig, TransitionBlockConfig,
-    checked,
+    ConvBias, ConvGeometry, DenseBlockConfig, Downsampling, Dropout, Initialization, LayerKind, NormReluConfig,
+    StemConfig, TransitionBlockConfig, checked,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,9 @@ pub struct DenseNetConfig {
     pub compression: f64,
     /// The first convolution and what follows it. Default: ImageNet's.
     pub stem: StemConfig,
+    /// How transitions make maps smaller. Default: by pooling.
+    #[serde(default)]
+    pub downsampling: Downsampling,
     /// Whether convolutions have a bias. Default: without.
     pub conv_bias: ConvBias,
     /// How weights start. Default: Kaiming, fan in.
@@ -83,6 +86,7 @@ impl DenseNetConfig {
             layer_kind: LayerKind::default(),
             compression: 0.5,
             stem: StemConfig::imagenet(),
+            downsampling: Downsampling::default(),
             conv_bias: ConvBias::default(),
             initialization: Initialization::default(),
             norm: NormReluConfig::default(),
@@ -98,6 +102,7 @@ impl DenseNetConfig {
         with_layer_kind => layer_kind: LayerKind,
         with_compression => compression: f64,
         with_stem => stem: StemConfig,
+        with_downsampling => downsampling: Downsampling,
         with_conv_bias => conv_bias: ConvBias,
         with_initialization => initialization: Initialization,
         with_norm => norm: NormReluConfig,
@@ -127,6 +132,11 @@ impl DenseNetConfig {
     /// [`Error::InvalidConfig`], [`Error::Overflow`], [`Error::VariableExists`].
     pub fn build(&self, path: &Path) -> Result<DenseNet> {
         DenseNet::new(self, path)
+    }
+
+    /// The convolutions of the stem, in their order.
+    pub(super) fn stem_convs(&self) -> Vec<ConvGeometry> {
+        self.stem.convs(self.input_channels, self.initial_channels, self.conv_bias)
     }
 
     /// The blocks and transitions, after everything was checked.
@@ -188,6 +198,7 @@ impl DenseNetConfig {
             .with_conv_bias(self.conv_bias)
             .with_initialization(self.initialization)
             .with_norm(self.norm)
-            .with_dropout(self.dropout))
+            .with_dropout(self.dropout)
+            .with_downsampling(self.downsampling))
     }
 }

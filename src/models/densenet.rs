@@ -30,8 +30,8 @@ impl DenseNet {
         let layout = layout(config)?;
         let features = path / "features";
         let norm: NormReluConfig = config.norm;
-        let conv = config.stem.conv(config.input_channels, config.initial_channels, config.conv_bias);
-        let stem = config.stem.build(&features, conv, config.initialization, &norm)?;
+        let convs = config.stem_convs();
+        let stem = config.stem.build(&features, &convs, config.initialization, &norm)?;
         let stages = (1..).zip(config.stages()?).map(|(b, stage)| {
             let block = stage.block.build(&(&features / format!("denseblock{b}")))?;
             let transition = stage.transition.map(|t| t.build(&(&features / format!("transition{b}"))));
@@ -54,11 +54,38 @@ impl DenseNet {
         &self.config
     }
 
-    /// Stem, blocks and transitions, one after the other.
-    fn features(&self, x: &Tensor, ctx: &ForwardContext) -> Features {
+    /// The last maps `[N, C, h, w]` after norm and ReLU, of which the head takes the mean: features for another head.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::forward`].
+    pub fn forward_features(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
+        Ok(self.feature_maps(x, ctx)?.pop().expect("there is at least one block"))
+    }
+
+    /// The maps at the end of each dense block, before the transition that makes them smaller, `[N, C, h, w]` each: for detection and
+    /// segmentation. The last ones are after norm and ReLU.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Model::forward`].
+    pub fn feature_maps(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Vec<Tensor>> {
+        self.check_input(&x.size(), ctx.mode)?;
+        ctx.in_precision(x.device(), || {
+            let mut maps = Vec::with_capacity(self.stages.len());
+            let features = self.features(x, ctx, |features| maps.push(features.data.shallow_clone()));
+            maps.pop();
+            maps.push(self.norm.forward(&features, ctx));
+            maps
+        })
+    }
+
+    /// Stem, blocks and transitions, one after the other. `each` sees what each block made.
+    fn features(&self, x: &Tensor, ctx: &ForwardContext, mut each: impl FnMut(&Features)) -> Features {
         let mut features = self.stem.forward(x, ctx);
         for (block, transition) in &self.stages {
             features = block.forward(features, ctx);
+            each(&features);
             if let Some(transition) = transition {
                 features = transition.forward(&features, ctx);
             }
@@ -75,7 +102,7 @@ impl DenseNet {
 impl Model for DenseNet {
     fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
         self.check_input(&x.size(), ctx.mode)?;
-        let features = ctx.in_precision(x.device(), || self.features(x, ctx))?;
+        let features = ctx.in_precision(x.device(), || self.features(x, ctx, |_| {}))?;
         Ok(self.head(&features, ctx))
     }
 

@@ -1,7 +1,7 @@
 //! The operations of a DenseNet in their order, from which sizes, counts and checks follow.
 
 use super::DenseNetConfig;
-use crate::nn::{ConvGeometry, Mode, StemPool};
+use crate::nn::{ConvGeometry, Downsampling, Mode, StemPool};
 use crate::{Error, Result};
 
 /// One operation and the variable prefix (or role) that names it.
@@ -14,11 +14,28 @@ pub(super) struct Layer {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Operation {
     Conv(ConvGeometry),
-    NormRelu { channels: usize },
-    MaxPool { channels: usize },
-    AvgPool { channels: usize },
-    GlobalAvgPool { channels: usize },
-    Linear { inputs: usize, outputs: usize },
+    NormRelu {
+        channels: usize,
+    },
+    /// Largest values of 3×3 with this stride.
+    MaxPool {
+        channels: usize,
+        stride: usize,
+    },
+    AvgPool {
+        channels: usize,
+    },
+    /// Each second pixel after a blur of 3×3 with mirrored edges.
+    Blur {
+        channels: usize,
+    },
+    GlobalAvgPool {
+        channels: usize,
+    },
+    Linear {
+        inputs: usize,
+        outputs: usize,
+    },
 }
 
 /// Height and width in pixels.
@@ -36,7 +53,10 @@ impl Operation {
         match self {
             Operation::Conv(conv) => window(conv.kernel, conv.stride, conv.padding),
             Operation::NormRelu { .. } => size,
-            Operation::MaxPool { .. } => window(3, 2, 1),
+            Operation::MaxPool { stride, .. } => window(3, *stride, 1),
+            // What is to be mirrored has to be there.
+            Operation::Blur { .. } if size.contains(&1) => [0, 0],
+            Operation::Blur { .. } => window(3, 2, 1),
             Operation::AvgPool { .. } => window(2, 2, 0),
             Operation::GlobalAvgPool { .. } | Operation::Linear { .. } => [1, 1],
         }
@@ -49,10 +69,20 @@ pub(super) fn layout(config: &DenseNetConfig) -> Result<Vec<Layer>> {
     let mut push = |name: String, operation| layers.push(Layer { name, operation });
     let initial = config.initial_channels;
     let stages = config.stages()?;
-    push("features.conv0".into(), Operation::Conv(config.stem.conv(config.input_channels, initial, config.conv_bias)));
-    if config.stem.pool == StemPool::NormReluMaxPool {
-        push("features.norm0".into(), Operation::NormRelu { channels: initial });
-        push("features.pool0".into(), Operation::MaxPool { channels: initial });
+    let convs = config.stem_convs();
+    for (number, conv) in convs.iter().enumerate() {
+        push(format!("features.conv{number}"), Operation::Conv(*conv));
+        if number + 1 < convs.len() || config.stem.pool != StemPool::Bare {
+            push(format!("features.norm{number}"), Operation::NormRelu { channels: conv.out_channels });
+        }
+    }
+    match config.stem.pool {
+        StemPool::Bare => {}
+        StemPool::NormReluMaxPool => push("features.pool0".into(), Operation::MaxPool { channels: initial, stride: 2 }),
+        StemPool::NormReluMaxPoolBlur => {
+            push("features.pool0".into(), Operation::MaxPool { channels: initial, stride: 1 });
+            push("features.blur0".into(), Operation::Blur { channels: initial });
+        }
     }
     for (b, stage) in (1..).zip(&stages) {
         for (l, layer) in (1..).zip(stage.block.layer_configs()?) {
@@ -66,7 +96,11 @@ pub(super) fn layout(config: &DenseNetConfig) -> Result<Vec<Layer>> {
             let name = |part| format!("features.transition{b}.{part}");
             push(name("norm"), Operation::NormRelu { channels: transition.in_channels });
             push(name("conv"), Operation::Conv(transition.conv()));
-            push(name("pool"), Operation::AvgPool { channels: transition.out_channels });
+            let channels = transition.out_channels;
+            match transition.downsampling {
+                Downsampling::Pool => push(name("pool"), Operation::AvgPool { channels }),
+                Downsampling::Blur => push(name("blur"), Operation::Blur { channels }),
+            }
         }
     }
     let channels = config.out_channels()?;

@@ -100,9 +100,18 @@ fn plan_row(layer: &Layer, [height, width]: Size) -> Result<PlanRow> {
             ("norm, ReLU".to_owned(), channels, 2 * channels, 2 * channels, 0, product([2, channels, pixels])?)
         }
         // One index a value.
-        Operation::MaxPool { channels } => {
-            ("max pool 3×3 /2".to_owned(), channels, 0, 0, 0, product([1, channels, out_pixels])?)
+        Operation::MaxPool { channels, stride } => {
+            let stride = if stride == 1 { String::new() } else { format!(" /{stride}") };
+            (format!("max pool 3×3{stride}"), channels, 0, 0, 0, product([1, channels, out_pixels])?)
         }
+        Operation::Blur { channels } => (
+            "blur 3×3 /2".to_owned(),
+            channels,
+            0,
+            0,
+            product([9, channels, out_pixels])?,
+            product([1, channels, pixels])?,
+        ),
         Operation::AvgPool { channels } => {
             ("avg pool 2×2 /2".to_owned(), channels, 0, 0, 0, product([1, channels, pixels])?)
         }

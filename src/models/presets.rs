@@ -1,7 +1,7 @@
 //! Ready-made configurations.
 
 use super::DenseNetConfig;
-use crate::nn::{ConvBias, Initialization, LayerKind, StemConfig, checked};
+use crate::nn::{ConvBias, Initialization, LayerKind, StemConfig, StemPool, checked};
 use crate::{Error, Result};
 
 impl DenseNetConfig {
@@ -46,6 +46,11 @@ impl DenseNetConfig {
     /// DenseNet-264: growth rate 32; 33,337,704 parameters with 1000 classes.
     pub fn densenet264(classes: usize) -> Self {
         DenseNetConfig::new(classes).with_layers_per_block([6, 12, 64, 48])
+    }
+
+    /// timm's `densenetblur121d`: DenseNet-121 with a deep stem and a blur in its pooling.
+    pub fn densenetblur121d(classes: usize) -> Self {
+        DenseNetConfig::new(classes).with_stem(StemConfig::deep(32).with_pool(StemPool::NormReluMaxPoolBlur))
     }
 
     /// The paper's plain network for CIFAR: three equal blocks on 3×32×32 pictures, 10 classes. The paper trains depths 40 and 100

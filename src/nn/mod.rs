@@ -21,7 +21,8 @@ pub use dense_layer::{DenseLayer, DenseLayerConfig, LayerKind};
 pub use dropout::{Dropout, DropoutPlace};
 pub use features::{Features, Statistics};
 pub use norm_relu::{NormRelu, NormReluConfig};
-pub use stem::{Stem, StemConfig, StemPool};
+pub use stem::{Downsampling, Stem, StemConfig, StemDepth, StemPool};
 pub use transition::{TransitionBlock, TransitionBlockConfig};
 
 pub(crate) use conv::{ConvGeometry, build_linear, checked};
+pub(crate) use stem::blurred_half;

@@ -1,6 +1,8 @@
 //! The stem: the first convolution and what follows it, before the first dense block.
 
-use super::{ConvBias, ConvGeometry, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, fused};
+use super::{
+    ConvBias, ConvGeometry, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked, fused,
+};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -13,6 +15,44 @@ pub enum StemPool {
     Bare,
     /// Norm → ReLU → max pooling 3×3, stride 2, padding 1.
     NormReluMaxPool,
+    /// Norm → ReLU → max pooling 3×3, stride 1, padding 1 → each second pixel of a [blur](Downsampling::Blur).
+    NormReluMaxPoolBlur,
+}
+
+/// How many convolutions a stem has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StemDepth {
+    /// One.
+    #[default]
+    Single,
+    /// Three of the stem's kernel, the first with its stride, with norm and ReLU between them: timm's deep stem.
+    Deep {
+        /// Channels that the first two write, at least 1.
+        width: usize,
+    },
+}
+
+/// How transitions make maps smaller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Downsampling {
+    /// By average pooling of 2×2, as in the paper.
+    #[default]
+    Pool,
+    /// By a blur of 3×3 with binomial weights: the output then moves less where the picture moves by a pixel. timm's `BlurPool2d`.
+    ///
+    /// # Source
+    ///
+    /// Zhang: *Making Convolutional Networks Shift-Invariant Again*, ICML 2019.
+    Blur,
+}
+
+/// Each second pixel of maps `[N, C, H, W]`, both sides at least 2, after a blur by (1, 2, 1)/4 in both directions; edges are mirrored:
+/// `[N, C, ⌈H/2⌉, ⌈W/2⌉]`.
+pub(crate) fn blurred_half(x: &Tensor) -> Tensor {
+    let channels = x.size()[1];
+    let line = Tensor::from_slice(&[0.25, 0.5, 0.25]).to_kind(x.kind()).to_device(x.device());
+    let kernel = line.outer(&line).view([1, 1, 3, 3]).expand([channels, 1, 3, 3], false);
+    x.reflection_pad2d([1, 1, 1, 1]).conv2d(&kernel, None::<Tensor>, [2, 2], [0, 0], [1, 1], channels)
 }
 
 /// Configuration of a [`Stem`]: a square convolution and what follows it.
@@ -27,20 +67,30 @@ pub struct StemConfig {
     pub padding: usize,
     /// What follows.
     pub pool: StemPool,
+    /// One convolution, or three. Default: one.
+    #[serde(default)]
+    pub depth: StemDepth,
 }
 
 impl StemConfig {
     /// 7×7, stride 2, padding 3, then norm, ReLU and pooling: the paper's for ImageNet.
     pub fn imagenet() -> Self {
-        StemConfig { kernel: 7, stride: 2, padding: 3, pool: StemPool::NormReluMaxPool }
+        StemConfig { kernel: 7, stride: 2, padding: 3, pool: StemPool::NormReluMaxPool, depth: StemDepth::Single }
     }
 
     /// 3×3, stride 1, padding 1, nothing after it: the paper's for CIFAR.
     pub fn cifar() -> Self {
-        StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare }
+        StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare, depth: StemDepth::Single }
+    }
+
+    /// Three of 3×3, the first with stride 2 and the first two `width` channels wide, then norm, ReLU and pooling: timm's deep stem, whose
+    /// width is the growth rate.
+    pub fn deep(width: usize) -> Self {
+        StemConfig { kernel: 3, stride: 2, padding: 1, depth: StemDepth::Deep { width }, ..StemConfig::imagenet() }
     }
 
     setters! {
+        with_depth => depth: StemDepth,
         with_kernel => kernel: usize,
         with_stride => stride: usize,
         with_padding => padding: usize,
@@ -50,6 +100,10 @@ impl StemConfig {
     pub(crate) fn check(&self) -> Result<()> {
         Error::at_least_one("kernel of the stem", self.kernel)?;
         Error::at_least_one("stride of the stem", self.stride)?;
+        if let StemDepth::Deep { width } = self.depth {
+            Error::at_least_one("width of the stem", width)?;
+            checked("width of the stem", Some(width))?;
+        }
         if self.padding < self.kernel && self.kernel <= 1024 && self.stride <= 1024 {
             return Ok(());
         }
@@ -58,48 +112,67 @@ impl StemConfig {
         Err(Error::InvalidConfig { field: "stem", value, expected })
     }
 
-    pub(crate) fn conv(&self, in_channels: usize, out_channels: usize, bias: ConvBias) -> ConvGeometry {
+    /// The convolutions in their order.
+    pub(crate) fn convs(&self, in_channels: usize, out_channels: usize, bias: ConvBias) -> Vec<ConvGeometry> {
         let StemConfig { kernel, stride, padding, .. } = *self;
-        ConvGeometry { in_channels, out_channels, kernel, stride, padding, bias }
+        let first = ConvGeometry { in_channels, out_channels, kernel, stride, padding, bias };
+        match self.depth {
+            StemDepth::Single => vec![first],
+            StemDepth::Deep { width } => {
+                let conv = |in_channels, out_channels| ConvGeometry { in_channels, out_channels, stride: 1, ..first };
+                vec![ConvGeometry { out_channels: width, ..first }, conv(width, width), conv(width, out_channels)]
+            }
+        }
     }
 
-    /// Builds the stem with the variables `conv0.*` and, where a norm follows, `norm0.*` under `path`.
+    /// Builds the stem with the variables `conv0.*` and, where a norm follows, `norm0.*` under `path`; with `conv1.*` and so on where
+    /// there are several.
     pub(crate) fn build(
         &self,
         path: &Path,
-        conv: ConvGeometry,
+        convs: &[ConvGeometry],
         initialization: Initialization,
         norm: &NormReluConfig,
     ) -> Result<Stem> {
         self.check()?;
-        Ok(Stem {
-            conv: conv.build(&(path / "conv0"), initialization)?,
-            norm: match self.pool {
-                StemPool::Bare => None,
-                StemPool::NormReluMaxPool => Some(norm.build(&(path / "norm0"), conv.out_channels)?),
-            },
-        })
+        let last = convs.len() - 1;
+        let stages = convs.iter().enumerate().map(|(number, conv)| {
+            let has_norm = number < last || self.pool != StemPool::Bare;
+            let built = conv.build(&(path / format!("conv{number}")), initialization)?;
+            let norm = has_norm.then(|| norm.build(&(path / format!("norm{number}")), conv.out_channels));
+            Ok((built, norm.transpose()?))
+        });
+        Ok(Stem { stages: stages.collect::<Result<_>>()?, pool: self.pool })
     }
 }
 
-/// Convolution, and norm → ReLU → max pooling where the configuration asks for it.
+/// Convolutions with norm → ReLU between them, and norm → ReLU → max pooling where the configuration asks for it.
 #[derive(Debug)]
 pub struct Stem {
-    conv: nn::Conv2D,
-    norm: Option<NormRelu>,
+    stages: Vec<(nn::Conv2D, Option<NormRelu>)>,
+    pool: StemPool,
 }
 
 impl Stem {
     /// Makes the first features of pictures `[N, C, H, W]`.
     pub fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Features {
-        let y = self.conv.forward(x);
-        Features::new(match &self.norm {
-            None => y,
-            Some(norm) if ctx.fused() && fused::takes(&y) => {
+        let (last, first) = self.stages.split_last().expect("there is a convolution");
+        let rectified = |x: Tensor, norm: &Option<NormRelu>| match norm {
+            Some(norm) => norm.forward(&Features::new(x), ctx),
+            None => x,
+        };
+        let x = first.iter().fold(x.shallow_clone(), |x, (conv, norm)| rectified(conv.forward(&x), norm));
+        let y = last.0.forward(&x);
+        Features::new(match (self.pool, &last.1) {
+            (StemPool::Bare, _) | (_, None) => y,
+            (StemPool::NormReluMaxPool, Some(norm)) if ctx.fused() && fused::takes(&y) => {
                 norm.check(&y, ctx);
                 fused::norm_relu_max_pool(&y, norm, ctx).unwrap_or_else(|error| panic!("{error}"))
             }
-            Some(norm) => norm.forward(&Features::new(y), ctx).max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false),
+            (StemPool::NormReluMaxPool, norm) => rectified(y, norm).max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false),
+            (StemPool::NormReluMaxPoolBlur, norm) => {
+                blurred_half(&rectified(y, norm).max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false))
+            }
         })
     }
 }

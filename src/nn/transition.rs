@@ -1,8 +1,8 @@
 //! The transition between dense blocks: fewer channels, half the size.
 
 use super::{
-    ConvBias, ConvGeometry, Dropout, DropoutPlace, Features, ForwardContext, Initialization, Mode, NormRelu,
-    NormReluConfig, checked, fused,
+    ConvBias, ConvGeometry, Downsampling, Dropout, DropoutPlace, Features, ForwardContext, Initialization, Mode,
+    NormRelu, NormReluConfig, blurred_half, checked, fused,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -42,6 +42,9 @@ pub struct TransitionBlockConfig {
     pub norm: NormReluConfig,
     /// Default: none. Only [`DropoutPlace::EveryConv`](super::DropoutPlace::EveryConv) concerns a transition.
     pub dropout: Dropout,
+    /// How the maps become smaller. Default: by 2×2 average pooling.
+    #[serde(default)]
+    pub downsampling: Downsampling,
 }
 
 impl TransitionBlockConfig {
@@ -54,6 +57,7 @@ impl TransitionBlockConfig {
             initialization: Initialization::default(),
             norm: NormReluConfig::default(),
             dropout: Dropout::default(),
+            downsampling: Downsampling::default(),
         }
     }
 
@@ -62,6 +66,7 @@ impl TransitionBlockConfig {
         with_initialization => initialization: Initialization,
         with_norm => norm: NormReluConfig,
         with_dropout => dropout: Dropout,
+        with_downsampling => downsampling: Downsampling,
     }
 
     pub(crate) fn conv(&self) -> ConvGeometry {
@@ -86,20 +91,22 @@ impl TransitionBlockConfig {
             norm: self.norm.build(&(path / "norm"), self.in_channels)?,
             conv: self.conv().build(&(path / "conv"), self.initialization)?,
             dropout: self.dropout,
+            downsampling: self.downsampling,
         })
     }
 }
 
-/// Norm → ReLU → 1×1 convolution → 2×2 average pooling.
+/// Norm → ReLU → 1×1 convolution → 2×2 average pooling, or a blur.
 ///
 /// # Shapes
 ///
-/// `[N, C, H, W]` to `[N, out_channels, ⌊H/2⌋, ⌊W/2⌋]`.
+/// `[N, C, H, W]` to `[N, out_channels, ⌊H/2⌋, ⌊W/2⌋]`; with a blur sizes are rounded up.
 #[derive(Debug)]
 pub struct TransitionBlock {
     norm: NormRelu,
     conv: nn::Conv2D,
     dropout: Dropout,
+    downsampling: Downsampling,
 }
 
 impl TransitionBlock {
@@ -110,7 +117,8 @@ impl TransitionBlock {
 
     /// Compresses and halves the features.
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Features {
-        if ctx.fused() && fused::takes(&features.data) && !self.drops(ctx) {
+        let pools = self.downsampling == Downsampling::Pool;
+        if pools && ctx.fused() && fused::takes(&features.data) && !self.drops(ctx) {
             self.norm.check(&features.data, ctx);
             // Averages and a 1×1 convolution commute, and a quarter of the pixels is left to convolve.
             let kind = features.data.kind();
@@ -118,8 +126,12 @@ impl TransitionBlock {
             return Features::new(self.conv.forward(&pooled.unwrap_or_else(|error| panic!("{error}"))));
         }
         let y = self.conv.forward(&self.norm.forward(features, ctx));
-        // Not tch's avg_pool2d_default: its divisor is 1, so that it sums.
-        Features::new(self.dropout.after_inner_conv(y, ctx).avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None))
+        let y = self.dropout.after_inner_conv(y, ctx);
+        Features::new(match self.downsampling {
+            // Not tch's avg_pool2d_default: its divisor is 1, so that it sums.
+            Downsampling::Pool => y.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None),
+            Downsampling::Blur => blurred_half(&y),
+        })
     }
 }
 

@@ -23,6 +23,7 @@ mod precision;
 mod predictor;
 mod run_folder;
 mod small_run;
+mod timm;
 mod trainer;
 mod trainer_errors;
 mod trainer_stop;

@@ -118,7 +118,7 @@ impl Case {
 }
 
 /// Not tch's `cross_entropy_for_logits`, which computes in f32 whatever it is given.
-fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Tensor {
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Tensor {
     logits.cross_entropy_loss::<Tensor>(targets, None, Reduction::Mean, -100, 0.0)
 }
 
@@ -129,7 +129,7 @@ fn norm(t: &Tensor) -> f64 {
 /// Norm and projections of a tensor beside PyTorch's: the largest deviation, as a share of PyTorch's norm.
 ///
 /// A projection is a product with numbers of variance 1/12, so a deviation of relative size d moves it by about d/√12.
-fn deviation(own: &Tensor, golden: &Value) -> (f64, f64) {
+pub fn deviation(own: &Tensor, golden: &Value) -> (f64, f64) {
     let flat = own.contiguous().view(-1);
     let golden_norm = golden["norm"].as_f64().expect("a number");
     let projections = golden["projections"].as_array().expect("an array");

@@ -1,0 +1,6 @@
+//! Files of torch.save; begin with those of tests/fixtures/weights.
+#![no_main]
+
+mod weights;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| weights::fuzz(bytes));

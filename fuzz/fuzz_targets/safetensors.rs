@@ -1,0 +1,6 @@
+//! safetensors files.
+#![no_main]
+
+mod weights;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| weights::fuzz(bytes));

@@ -1,0 +1,38 @@
+//! A file of weights: listed, and loaded into a small network, of which nothing may change where that fails.
+
+use densenet::DenseNetConfig;
+use densenet::tch::{Device, Kind, nn::VarStore};
+use densenet::torch::named_variables;
+use densenet::weights::{LoadConfig, Names, inspect, load};
+use std::path::PathBuf;
+
+thread_local! {
+    static NET: VarStore = {
+        let vs = VarStore::new(Device::Cpu);
+        let net = DenseNetConfig::new(3).with_growth_rate(4).with_layers_per_block([2, 2]).with_initial_channels(8);
+        net.with_layer_kind(densenet::nn::LayerKind::Bottleneck { factor: 2 }).build(&vs.root()).unwrap();
+        vs
+    };
+}
+
+fn sum(vs: &VarStore) -> f64 {
+    named_variables(vs).iter().map(|variable| variable.tensor.sum(Kind::Double).double_value(&[])).sum()
+}
+
+pub fn fuzz(bytes: &[u8]) {
+    let folder = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
+    let path: PathBuf = folder.join(format!("densenet-fuzz-{}", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    let listed = inspect(&path);
+    NET.with(|vs| {
+        let before = sum(vs);
+        for config in [LoadConfig::new(), LoadConfig::new().with_names(Names::Partial { least_percent: 1 })] {
+            let loaded = load(vs, &path, &config);
+            assert!(loaded.is_err() || listed.is_ok());
+            assert!(loaded.is_ok() || sum(vs).to_bits() == before.to_bits());
+            if loaded.is_ok() {
+                break;
+            }
+        }
+    });
+}
