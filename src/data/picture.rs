@@ -2,6 +2,7 @@
 
 use super::Values;
 use crate::{Error, Result};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// One picture: `[C, H, W]`, with bytes from 0 to 255 or with numbers as they are.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +36,25 @@ impl Picture {
     /// The values, channel by channel and row by row.
     pub fn values(&self) -> &Values {
         &self.values
+    }
+}
+
+impl TryFrom<&Tensor> for Picture {
+    type Error = Error;
+
+    /// A tensor `[C, H, W]` on any device: bytes stay bytes, and other numbers become f32.
+    fn try_from(tensor: &Tensor) -> Result<Self> {
+        let shape: Vec<usize> = tensor.size().into_iter().map(|size| size as usize).collect();
+        let &[channels, height, width] = &shape[..] else {
+            return Err(Error::SampleShape { actual: shape, expected: "[C, H, W]".to_owned() });
+        };
+        let flat = tensor.detach().to_device(Device::Cpu).contiguous().view(-1);
+        let failed = |error: TchError| Error::Libtorch { what: "values of a tensor", message: error.to_string() };
+        let values = match flat.kind() {
+            Kind::Uint8 => Values::U8(Vec::try_from(flat).map_err(failed)?),
+            _ => Values::F32(Vec::try_from(flat.to_kind(Kind::Float)).map_err(failed)?),
+        };
+        Picture::new([channels, height, width], values)
     }
 }
 

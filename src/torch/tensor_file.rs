@@ -2,7 +2,10 @@
 
 use super::memory::{bytes, bytes_mut};
 use safetensors::tensor::{Dtype, Metadata, View};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use tch::{Device, Kind, Tensor};
 
@@ -63,6 +66,11 @@ impl<R: Read + Seek> TensorFile<R> {
     pub fn with_head(mut reader: R, head: &[u8]) -> Result<Self, String> {
         let start = head.len() as u64;
         let length = reader.seek(SeekFrom::End(0)).map_err(|error| error.to_string())?;
+        let Keys(keys) = serde_json::from_slice(&head[LENGTH..]).map_err(|error| error.to_string())?;
+        let mut seen = HashSet::with_capacity(keys.len());
+        if let Some(twice) = keys.iter().find(|key| !seen.insert(*key)) {
+            return Err(format!("{twice} is in it twice"));
+        }
         let header: Metadata = serde_json::from_slice(&head[LENGTH..]).map_err(|error| error.to_string())?;
         let tensors = header.tensors();
         if tensors.len() > MAX_TENSORS {
@@ -109,6 +117,31 @@ impl<R: Read + Seek> TensorFile<R> {
         let read = self.reader.seek(place).and_then(|_| self.reader.read_exact(bytes_mut(&mut tensor)));
         read.map_err(|error| error.to_string())?;
         Ok(tensor)
+    }
+}
+
+/// The keys of a JSON object, each as often as it is there: whoever reads it as a map sees the last one only.
+struct Keys(Vec<String>);
+
+impl<'de> Deserialize<'de> for Keys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Keys;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
+                let mut keys = Vec::new();
+                while let Some((key, IgnoredAny)) = map.next_entry()? {
+                    keys.push(key);
+                }
+                Ok(Keys(keys))
+            }
+        }
+        deserializer.deserialize_map(Object)
     }
 }
 

@@ -160,6 +160,19 @@ fn samples_that_do_not_fit_are_errors_before_they_wait() {
 }
 
 #[test]
+fn tensors_are_asked_like_pictures() {
+    let predictor = predictor(config(4));
+    let bytes = Tensor::from_slice(&(0..=255).collect::<Vec<u8>>()).view([1, 16, 16]);
+    let of = |tensor: &Tensor| predictor.predict(Picture::try_from(tensor).unwrap()).unwrap();
+    let numbers = bytes.to_kind(Kind::Double) / 255.0;
+    let deviation = of(&bytes).outputs.iter().zip(of(&numbers).outputs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(deviation < 1e-5, "{deviation}");
+    let transposed = numbers.transpose(1, 2);
+    assert_ne!(of(&transposed), of(&numbers), "values are taken in the order of the shape");
+    assert!(matches!(Picture::try_from(&numbers.get(0)), Err(Error::SampleShape { .. })));
+}
+
+#[test]
 fn a_full_queue_is_an_error_at_once_where_that_is_asked_for() {
     let (model, _) = Mean::new(Duration::from_millis(100));
     let predictor = Predictor::start(model, plain(1).with_queue(2)).unwrap();

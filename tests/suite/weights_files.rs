@@ -180,6 +180,43 @@ fn a_file_that_is_cut_or_none_is_an_error() {
     }
 }
 
+/// A safetensors file of this header, padded as long as asked, and these bytes.
+fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+}
+
+#[test]
+fn hostile_headers_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hostile.safetensors");
+    let one =
+        |shape: &str, offsets: &str| format!(r#"{{"a":{{"dtype":"F32","shape":{shape},"data_offsets":{offsets}}}}}"#);
+    let entry = r#""a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+    let many: Vec<String> =
+        (0..65_537).map(|n| format!(r#""{n}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#)).collect();
+    for (what, header, data) in [
+        ("a name twice", format!("{{{entry},{entry}}}"), &[0; 4][..]),
+        ("65,537 tensors", format!("{{{}}}", many.join(",")), &[]),
+        ("nine dimensions", one("[1,1,1,1,1,1,1,1,1]", "[0,4]"), &[0; 4]),
+        ("a product that overflows", one("[4294967296,4294967296]", "[0,4]"), &[0; 4]),
+        ("a tensor that ends before it begins", one("[1]", "[4,0]"), &[0; 4]),
+        ("a gap before the first tensor", one("[1]", "[4,8]"), &[0; 8]),
+        ("a shape that is not as long as its bytes", one("[2]", "[0,4]"), &[0; 4]),
+        ("an end beyond the file", one("[1000000]", "[0,4000000]"), &[0; 4]),
+        ("bytes of nobody", one("[1]", "[0,4]"), &[0; 8]),
+        ("a negative size", one("[-1]", "[0,4]"), &[0; 4]),
+        ("no object", "[]".to_owned(), &[]),
+        ("no JSON", "{".to_owned(), &[]),
+        ("deep JSON", "[".repeat(1 << 20), &[]),
+        ("a header of 17 MiB", format!("{{{entry}}}{}", " ".repeat(17 << 20)), &[0; 4]),
+    ] {
+        fs::write(&file, with_header(&header, data)).unwrap();
+        assert_eq!(refused(&file).0, "the file", "{what}");
+    }
+    fs::write(&file, with_header(&format!("{{{entry}}}"), &[0; 4])).unwrap();
+    assert_eq!(refused(&file).0, "a", "what they are variations of is a file");
+}
+
 #[test]
 fn a_file_that_cannot_be_read_or_written_is_an_error_that_names_it() {
     let case = saved();
