@@ -16,7 +16,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
 use densenet::data::{Colours, Picture, Values};
-use densenet::predict::{Answer, PredictConfig, Predictor, PredictorConfig};
+use densenet::predict::{PredictConfig, Predictor, PredictorConfig};
 use densenet::tch::{Device, nn::VarStore};
 use densenet::weights::{LoadConfig, load};
 use densenet::{DenseNetConfig, Error, FashionMnist, Model, Preparation, Result};
@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
 
 #[derive(Parser)]
 #[command(about = "Serves a network trained on Fashion-MNIST over HTTP")]
@@ -78,6 +79,7 @@ fn predictor(args: &Args) -> Result<Predictor> {
         .with_preparation(Preparation::new().with_size([side, side]));
     let config = PredictorConfig::new(how)
         .with_queue(args.queue)
+        .with_largest_sample(1 << 23)
         .with_sample_shape([1, side, side])
         .with_classes(FashionMnist::CLASSES.map(str::to_owned).into());
     Predictor::start(model, config)
@@ -162,27 +164,41 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> std::result::Result<Response, Refusal> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default().to_owned();
-    // Decoding and waiting for the model would keep other requests from being read.
-    let work = move || -> std::result::Result<Answer, Refusal> {
-        let picture = match kind.split(';').next().unwrap_or_default().trim() {
-            "application/json" => pixels(&body)?,
-            "image/png" | "image/jpeg" => Picture::decode(&body, Colours::Grey)?,
-            other => {
-                let text =
-                    format!("the content type is {other:?}, and application/json, image/png and image/jpeg are read");
-                return Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-            }
-        };
-        Ok(predictor.try_predict(picture)?)
-    };
-    let answer = tokio::task::spawn_blocking(work).await;
-    let answer = answer.map_err(|error| Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))??;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let picture = picture(kind.split(';').next().unwrap_or_default().trim(), body).await?;
+    // Waiting for the model would keep other requests from being read.
+    let answer = aside(move || Ok(predictor.try_predict(picture)?)).await?;
     let classes = answer.top(options.top).into_iter();
     let classes =
         classes.map(|ranked| json!({ "class": ranked.class, "name": ranked.name, "probability": ranked.probability }));
     let classes: Vec<_> = classes.collect();
     Ok(Json(json!({ "classes": classes })).into_response())
+}
+
+/// The picture that a request is about.
+async fn picture(kind: &str, body: Bytes) -> std::result::Result<Picture, Refusal> {
+    // Pictures can be much larger than their files: few are decoded at the same time.
+    static DECODING: Semaphore = Semaphore::const_new(4);
+    match kind {
+        "application/json" => pixels(&body),
+        "image/png" | "image/jpeg" => {
+            let _permit = DECODING.acquire().await;
+            aside(move || Ok(Picture::decode(&body, Colours::Grey)?)).await
+        }
+        other => {
+            let text =
+                format!("the content type is {other:?}, and application/json, image/png and image/jpeg are read");
+            Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+        }
+    }
+}
+
+/// Runs what takes its time on a thread for that.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> std::result::Result<T, Refusal> + Send + 'static,
+) -> std::result::Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())))
 }
 
 fn pixels(body: &[u8]) -> std::result::Result<Picture, Refusal> {

@@ -1,7 +1,7 @@
 //! What a checkpoint is as bytes: a safetensors file with a digest over all of it.
 
 use crate::error::CheckpointProblem;
-use crate::torch::{TensorBytes, TensorFile, read_head};
+use crate::torch::{TensorBytes, TensorFile, check_limits, read_head};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -18,6 +18,9 @@ const KEY: &str = "densenet";
 const BEFORE_DIGEST: &[u8] = br#"{\"digest\":\""#;
 
 const DIGEST_LENGTH: usize = 64;
+
+/// The most bytes of a header, which has the history of all epochs: the most that safetensors writes.
+const MAX_HEADER: u64 = 100_000_000;
 
 /// Tensors by name, and what else there is to know.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ impl Checkpoint {
     /// [`CheckpointProblem::Content`] for a tensor of a kind that safetensors does not have.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointProblem> {
         let content = |name: &str, problem: String| CheckpointProblem::Content { name: name.to_owned(), problem };
+        check_limits(self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dim())))
+            .map_err(|problem| content("the file", problem))?;
         let entries = self.tensors.iter().map(|(name, tensor)| {
             Ok((name.clone(), TensorBytes::of(tensor).map_err(|problem| content(name, problem))?))
         });
@@ -58,7 +63,7 @@ impl Checkpoint {
     pub fn read(mut reader: impl Read + Seek) -> Result<Self, CheckpointProblem> {
         let content = |name: &str, problem: String| CheckpointProblem::Content { name: name.to_owned(), problem };
         let of_file = |problem: String| content("the file", problem);
-        let head = read_head(&mut reader).map_err(|error| match error.kind() {
+        let head = read_head(&mut reader, MAX_HEADER).map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => CheckpointProblem::NoDigest,
             _ => of_file(error.to_string()),
         })?;

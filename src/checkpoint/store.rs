@@ -53,7 +53,11 @@ impl<D: Disk> Store<D> {
         let folder = folder.into();
         let store = Store { _lock: FolderLock::take(&folder)?, folder, disk };
         // What a kill left behind: nobody else can be writing it.
-        for name in store.names()?.into_iter().filter(|name| name.starts_with('.') && name.contains(TEMPORARY)) {
+        let is_temporary = |name: &String| {
+            let rest = name.strip_prefix('.').and_then(|name| name.split_once(TEMPORARY));
+            rest.is_some_and(|(checkpoint, _)| step_of(checkpoint).is_some())
+        };
+        for name in store.names()?.into_iter().filter(is_temporary) {
             store.remove(&store.folder.join(name))?;
         }
         Ok(store)
@@ -111,6 +115,19 @@ impl<D: Disk> Store<D> {
         passed_over.into_iter().next().map_or(Ok(None), Err)
     }
 
+    /// Gives a file another name, with "damaged-" before it, under which it is no checkpoint any more and stays: so that it does not
+    /// count among those that are kept.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn set_aside(&self, path: &Path) -> Result<()> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let aside = self.folder.join(format!("damaged-{name}"));
+        let done = self.disk.rename(path, &aside).and_then(|()| self.disk.sync(&self.folder));
+        done.map_err(|source| Error::Io { action: "rename", path: path.to_owned(), source })
+    }
+
     /// The steps of the checkpoints that are there, oldest first.
     ///
     /// # Errors
@@ -137,7 +154,7 @@ impl<D: Disk> Store<D> {
     }
 
     fn path(&self, step: u64) -> PathBuf {
-        self.folder.join(format!("{PREFIX}{step:09}{SUFFIX}"))
+        self.folder.join(name_of(step))
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -159,6 +176,12 @@ const PREFIX: &str = "checkpoint-";
 const SUFFIX: &str = ".safetensors";
 const TEMPORARY: &str = ".tmp-";
 
+fn name_of(step: u64) -> String {
+    format!("{PREFIX}{step:09}{SUFFIX}")
+}
+
+/// The step of a checkpoint's name, and of no other name.
 fn step_of(name: &str) -> Option<u64> {
-    name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
+    let step = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()?;
+    (name_of(step) == name).then_some(step)
 }

@@ -80,7 +80,7 @@ mod decode {
     const MAX_SIDE: u32 = 16_384;
     /// The most pixels in all.
     const MAX_PIXELS: u64 = 1 << 26;
-    /// The most bytes that a decoder may ask for.
+    /// The most bytes that decoding may take.
     const MAX_MEMORY: u64 = 256 << 20;
 
     impl Picture {
@@ -89,8 +89,8 @@ mod decode {
         ///
         /// # Errors
         ///
-        /// [`Error::Picture`] for anything else, for damage, and for what is too large: more than 64 MiB of file, 16,384 pixels a side, or
-        /// 2²⁶ pixels.
+        /// [`Error::Picture`] for anything else, for damage, and for what is too large: more than 64 MiB of file, 16,384 pixels a side,
+        /// 2²⁶ pixels, or what takes more than 256 MiB to decode.
         pub fn decode(bytes: &[u8], colours: Colours) -> Result<Self> {
             let failed = |problem: String| Error::Picture { problem };
             if bytes.len() > MAX_BYTES {
@@ -115,6 +115,12 @@ mod decode {
             if u64::from(width) * u64::from(height) > MAX_PIXELS {
                 return Err(failed(format!("it has {width}×{height} pixels, and at most {MAX_PIXELS} are read")));
             }
+            // As decoded, turned, converted, and in planes of its own.
+            let pixels = u64::from(width) * u64::from(height);
+            let memory = 2 * decoder.total_bytes() + if colours == Colours::Rgb { 6 * pixels } else { pixels };
+            if memory > MAX_MEMORY {
+                return Err(failed(format!("it would take {memory} bytes, and at most {MAX_MEMORY} are used")));
+            }
             let orientation = decoder.orientation().map_err(|error| failed(error.to_string()))?;
             let mut image = DynamicImage::from_decoder(decoder).map_err(|error| failed(error.to_string()))?;
             image.apply_orientation(orientation);
@@ -125,8 +131,9 @@ mod decode {
                 }
                 Colours::Rgb => {
                     let interleaved = image.into_rgb8().into_raw();
-                    let planes = (0..3).flat_map(|channel| interleaved.iter().skip(channel).step_by(3).copied());
-                    Picture { shape: [3, height, width], values: Values::U8(planes.collect()) }
+                    let mut planes = Vec::with_capacity(interleaved.len());
+                    (0..3).for_each(|channel| planes.extend(interleaved.iter().skip(channel).step_by(3)));
+                    Picture { shape: [3, height, width], values: Values::U8(planes) }
                 }
             })
         }

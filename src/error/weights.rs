@@ -41,6 +41,12 @@ pub enum WeightsProblem {
         /// The variable's name.
         variable: String,
     },
+    /// Two parts of the file have as many of the model's variables.
+    #[error("its parts {:?} and {:?} have as many variables of the model: say which one is meant", parts[0], parts[1])]
+    Ambiguous {
+        /// What stands before their names.
+        parts: [String; 2],
+    },
     /// A tensor has another shape than its variable.
     #[error("{tensor} has shape {found:?}, but has to have {wanted:?}")]
     Shape {

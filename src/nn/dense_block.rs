@@ -264,6 +264,38 @@ mod tests {
         }
     }
 
+    /// Frozen variables, dropout at both places, and both ways of keeping: with masks known, gradients are those of the same block with
+    /// nothing frozen.
+    fn check_frozen_with_dropout() {
+        let of = |frozen: &str, memory: Memory| {
+            let place = Dropout::new(0.3).with_place(DropoutPlace::EveryConv);
+            let (vs, block) = built(&config(LayerKind::Bottleneck { factor: 2 }).with_dropout(place));
+            for variable in named_variables(&vs).into_iter().filter(|variable| variable.name.contains(frozen)) {
+                let _ = variable.tensor.set_requires_grad(false);
+            }
+            let x = values(&[3, 5, 6, 7], 2.0);
+            let ctx = ForwardContext::new(Mode::Train).with_memory(memory);
+            tch::manual_seed(11);
+            let y = on_device(&block, Features::new(x), &ctx).data;
+            (&y * values(&y.size(), 5.0)).sum(Kind::Double).backward();
+            named_variables(&vs).into_iter().map(|v| (v.name, v.tensor.grad())).collect::<Vec<_>>()
+        };
+        let whole = of("nothing", Memory::Keep);
+        for frozen in ["conv1", "norm1", "norm2", "denselayer1", "denselayer2", "denselayer1.conv1", "denselayer3.conv"]
+        {
+            for memory in [Memory::Keep, Memory::Recompute] {
+                for ((name, own), (_, whole)) in of(frozen, memory).into_iter().zip(&whole) {
+                    if own.defined() {
+                        let deviation = (own - whole).abs().max().double_value(&[]);
+                        assert!(deviation < 1e-9, "{frozen} {memory:?} {name}: {deviation}");
+                    }
+                }
+            }
+        }
+        // Nothing before the last convolution of the first layer.
+        of("norm", Memory::Recompute);
+    }
+
     #[test]
     fn the_block_for_gpus_drops_what_libtorch_drops() {
         const ALONE: &str = "DENSENET_TEST_ALONE";
@@ -276,6 +308,7 @@ mod tests {
             assert!(output.status.success() && text.contains("1 passed"), "{text}");
             return;
         }
+        check_frozen_with_dropout();
         for (kind, place) in
             KINDS.iter().flat_map(|k| [DropoutPlace::LayerOutput, DropoutPlace::EveryConv].map(|p| (*k, p)))
         {

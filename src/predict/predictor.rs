@@ -27,6 +27,8 @@ pub struct PredictorConfig {
     pub longest_wait: Duration,
     /// The most samples that wait, at least 1. Default: 256.
     pub queue: usize,
+    /// The most values of a sample before preparation, such as pixels times channels. Default: 2²².
+    pub largest_sample: usize,
 }
 
 impl Default for PredictorConfig {
@@ -37,6 +39,7 @@ impl Default for PredictorConfig {
             sample_shape: None,
             longest_wait: Duration::from_millis(1),
             queue: 256,
+            largest_sample: 1 << 22,
         }
     }
 }
@@ -51,6 +54,7 @@ impl PredictorConfig {
         with_classes => classes: Vec<String>,
         with_longest_wait => longest_wait: Duration,
         with_queue => queue: usize,
+        with_largest_sample => largest_sample: usize,
     }
 
     /// Sets [`sample_shape`](Self::sample_shape).
@@ -154,6 +158,11 @@ impl Predictor {
     }
 
     fn question(&self, picture: Picture) -> Result<(Question, Receiver<Result<Answer>>)> {
+        let most = self.shared.config.largest_sample;
+        if picture.values().len() > most {
+            let expected = format!("at most {most} values");
+            return Err(Error::SampleShape { actual: picture.shape().to_vec(), expected });
+        }
         let prepared = self.shared.config.predict.preparation.output_shape(&picture.shape())?;
         if let Some(wanted) = self.shared.config.sample_shape
             && prepared != wanted
@@ -207,10 +216,12 @@ impl<M: Model> Worker<M> {
 
     /// A question and those that come soon after it, as many as go together.
     fn gather(&self, first: Question, questions: &Receiver<Question>) -> Vec<Question> {
-        let (most, end) = (self.config.predict.batch_size, Instant::now() + self.config.longest_wait);
+        // Without an end where that is too far away to be told.
+        let (most, end) = (self.config.predict.batch_size, Instant::now().checked_add(self.config.longest_wait));
         let mut batch = vec![first];
         while batch.len() < most {
-            match questions.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()));
+            match questions.recv_timeout(left) {
                 Ok(question) => batch.push(question),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
@@ -239,16 +250,15 @@ impl<M: Model> Worker<M> {
 
     /// The model's outputs, a row for each picture.
     fn outputs(&self, pictures: &[&Picture]) -> Result<Vec<Vec<f32>>> {
-        let outputs = catch_unwind(AssertUnwindSafe(|| {
+        let rows = catch_unwind(AssertUnwindSafe(|| {
             let inputs = self.inputs(pictures)?;
-            no_grad(|| self.model.forward(&inputs, &self.config.predict.context()))
+            super::to_array(&no_grad(|| self.model.forward(&inputs, &self.config.predict.context()))?)
         }));
-        let outputs = outputs.unwrap_or_else(|panic| {
+        let rows = rows.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
             Err(Error::ModelPanicked { message: text.to_owned() })
         })?;
-        let rows = super::to_array(&outputs)?;
         if rows.nrows() != pictures.len() {
             let message = format!("it gave {} rows for {} samples", rows.nrows(), pictures.len());
             return Err(Error::Libtorch { what: "a model's outputs", message });
@@ -264,7 +274,11 @@ impl<M: Model> Worker<M> {
         }
         let mut prepared = Vec::with_capacity(alike.len());
         let mut order = Vec::with_capacity(pictures.len());
-        for ((shape, _), indices) in alike {
+        let groups = alike.into_iter().flat_map(|((shape, _), indices)| {
+            let together = (MAX_TOGETHER / shape.iter().product::<usize>()).max(1);
+            indices.chunks(together).map(|indices| (shape, indices.to_vec())).collect::<Vec<_>>()
+        });
+        for (shape, indices) in groups {
             let values = joined(indices.iter().map(|&index| pictures[index].values()));
             let batch =
                 Batch { sample_shape: shape.to_vec(), values, targets: Targets::Classes(vec![0; indices.len()]) };
@@ -285,6 +299,9 @@ impl<M: Model> Worker<M> {
         Ok(all.index_select(0, &places))
     }
 }
+
+/// The most values that are prepared together: large pictures, which preparation makes small, would fill the memory.
+const MAX_TOGETHER: usize = 1 << 22;
 
 /// Values of one kind, one after the other.
 fn joined<'a>(all: impl Iterator<Item = &'a Values>) -> Values {

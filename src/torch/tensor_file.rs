@@ -43,9 +43,27 @@ impl View for TensorBytes {
 }
 
 /// The most bytes of a header.
-const MAX_HEADER: u64 = 16 << 20;
+pub(crate) const MAX_HEADER: u64 = 16 << 20;
 const MAX_TENSORS: usize = 1 << 16;
 const MAX_RANK: usize = 8;
+/// The most bytes of a tensor's name.
+pub(crate) const MAX_NAME: usize = 1024;
+
+/// Whether [`TensorFile`] will read tensors of these names and ranks.
+pub(crate) fn check_limits<'a>(tensors: impl ExactSizeIterator<Item = (&'a str, usize)>) -> Result<(), String> {
+    if tensors.len() > MAX_TENSORS {
+        return Err(format!("it has {} tensors, and at most {MAX_TENSORS} are read", tensors.len()));
+    }
+    for (name, rank) in tensors {
+        if name.len() > MAX_NAME {
+            return Err(format!("a name has {} bytes, and at most {MAX_NAME} are read", name.len()));
+        }
+        if rank > MAX_RANK {
+            return Err(format!("{name} has {rank} dimensions, and at most {MAX_RANK} are read"));
+        }
+    }
+    Ok(())
+}
 
 /// A safetensors file whose tensors are read one by one, straight into their own memory.
 pub(crate) struct TensorFile<R> {
@@ -58,7 +76,7 @@ pub(crate) struct TensorFile<R> {
 impl<R: Read + Seek> TensorFile<R> {
     /// Reads the header and checks that the file is as long as it says.
     pub fn open(mut reader: R) -> Result<Self, String> {
-        let head = read_head(&mut reader).map_err(|error| error.to_string())?;
+        let head = read_head(&mut reader, MAX_HEADER).map_err(|error| error.to_string())?;
         Self::with_head(reader, &head)
     }
 
@@ -73,12 +91,7 @@ impl<R: Read + Seek> TensorFile<R> {
         }
         let header: Metadata = serde_json::from_slice(&head[LENGTH..]).map_err(|error| error.to_string())?;
         let tensors = header.tensors();
-        if tensors.len() > MAX_TENSORS {
-            return Err(format!("it has {} tensors, and at most {MAX_TENSORS} are read", tensors.len()));
-        }
-        if let Some((name, info)) = tensors.iter().find(|(_, info)| info.shape.len() > MAX_RANK) {
-            return Err(format!("{name} has {} dimensions, and at most {MAX_RANK} are read", info.shape.len()));
-        }
+        check_limits(tensors.iter().map(|(name, info)| (name.as_str(), info.shape.len())))?;
         match start.checked_add(header.data_len() as u64) {
             Some(end) if end == length => Ok(TensorFile { reader, header, start }),
             _ => Err(format!("it has {length} bytes, but {start} of header and {} of tensors", header.data_len())),
@@ -148,13 +161,13 @@ impl<'de> Deserialize<'de> for Keys {
 /// Bytes of the number that says how long the header is.
 const LENGTH: usize = 8;
 
-/// What stands before the tensors: the header's length, and the header.
-pub(crate) fn read_head(reader: &mut impl Read) -> io::Result<Vec<u8>> {
+/// What stands before the tensors: the header's length, and the header, of at most `limit` bytes.
+pub(crate) fn read_head(reader: &mut impl Read, limit: u64) -> io::Result<Vec<u8>> {
     let mut length = [0; LENGTH];
     reader.read_exact(&mut length)?;
     let length = u64::from_le_bytes(length);
-    if length > MAX_HEADER {
-        let problem = format!("its header would have {length} bytes, and at most {MAX_HEADER} are read");
+    if length > limit {
+        let problem = format!("its header would have {length} bytes, and at most {limit} are read");
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
     let mut head = length.to_le_bytes().to_vec();

@@ -106,6 +106,12 @@ impl Checkpoints {
     pub fn resuming(config: CheckpointConfig) -> Result<Self> {
         let checkpoints = Checkpoints::open(config)?;
         let resumed = checkpoints.store.newest()?;
+        for error in resumed.iter().flat_map(|found| &found.passed_over) {
+            // What could not be read just now may be whole.
+            if let Error::Checkpoint { path, .. } = error {
+                checkpoints.store.set_aside(path)?;
+            }
+        }
         Ok(Checkpoints { resumed, ..checkpoints })
     }
 

@@ -1,6 +1,6 @@
 //! Weights into a model: all of them or none.
 
-use super::names::{Matched, matched};
+use super::names::{Matched, matched, wrapper};
 use super::source::{self, TensorInfo};
 use crate::error::WeightsProblem;
 use crate::torch::{Variable, named_variables};
@@ -44,6 +44,16 @@ pub enum Names {
     },
 }
 
+/// In which part of a file the weights are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// Where the most of the model's names are; two such parts are an error.
+    #[default]
+    Found,
+    /// Behind this name, such as "state_dict_ema.": what stands before the variables' own names.
+    Behind(String),
+}
+
 /// How weights are loaded. By default the file has exactly the model's variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,6 +64,8 @@ pub struct LoadConfig {
     pub stem: StemChannels,
     /// Default: all of them have to fit.
     pub names: Names,
+    /// Default: it is looked for.
+    pub part: Part,
 }
 
 impl LoadConfig {
@@ -66,6 +78,7 @@ impl LoadConfig {
         with_head => head: Head,
         with_stem => stem: StemChannels,
         with_names => names: Names,
+        with_part => part: Part,
     }
 }
 
@@ -165,7 +178,12 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
     let variables: BTreeMap<String, Tensor> =
         named_variables(vs).into_iter().map(|Variable { name, tensor, .. }| (name, tensor)).collect();
     let names: Vec<String> = infos.keys().cloned().collect();
-    let mut found = matched(&names, &variables.keys().cloned().collect());
+    let wanted = variables.keys().cloned().collect();
+    let prefix = match &config.part {
+        Part::Found => wrapper(&names, &wanted).map_err(|parts| failed(WeightsProblem::Ambiguous { parts }))?,
+        Part::Behind(prefix) => prefix,
+    };
+    let mut found = matched(&names, prefix, &wanted);
     if let Some([first, second, variable]) = found.twice {
         return Err(failed(WeightsProblem::Twice { first, second, variable }));
     }
@@ -183,6 +201,9 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
         let new = file.read(tensor).and_then(|new| is_of_weights(tensor, new)).map_err(failed)?;
         let new = conversion.apply(new);
         let converted = conversion.describe(new.kind(), own.kind());
+        // What can fail for want of memory comes before the first copy.
+        let new = new.f_to_device(own.device()).and_then(|new| new.f_to_kind(own.kind()));
+        let new = new.map_err(|error| Error::Libtorch { what: "conversion of weights", message: error.to_string() })?;
         pairs.push((own.shallow_clone(), new));
         report.used.push(Used { variable: variable.clone(), tensor: tensor.clone(), converted });
     }

@@ -7,6 +7,6 @@ mod pytorch;
 mod save;
 mod source;
 
-pub use load::{Head, LoadConfig, LoadReport, Names, StemChannels, Used, inspect, load};
+pub use load::{Head, LoadConfig, LoadReport, Names, Part, StemChannels, Used, inspect, load};
 pub use save::save_safetensors;
 pub use source::TensorInfo;

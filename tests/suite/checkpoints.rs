@@ -53,6 +53,22 @@ fn a_checkpoint_reads_back_to_the_last_bit_and_equal_ones_have_equal_bytes() {
 }
 
 #[test]
+fn what_is_written_can_be_read_however_long_the_history_is() {
+    let history: Vec<_> =
+        (0..100_000).map(|epoch| json!({ "epoch": epoch, "loss": "a text of some length" })).collect();
+    let large = Checkpoint { state: json!({ "history": history }), tensors: BTreeMap::new() };
+    let bytes = large.to_bytes().unwrap();
+    assert!(bytes.len() > 4 << 20);
+    assert_eq!(read(&bytes).unwrap().state, large.state);
+    let many = (0..65_537).map(|n| (n.to_string(), Tensor::from_slice(&[0_u8]))).collect();
+    let deep = BTreeMap::from([("deep".to_owned(), Tensor::zeros([1; 9], (Kind::Float, densenet::tch::Device::Cpu)))]);
+    for tensors in [many, deep] {
+        let unreadable = Checkpoint { state: json!(null), tensors };
+        assert!(matches!(unreadable.to_bytes(), Err(CheckpointProblem::Content { .. })), "it could not be read again");
+    }
+}
+
+#[test]
 fn every_cut_and_every_flipped_bit_is_an_error() {
     let bytes = state(7).to_bytes().unwrap();
     for length in 0..bytes.len() {
@@ -80,6 +96,13 @@ fn a_damaged_checkpoint_is_passed_over_and_named() {
     let found = store.newest().unwrap().unwrap();
     assert_eq!(found.step, 2);
     assert_is(&found.checkpoint, 2);
+    // Set aside it stays, and does not count among those that are kept.
+    store.set_aside(&paths[2]).unwrap();
+    store.keep(2, &[]).unwrap();
+    assert_eq!(store.steps().unwrap(), [1, 2]);
+    let aside = folder.path().join("damaged-checkpoint-000000003.safetensors");
+    assert_eq!(fs::read(&aside).unwrap(), bytes);
+    fs::rename(&aside, &paths[2]).unwrap();
     let named = found.passed_over[0].to_string();
     assert!(named.contains("checkpoint-000000003") && named.contains("damaged"), "{named}");
     for path in &paths {
@@ -157,12 +180,15 @@ fn what_a_kill_left_is_removed_and_other_files_are_not() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(".checkpoint-000000005.safetensors.tmp-12-00ff"), b"half").unwrap();
     fs::write(folder.path().join("notes.txt"), b"mine").unwrap();
-    fs::write(folder.path().join(".hidden"), b"mine").unwrap();
+    for name in [".hidden", ".mine.tmp-1", "checkpoint-7.safetensors", "checkpoint-+00000007.safetensors"] {
+        fs::write(folder.path().join(name), b"mine").unwrap();
+    }
     let store = Store::open(folder.path()).unwrap();
     assert!(store.newest().unwrap().is_none());
     let mut names: Vec<_> = RealDisk.names(folder.path()).unwrap();
     names.sort();
-    assert_eq!(names, [".hidden", ".lock", "notes.txt"]);
+    let others = ["checkpoint-+00000007.safetensors", "checkpoint-7.safetensors"];
+    assert_eq!(names, [".hidden", ".lock", ".mine.tmp-1", others[0], others[1], "notes.txt"]);
 }
 
 /// Files of the operating system of which one call fails.

@@ -90,6 +90,10 @@ fn what_is_cut_damaged_too_large_or_something_else_is_an_error() {
         let bomb = [b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0d", &header[..], &crc.sum().to_be_bytes()].concat();
         refused(&[&bomb[..], &png[33..]].concat());
     }
+    // Within the sides and pixels that are allowed, but of 16 bits and four channels.
+    let large = encoded(image::ImageBuffer::from_pixel(8000, 6000, Rgba([0_u16; 4])), ImageFormat::Png);
+    let problem = refused(&large);
+    assert!(problem.contains("bytes"), "{problem}");
     let problem = refused(&vec![0; (64 << 20) + 1]);
     assert!(problem.contains("67108865"), "{problem}");
 }

@@ -153,6 +153,18 @@ fn samples_that_do_not_fit_are_errors_before_they_wait() {
     }
     assert!(matches!(Picture::new([1, 2, 2], Values::U8(vec![0; 5])), Err(Error::SampleShape { .. })));
     assert!(matches!(Picture::new([usize::MAX, 2, 2], Values::U8(vec![])), Err(Error::SampleShape { .. })));
+    let (model, _) = Mean::new(Duration::ZERO);
+    let patient = Predictor::start(model, plain(2).with_longest_wait(Duration::MAX).with_largest_sample(3)).unwrap();
+    assert!(matches!(patient.predict(numbers(vec![0.0; 4])), Err(Error::SampleShape { .. })));
+    thread::scope(|scope| {
+        let asked = [0.25, 0.75].map(|value| {
+            scope.spawn({
+                let patient = &patient;
+                move || patient.predict(numbers(vec![value])).unwrap().outputs[0]
+            })
+        });
+        assert_eq!(asked.map(|asked| asked.join().unwrap()), [0.25, 0.75], "they wait for each other, however long");
+    });
     for config in [config(0), config(1).with_queue(0)] {
         let (_vs, model) = built(&net());
         assert!(matches!(Predictor::start(model, config), Err(Error::InvalidConfig { .. })));

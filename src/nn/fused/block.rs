@@ -129,10 +129,10 @@ const VALUES_A_THREAD: usize = 1 << 21;
 pub(super) struct Scratch(Tensor);
 
 impl Scratch {
-    /// For groups of pictures of these features, whichever of the layers works on them.
-    pub fn new(features: &Tensor, layers: &[Layer]) -> Self {
+    /// For these groups of pictures, whichever of the layers works on them.
+    pub fn new(features: &Tensor, layers: &[Layer], groups: &[Vec<Range<i64>>]) -> Self {
         let [.., h, w] = sizes(features);
-        let most = layers.iter().map(|layer| layer.groups(features)[0].end as usize * layer.widest());
+        let most = layers.iter().zip(groups).map(|(layer, groups)| groups[0].end as usize * layer.widest());
         let values = most.max().unwrap_or(0) * h * w;
         Scratch(Tensor::empty([values as i64], (features.kind(), features.device())))
     }

@@ -109,7 +109,7 @@ pub(super) fn backward<T: Number>(left: &Left, arriving: Arriving, needs: &Needs
     let [mean, rstd] = [&arriving.mean, &arriving.rstd].map(|tensor| tensor.as_ref().map(numbers));
     let mut sums = ReaderSums::of(mean.as_deref(), rstd.as_deref(), batch);
     let mut gradients = Vec::with_capacity(2 * layers.len());
-    let scratch = Scratch::new(features, layers);
+    let scratch = Scratch::new(features, layers, left.groups);
     for (number, layer) in layers.iter().enumerate().rev() {
         let (needed, above) = (needs.layers[number], needs.above(number));
         if !(above || needed.any()) {

@@ -40,18 +40,19 @@ pub(super) fn forward<T: Number>(
             Statistics { features: OfFeatures::Batch(of_x), inner: Vec::new() }
         }
     };
-    let scratch = Scratch::new(&features, layers);
+    let groups: Vec<_> = layers.iter().map(|layer| layer.groups(&features)).collect();
+    let scratch = Scratch::new(&features, layers, &groups);
     let mut kept = Vec::new();
     for (number, layer) in layers.iter().enumerate() {
         let reader = &layer.reader;
         let norm = Norm::new(&reader.gamma, &reader.beta, statistics.features.of_layer(number));
         let kernels = reader.kernels(x.kind())?;
-        let groups = layer.groups(&features);
+        let groups = &groups[number];
         let mut slot = Slot { first: reader.inputs(), moments: Vec::new() };
         let of_batch = matches!(statistics.features, OfFeatures::Batch(_));
         match &layer.inner {
             None => {
-                for pictures in &groups {
+                for pictures in groups {
                     let mut features = part(&features, pictures);
                     let y = reader.output::<T>(&features, &norm, &kernels, pictures, &scratch)?;
                     slot.write::<T>(&y, &mut features, of_batch);
@@ -60,7 +61,7 @@ pub(super) fn forward<T: Number>(
             Some(inner) => {
                 let mut moments = Vec::new();
                 let mut values = Vec::with_capacity(groups.len());
-                for pictures in &groups {
+                for pictures in groups {
                     let y = reader.output::<T>(&part(&features, pictures), &norm, &kernels, pictures, &scratch)?;
                     if of_batch {
                         moments.push(passes::moments::<T>(&y));

@@ -224,6 +224,12 @@ impl DeviceBlock {
                 new = undropped(new, rates[1], &mut masks);
                 let through = any || inner_needed.norm;
                 let (mut of_stage, upstream) = stage_back(inner, &new, &inner_normalized, inner_needed, through)?;
+                if upstream.is_none() {
+                    // Nothing is needed of what lies before it, but a mask is there.
+                    let _ = if rates[0] > 0.0 { masks.next() } else { None };
+                    results.extend([of_stage, [None, None, None, None]]);
+                    continue;
+                }
                 if let Some(upstream) = upstream {
                     let g = inner_normalized.threshold_backward(&upstream, 0.0);
                     let sums = own.sums(&g, &y);

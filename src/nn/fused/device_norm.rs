@@ -25,7 +25,8 @@ impl DeviceStatistics {
 
     /// What a norm keeps for evaluation.
     pub fn running(mean: &Tensor, variance: &Tensor, epsilon: f64) -> Self {
-        DeviceStatistics { mean: mean.shallow_clone(), rstd: (variance + epsilon).rsqrt() }
+        // A copy: it may move on before the backward pass.
+        DeviceStatistics { mean: mean.copy(), rstd: (variance + epsilon).rsqrt() }
     }
 
     /// Those of the first channels.

@@ -8,6 +8,7 @@ use byteorder::{LE, ReadBytesExt};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::Range;
 
 /// 0x1950a86a20f9469cfc6c, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -61,15 +62,15 @@ fn one(reader: &mut impl BufRead) -> Result<Pickle> {
 }
 
 impl Storages for Legacy {
-    fn read(&mut self, key: &str, bytes: usize) -> Result<Vec<u8>> {
+    fn read(&mut self, key: &str, length: u64, part: Range<u64>) -> Result<Vec<u8>> {
         match self.storages.get(key) {
-            Some(&(first, found)) if found == bytes as u64 => {
-                let sought = self.reader.seek(SeekFrom::Start(first));
+            Some(&(first, found)) if found == length => {
+                let sought = self.reader.seek(SeekFrom::Start(first + part.start));
                 sought.map_err(|error| WeightsProblem::Damaged(error.to_string()))?;
-                read_exactly(&mut self.reader, bytes, key)
+                read_exactly(&mut self.reader, part.end - part.start, key)
             }
             Some((_, found)) => {
-                let problem = format!("storage {key} has {found} bytes, but should have {bytes}");
+                let problem = format!("storage {key} has {found} bytes, but should have {length}");
                 Err(WeightsProblem::Damaged(problem))
             }
             None => Err(WeightsProblem::Damaged(format!("storage {key} is missing"))),

@@ -6,10 +6,12 @@ mod zipped;
 
 use super::source::{TensorInfo, TensorSource};
 use crate::error::WeightsProblem;
+use crate::torch::MAX_NAME;
 use pickle::{Id, Pickle, Placed, Value};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
+use std::ops::Range;
 use tch::{Device, Tensor};
 
 type Result<T> = std::result::Result<T, WeightsProblem>;
@@ -22,8 +24,8 @@ const MAX_DEPTH: usize = 4;
 
 /// Where the bytes of a file's storages are.
 trait Storages {
-    /// All bytes of a storage, of which there are so many.
-    fn read(&mut self, key: &str, bytes: usize) -> Result<Vec<u8>>;
+    /// Some bytes of a storage, which has `length` of them.
+    fn read(&mut self, key: &str, length: u64, part: Range<u64>) -> Result<Vec<u8>>;
 }
 
 /// An open file.
@@ -82,6 +84,11 @@ fn collect(
         Value::Dict(items) if depth < MAX_DEPTH && seen.insert(id) => {
             for &(key, value) in items {
                 let Some(key) = pickle.text(key) else { continue };
+                let length = name.len() + 1 + key.len();
+                if length > MAX_NAME {
+                    let (what, value, limit) = ("the length of a name", length as u64, MAX_NAME as u64);
+                    return Err(WeightsProblem::TooLarge { what, value, limit });
+                }
                 let name = if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
                 collect(pickle, value, &name, depth + 1, seen, tensors)?;
             }
@@ -136,22 +143,26 @@ impl TensorSource for PyTorchFile {
         if shape.contains(&0) {
             return Ok(Tensor::zeros(&shape, options));
         }
-        let width = storage.kind.elt_size_in_bytes();
-        let bytes = usize::try_from(storage.len).ok().and_then(|len| len.checked_mul(width));
-        let bytes = self.storages.read(key, bytes.ok_or_else(|| failed(format!("it has {} values", storage.len)))?)?;
-        let whole = Tensor::f_from_data_size(&bytes, &[storage.len as i64], storage.kind);
+        let width = storage.kind.elt_size_in_bytes() as u64;
+        // From its first value to its last one, which is in the storage: neither overflows.
+        let values: u64 =
+            placed.shape.iter().zip(&placed.strides).map(|(&size, &stride)| (size - 1) * stride).sum::<u64>() + 1;
+        let length = storage.len.checked_mul(width).ok_or_else(|| failed(format!("it has {} values", storage.len)))?;
+        let part = placed.offset * width..(placed.offset + values) * width;
+        let bytes = self.storages.read(key, length, part)?;
+        let part = Tensor::f_from_data_size(&bytes, &[values as i64], storage.kind);
         let strides: Vec<i64> = placed.strides.iter().map(|&stride| stride as i64).collect();
-        let own = whole.and_then(|whole| whole.f_as_strided(&shape, &strides, placed.offset as i64)?.f_contiguous());
+        let own = part.and_then(|part| part.f_as_strided(&shape, &strides, 0)?.f_contiguous());
         own.map_err(|error| failed(error.to_string()))
     }
 }
 
 /// So many bytes from a place of a file, in memory that follows what is there.
-fn read_exactly(reader: &mut impl Read, bytes: usize, what: &str) -> Result<Vec<u8>> {
+fn read_exactly(reader: &mut impl Read, bytes: u64, what: &str) -> Result<Vec<u8>> {
     let mut all = Vec::new();
-    let read = reader.take(bytes as u64).read_to_end(&mut all);
+    let read = reader.take(bytes).read_to_end(&mut all);
     match read {
-        Ok(read) if read == bytes => Ok(all),
+        Ok(read) if read as u64 == bytes => Ok(all),
         Ok(read) => Err(WeightsProblem::Damaged(format!("storage {what} has {read} bytes, but should have {bytes}"))),
         Err(error) => Err(WeightsProblem::Damaged(format!("storage {what}: {error}"))),
     }

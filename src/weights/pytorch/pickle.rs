@@ -345,6 +345,7 @@ impl Machine {
 
     fn remember(&mut self, place: u32) -> Result<()> {
         match self.stack.last() {
+            Some(_) if self.memo.len() == MAX_VALUES => return too_many(MAX_VALUES as u64 + 1),
             Some(&id) => drop(self.memo.insert(place, id)),
             None => return damaged("its pickle takes more than there is"),
         }

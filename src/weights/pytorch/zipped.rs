@@ -4,7 +4,8 @@ use super::pickle::Pickle;
 use super::{MAX_PICKLE, Storages, read_exactly};
 use crate::error::WeightsProblem;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
+use std::ops::Range;
 use zip::ZipArchive;
 
 /// The archive, and the name of the folder in it that all entries are in.
@@ -33,21 +34,29 @@ pub(super) fn open(reader: BufReader<File>) -> Result<(Pickle, Zipped), WeightsP
         }
     }
     let entry = archive.by_name(&format!("{folder}data.pkl")).map_err(damaged)?;
-    let pickle = Pickle::read(&mut BufReader::new(entry.take(MAX_PICKLE)))?;
+    let mut reader = BufReader::new(entry.take(MAX_PICKLE));
+    let pickle = Pickle::read(&mut reader)?;
+    // The checksum is compared at the end.
+    let rest = io::copy(&mut reader, &mut io::sink()).map_err(|error| damaged(error.into()))?;
+    if rest > 0 {
+        return Err(WeightsProblem::Damaged(format!("{rest} bytes follow its pickle")));
+    }
+    drop(reader);
     Ok((pickle, Zipped { archive, folder }))
 }
 
 impl Storages for Zipped {
-    fn read(&mut self, key: &str, bytes: usize) -> Result<Vec<u8>, WeightsProblem> {
+    fn read(&mut self, key: &str, length: u64, part: Range<u64>) -> Result<Vec<u8>, WeightsProblem> {
         let mut entry = self.archive.by_name(&format!("{}data/{key}", self.folder)).map_err(damaged)?;
-        if entry.size() != bytes as u64 {
-            let problem = format!("storage {key} has {} bytes, but should have {bytes}", entry.size());
+        if entry.size() != length {
+            let problem = format!("storage {key} has {} bytes, but should have {length}", entry.size());
             return Err(WeightsProblem::Damaged(problem));
         }
-        let all = read_exactly(&mut entry, bytes, key)?;
+        io::copy(&mut entry.by_ref().take(part.start), &mut io::sink()).map_err(|error| damaged(error.into()))?;
+        let bytes = read_exactly(&mut entry, part.end - part.start, key)?;
         // The checksum is compared at the end.
-        entry.read(&mut [0]).map_err(|error| damaged(error.into()))?;
-        Ok(all)
+        io::copy(&mut entry, &mut io::sink()).map_err(|error| damaged(error.into()))?;
+        Ok(bytes)
     }
 }
 
