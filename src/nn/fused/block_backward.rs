@@ -46,7 +46,7 @@ impl StageNeeds {
 }
 
 impl LayerNeeds {
-    fn any(&self) -> bool {
+    pub fn any(&self) -> bool {
         self.reader.any() || self.inner.is_some_and(|inner| inner.any())
     }
 }

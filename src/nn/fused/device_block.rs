@@ -201,6 +201,11 @@ impl DeviceBlock {
         let mut results = Vec::new();
         for (number, layer) in stages.chunks_exact(self.shape.stages()).enumerate().rev() {
             let needed = needs.layers[number];
+            if !(needs.above(number) || needed.any()) {
+                // Nor of any layer before it, whose masks are left over.
+                results.extend(layer.iter().map(|_| [const { None }; 4]));
+                continue;
+            }
             let any = needs.above(number) || needed.reader.any();
             let rates = &self.drop_rates[number * layer.len()..];
             let reads = layer[0].gamma.size()[0];
@@ -225,8 +230,7 @@ impl DeviceBlock {
                 let through = any || inner_needed.norm;
                 let (mut of_stage, upstream) = stage_back(inner, &new, &inner_normalized, inner_needed, through)?;
                 if upstream.is_none() {
-                    // Nothing is needed of what lies before it, but a mask is there.
-                    let _ = if rates[0] > 0.0 { masks.next() } else { None };
+                    // Nothing is needed of what lies before it, here and in the layers before.
                     results.extend([of_stage, [None, None, None, None]]);
                     continue;
                 }
