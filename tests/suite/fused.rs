@@ -211,12 +211,25 @@ fn deviations(own: &[(String, Tensor)], exact: &[(String, Tensor)]) -> (f64, f64
     (all[all.len() / 2], all[all.len() - 1])
 }
 
+/// Gives kernels and matrices values of a formula: libtorch's generator is the whole process's, and tests beside this one draw from it.
+fn fill_kernels(vs: &VarStore, salt: i64) {
+    for (number, mut variable) in (0..).zip(named_variables(vs)) {
+        let size = variable.tensor.size();
+        if let [_, of_each @ ..] = &size[..]
+            && !of_each.is_empty()
+        {
+            let scale = (6.0 / of_each.iter().product::<i64>() as f64).sqrt();
+            no_grad(|| variable.tensor.copy_(&(numbers(&size, salt + number) * scale)));
+        }
+    }
+}
+
 /// Median and maximum over tensors of the deviation from f64 of a block's pass in f32: fused, and composed.
 fn errors_in_f32(block: &DenseBlockConfig, mode: Mode, x: &Tensor) -> [(f64, f64); 2] {
     let passes = |kind: Kind, execution: Execution| {
         let mut vs = VarStore::new(Device::Cpu);
-        densenet::tch::manual_seed(4);
         let block = block.build(&vs.root()).expect("a valid block");
+        fill_kernels(&vs, 0);
         disturb(&vs);
         vs.set_kind(kind);
         // The same values in both kinds.
@@ -229,7 +242,8 @@ fn errors_in_f32(block: &DenseBlockConfig, mode: Mode, x: &Tensor) -> [(f64, f64
 
 #[test]
 fn fused_blocks_are_as_exact_as_composed_ones_in_f32() {
-    for (layers, growth, size) in [(2, 10, [4, 3, 8, 8]), (4, 32, [3, 64, 23, 23])] {
+    // Few enough values that rounding hardly moves one over the edge of a ReLU, which would decide the error by chance.
+    for (layers, growth, size) in [(2, 10, [4, 3, 8, 8]), (4, 8, [2, 16, 11, 11])] {
         for (layer_kind, mode) in LAYER_KINDS
             .into_iter()
             .flat_map(|kind| [Mode::Train, Mode::TrainFrozenNorms, Mode::Eval].map(|mode| (kind, mode)))
@@ -392,15 +406,7 @@ fn one_pixel_that_is_no_number_reaches_the_loss() {
 fn after_fifty_steps(seed: i64, kind: Kind, execution: Execution) -> Tensor {
     let mut vs = VarStore::new(Device::Cpu);
     let net = DenseNetConfig::fashion_mnist().build(&vs.root()).expect("a valid net");
-    for (number, mut variable) in named_variables(&vs).into_iter().enumerate() {
-        let size = variable.tensor.size();
-        if let [_, of_each @ ..] = &size[..]
-            && !of_each.is_empty()
-        {
-            let scale = (6.0 / of_each.iter().product::<i64>() as f64).sqrt();
-            no_grad(|| variable.tensor.copy_(&(numbers(&size, 100 * seed + number as i64) * scale)));
-        }
-    }
+    fill_kernels(&vs, 100 * seed);
     let x = numbers(&[4, 1, 36, 36], seed).abs().to_kind(kind);
     let y = Tensor::from_slice(&[3_i64, 1, 4, 1]);
     vs.set_kind(kind);
