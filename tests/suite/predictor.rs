@@ -243,32 +243,28 @@ fn many_threads_get_almost_the_throughput_of_batches() {
     let x = Tensor::rand(size, (Kind::Float, Device::Cpu));
     let values = Vec::<f32>::try_from(x.view(-1)).unwrap();
     let picture = Picture::new([1, 64, 64], Values::F32(values[..64 * 64].to_vec())).unwrap();
-    predict_tensor(&model, &x).unwrap();
-    let plain_rates = (0..3).map(|_| {
+    let (_vs, other) = built(&net);
+    let predictor = Predictor::start(other, plain(32).with_longest_wait(Duration::from_millis(5))).unwrap();
+    let seconds = |work: &dyn Fn()| {
         let started = Instant::now();
-        (0..4).for_each(|_| drop(predict_tensor(&model, &x).unwrap()));
-        128.0 / started.elapsed().as_secs_f64()
-    });
-    let plain_rate = plain_rates.fold(0.0, f64::max);
-    let predictor = Predictor::start(model, plain(32).with_longest_wait(Duration::from_millis(5))).unwrap();
-    let rate = || {
-        let started = Instant::now();
+        work();
+        started.elapsed().as_secs_f64()
+    };
+    let of_batches = || (0..4).for_each(|_| drop(predict_tensor(&model, &x).unwrap()));
+    let of_threads = || {
         thread::scope(|scope| {
             for _ in 0..64 {
-                scope.spawn(|| (0..4).for_each(|_| drop(predictor.predict(picture.clone()).unwrap())));
+                scope.spawn(|| (0..2).for_each(|_| drop(predictor.predict(picture.clone()).unwrap())));
             }
         });
-        256.0 / started.elapsed().as_secs_f64()
     };
-    rate();
-    // This test has neighbours: what counts is what it reaches when they leave it alone.
-    let mut best = 0.0;
-    for _ in 0..20 {
-        best = f64::max(best, rate());
-        if best >= 0.9 * plain_rate {
-            break;
-        }
-    }
-    println!("plain {plain_rate:.0}, by 64 threads {best:.0} pictures a second");
-    assert!(best >= 0.9 * plain_rate, "{best} of {plain_rate}");
+    // In turns, since this test has neighbours that slow down one or the other.
+    let median = || {
+        let mut ratios: Vec<f64> = (0..7).map(|_| seconds(&of_batches) / seconds(&of_threads)).collect();
+        ratios.sort_by(f64::total_cmp);
+        ratios[3]
+    };
+    seconds(&of_threads);
+    let medians: Vec<f64> = (0..5).map(|_| median()).take_while(|&ratio| ratio < 0.9).collect();
+    assert!(medians.len() < 5, "shares of the throughput of plain batches: {medians:?}");
 }
