@@ -1,5 +1,8 @@
 //! The one error type of the crate.
 //!
+//! One enum, so that a program matches on one type whatever it calls; what a part of the crate has to say in detail is in a file of its own
+//! under `error/`. It is long since every field is documented.
+//!
 //! Every variant names the thing that was wrong and the value it had. The cause, where there is one,
 //! is in [`source`](std::error::Error::source) and is not repeated in the text.
 

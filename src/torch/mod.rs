@@ -26,4 +26,6 @@ pub(crate) use convolution::{OfConvolution, convolution_backward};
 pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
 pub(crate) use memory::{Number, for_parts, for_parts_of_two, is_plain, map, release_free_memory, values};
 pub(crate) use memory_format::{empty_channels_last, writable_channels_last};
-pub(crate) use tensor_file::{MAX_NAME, TensorBytes, TensorFile, check_limits, read_head};
+#[cfg(feature = "pth")]
+pub(crate) use tensor_file::MAX_NAME;
+pub(crate) use tensor_file::{TensorBytes, TensorFile, check_limits, read_head};

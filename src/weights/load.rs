@@ -187,14 +187,13 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
     if let Some([first, second, variable]) = found.twice {
         return Err(failed(WeightsProblem::Twice { first, second, variable }));
     }
-    let report = report(&mut found, &variables, config).map_err(failed)?;
+    let mut report = report(&mut found, &variables, config).map_err(failed)?;
     // All shapes before any tensor is read.
     let plans = found.tensors.iter().map(|(variable, tensor)| {
         let conversion = Conversion::of(&infos[tensor], variable, &variables[variable], config.stem)?;
         Ok((variable, tensor, conversion))
     });
     let plans: Vec<_> = plans.collect::<Result<_, WeightsProblem>>().map_err(failed)?;
-    let mut report = report;
     let mut pairs = Vec::with_capacity(plans.len());
     for (variable, tensor, conversion) in plans {
         let own = &variables[variable];

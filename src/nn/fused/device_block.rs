@@ -229,21 +229,19 @@ impl DeviceBlock {
                 new = undropped(new, rates[1], &mut masks);
                 let through = any || inner_needed.norm;
                 let (mut of_stage, upstream) = stage_back(inner, &new, &inner_normalized, inner_needed, through)?;
-                if upstream.is_none() {
+                let Some(upstream) = upstream else {
                     // Nothing is needed of what lies before it, here and in the layers before.
                     results.extend([of_stage, [None, None, None, None]]);
                     continue;
-                }
-                if let Some(upstream) = upstream {
-                    let g = inner_normalized.threshold_backward(&upstream, 0.0);
-                    let sums = own.sums(&g, &y);
-                    new = match of_batch {
-                        true => own.gradient(&g, &y, &sums, &count),
-                        false => (g * channels(&(inner.gamma * &own.statistics.rstd))).to_kind(y.kind()),
-                    };
-                    of_stage[0] = Some(&sums.scale * &own.statistics.rstd);
-                    of_stage[1] = Some(sums.shift);
-                }
+                };
+                let g = inner_normalized.threshold_backward(&upstream, 0.0);
+                let sums = own.sums(&g, &y);
+                new = match of_batch {
+                    true => own.gradient(&g, &y, &sums, &count),
+                    false => (g * channels(&(inner.gamma * &own.statistics.rstd))).to_kind(y.kind()),
+                };
+                of_stage[0] = Some(&sums.scale * &own.statistics.rstd);
+                of_stage[1] = Some(sums.shift);
                 results.push(of_stage);
             }
             new = undropped(new, rates[0], &mut masks);

@@ -9,6 +9,8 @@ mod device_norm;
 mod norm;
 mod passes;
 mod pool_functions;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use block_function::{FusedLayer, FusedStage, dense_block};
 pub(crate) use device_block::dense_block as dense_block_on_device;

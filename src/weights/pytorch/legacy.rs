@@ -1,7 +1,7 @@
 //! The format before PyTorch 1.6: a magic number, a version, facts about the system, the pickle, the keys of all storages, each a pickle of
 //! its own, and then each storage as its length and its bytes.
 
-use super::pickle::{Pickle, Value};
+use super::values::{Pickle, Value};
 use super::{MAX_PICKLE, Result, Storages, read_exactly};
 use crate::error::WeightsProblem;
 use byteorder::{LE, ReadBytesExt};

@@ -2,17 +2,18 @@
 
 mod legacy;
 mod pickle;
+mod values;
 mod zipped;
 
 use super::source::{TensorInfo, TensorSource};
 use crate::error::WeightsProblem;
 use crate::torch::MAX_NAME;
-use pickle::{Id, Pickle, Placed, Value};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use std::ops::Range;
 use tch::{Device, Tensor};
+use values::{Id, Pickle, Placed, Value};
 
 type Result<T> = std::result::Result<T, WeightsProblem>;
 

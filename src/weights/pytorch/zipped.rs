@@ -1,6 +1,6 @@
 //! The format of PyTorch 1.6 and later: a zip archive with the pickle and one entry a storage.
 
-use super::pickle::Pickle;
+use super::values::Pickle;
 use super::{MAX_PICKLE, Storages, read_exactly};
 use crate::error::WeightsProblem;
 use std::fs::File;
