@@ -7,7 +7,7 @@ fn main() {
     println!("cargo:rerun-if-changed=csrc");
     println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
     println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
-    // Kernels that the compiler has not optimised are slower than libtorch's operations.
+    // Kernels that the compiler has not optimized are slower than libtorch's operations.
     println!("cargo:rustc-check-cfg=cfg(densenet_unoptimized)");
     if env::var("OPT_LEVEL").is_ok_and(|level| level == "0") {
         println!("cargo:rustc-cfg=densenet_unoptimized");

@@ -1,4 +1,4 @@
-// Optimiser steps over many tensors at once.
+// Optimizer steps over many tensors at once.
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
 #include <ATen/ops/empty_like.h>
@@ -48,7 +48,7 @@ Tensors in_order_of(const Tensors& parameters, const densenet_tensors& tensors) 
   return list;
 }
 
-// A part of the optimiser's state, which is written into and so cannot be copied.
+// A part of the optimizer's state, which is written into and so cannot be copied.
 Tensors state(const Tensors& parameters, const densenet_tensors& tensors) {
   Tensors list;
   for (size_t i = 0; i < parameters.size(); ++i) {

@@ -14,7 +14,7 @@ use densenet::nn::Precision;
 use densenet::report::{ConsoleLog, FactGroup, HistoryFile, ProgressBar, Report, RunFolder, TimeEstimate};
 use densenet::torch::{device_name, parse_device, versions};
 use densenet::train::{CheckpointConfig, SaveEvery, SaveWeights, StopHandle};
-use densenet::{DenseNetConfig, FashionMnist, Preparation, Result, SgdConfig, Split, TrainConfig, Trainer, tch};
+use densenet::{DenseNetConfig, FashionMnist, Preprocess, Result, SgdConfig, Split, TrainConfig, Trainer, tch};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ struct Args {
     batch_size: usize,
     #[arg(long, default_value_t = 0.1)]
     learning_rate: f64,
-    /// Side of the pictures in pixels, resized from 28
+    /// Side of the images in pixels, resized from 28
     #[arg(long, default_value_t = 96)]
     resize: usize,
     /// Decides the first weights and the order of samples
@@ -93,14 +93,14 @@ fn run(args: Args) -> Result<ExitCode> {
     let train = Subset::first(train, args.train_limit.unwrap_or(usize::MAX));
     let test = Subset::first(test, args.test_limit.unwrap_or(usize::MAX));
     let side = args.resize;
-    let plan = DenseNetConfig::fashion_mnist().plan([1, side, side])?;
+    let summary = DenseNetConfig::fashion_mnist().summary([1, side, side])?;
 
     let config = TrainConfig::new(args.epochs)
         .with_batch_size(args.batch_size)
         .with_seed(args.seed)
         .with_workers(args.workers)
         .with_precision(if args.bf16 { Precision::BFloat16 } else { Precision::Float32 })
-        .with_preparation(Preparation::new().with_size([side, side]));
+        .with_preprocess(Preprocess::new().with_size([side, side]));
     tch::manual_seed(args.seed as i64);
     let vs = tch::nn::VarStore::new(device);
     let model = DenseNetConfig::fashion_mnist().build(&vs.root())?;
@@ -123,8 +123,8 @@ fn run(args: Args) -> Result<ExitCode> {
     let found = versions();
     println!("densenet {}, libtorch {}, tch {}", found.densenet, found.libtorch, found.tch);
     println!("on {}, {} threads, {}", device_name(device), found.threads, found.cpu_capability);
-    println!("{} training and {} test pictures from {}", train.len(), test.len(), source.display());
-    println!("{} parameters, results in {}", plan.parameters(), folder.path().display());
+    println!("{} training and {} test images from {}", train.len(), test.len(), source.display());
+    println!("{} parameters, results in {}", summary.parameters(), folder.path().display());
 
     let facts = FactGroup::new("Data").with("folder", source.display()).with("classes", train.classes().len());
     trainer
@@ -134,7 +134,10 @@ fn run(args: Args) -> Result<ExitCode> {
         .observe(HistoryFile::csv(folder.file("history.csv")))
         .observe(SaveWeights::to(folder.file("model.safetensors")))
         .observe(
-            Report::in_folder(folder.path()).with_title("DenseNet on Fashion-MNIST").with_plan(plan).with_facts(facts),
+            Report::in_folder(folder.path())
+                .with_title("DenseNet on Fashion-MNIST")
+                .with_summary(summary)
+                .with_facts(facts),
         );
     let ended_by = end_at_signals(trainer.stop_handle());
     trainer.fit(&train, &test)?;

@@ -1,9 +1,9 @@
 //! A regression with a loss of your own: a DenseNet with one output learns the radius of a disc that lies anywhere in a noisy
-//! picture. The loss is a closure.
+//! image. The loss is a closure.
 //!
 //!     cargo run --example regression
 //!
-//! Expect a falling test loss, and then the radii in pixels that it finds in five pictures, beside the true ones, mostly
+//! Expect a falling test loss, and then the radii in pixels that it finds in five images, beside the true ones, mostly
 //! less than half a pixel off.
 
 use densenet::data::{Batch, InMemoryDataset, Targets, Values};

@@ -5,7 +5,7 @@
 //!     curl -s -H 'content-type: application/json' -d '{"shape": [1, 28, 28], "pixels": [0, 0.5, …]}' http://127.0.0.1:8080/predict
 //!
 //! Expect `listening on http://127.0.0.1:8080`, and answers such as `{"classes":[{"class":7,"name":"sneaker","probability":0.98},…]}`.
-//! `/health` says whether it is there. Too large a request is 413, what is no picture 422, and a full queue 503. Ctrl-C or SIGTERM
+//! `/health` says whether it is there. Too large a request is 413, what is no image 422, and a full queue 503. Ctrl-C or SIGTERM
 //! answers what was asked and ends.
 
 use axum::body::Bytes;
@@ -15,11 +15,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
-use densenet::data::{Colours, Picture, Values};
+use densenet::data::{Color, Image, Values};
 use densenet::predict::{PredictConfig, Predictor, PredictorConfig};
 use densenet::tch::{Device, nn::VarStore};
 use densenet::weights::{LoadConfig, load};
-use densenet::{DenseNetConfig, Error, FashionMnist, Model, Preparation, Result};
+use densenet::{DenseNetConfig, Error, FashionMnist, Model, Preprocess, Result};
 use serde::Deserialize;
 use serde_json::json;
 use std::net::SocketAddr;
@@ -39,13 +39,13 @@ struct Args {
     /// Address and port; with port 0 the system chooses one
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Side of the pictures that the network was trained with, in pixels
+    /// Side of the images that the network was trained with, in pixels
     #[arg(long, default_value_t = 96)]
     resize: usize,
-    /// Pictures that go through the network together, at most
+    /// Images that go through the network together, at most
     #[arg(long, default_value_t = 32)]
     batch_size: usize,
-    /// Pictures that wait, at most
+    /// Images that wait, at most
     #[arg(long, default_value_t = 256)]
     queue: usize,
     /// Bytes of a request, at most
@@ -76,7 +76,7 @@ fn predictor(args: &Args) -> Result<Predictor> {
     let how = PredictConfig::default()
         .with_device(Device::Cpu)
         .with_batch_size(args.batch_size)
-        .with_preparation(Preparation::new().with_size([side, side]));
+        .with_preprocess(Preprocess::new().with_size([side, side]));
     let config = PredictorConfig::new(how)
         .with_queue(args.queue)
         .with_largest_sample(1 << 23)
@@ -127,7 +127,7 @@ fn three() -> usize {
     3
 }
 
-/// A picture as numbers from 0 to 1.
+/// An image as numbers from 0 to 1.
 #[derive(Deserialize)]
 struct Pixels {
     /// Channels, height, width.
@@ -148,7 +148,7 @@ impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let status = match error {
             Error::QueueFull { .. } | Error::PredictorStopped => StatusCode::SERVICE_UNAVAILABLE,
-            Error::Picture { .. }
+            Error::Image { .. }
             | Error::SampleShape { .. }
             | Error::NonFiniteOutput { .. }
             | Error::InvalidConfig { .. } => StatusCode::UNPROCESSABLE_ENTITY,
@@ -165,9 +165,9 @@ async fn answer(
     body: Bytes,
 ) -> std::result::Result<Response, Refusal> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let picture = picture(kind.split(';').next().unwrap_or_default().trim(), body).await?;
+    let image = image(kind.split(';').next().unwrap_or_default().trim(), body).await?;
     // Waiting for the model would keep other requests from being read.
-    let answer = aside(move || Ok(predictor.try_predict(picture)?)).await?;
+    let answer = aside(move || Ok(predictor.try_predict(image)?)).await?;
     let classes = answer.top(options.top).into_iter();
     let classes =
         classes.map(|ranked| json!({ "class": ranked.class, "name": ranked.name, "probability": ranked.probability }));
@@ -175,15 +175,15 @@ async fn answer(
     Ok(Json(json!({ "classes": classes })).into_response())
 }
 
-/// The picture that a request is about.
-async fn picture(kind: &str, body: Bytes) -> std::result::Result<Picture, Refusal> {
-    // Pictures can be much larger than their files: few are decoded at the same time.
+/// The image that a request is about.
+async fn image(kind: &str, body: Bytes) -> std::result::Result<Image, Refusal> {
+    // Images can be much larger than their files: few are decoded at the same time.
     static DECODING: Semaphore = Semaphore::const_new(4);
     match kind {
         "application/json" => pixels(&body),
         "image/png" | "image/jpeg" => {
             let _permit = DECODING.acquire().await;
-            aside(move || Ok(Picture::decode(&body, Colours::Grey)?)).await
+            aside(move || Ok(Image::decode(&body, Color::Gray)?)).await
         }
         other => {
             let text =
@@ -201,8 +201,8 @@ async fn aside<T: Send + 'static>(
     done.unwrap_or_else(|error| Err(Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())))
 }
 
-fn pixels(body: &[u8]) -> std::result::Result<Picture, Refusal> {
+fn pixels(body: &[u8]) -> std::result::Result<Image, Refusal> {
     let pixels: Pixels = serde_json::from_slice(body)
         .map_err(|error| Refusal(StatusCode::UNPROCESSABLE_ENTITY, format!("the JSON is not as wanted: {error}")))?;
-    Ok(Picture::new(pixels.shape, Values::F32(pixels.pixels))?)
+    Ok(Image::new(pixels.shape, Values::F32(pixels.pixels))?)
 }

@@ -1,9 +1,9 @@
-//! Trains a small DenseNet on made-up pictures in a few seconds, without any data on disk: a first look, or a smoke test.
+//! Trains a small DenseNet on made-up images in a few seconds, without any data on disk: a first look, or a smoke test.
 //!
 //!     cargo run --example synthetic
 //!
 //! Expect the table of the network's layers, three epochs whose test accuracy rises to about 1, and the answers for the first
-//! test pictures.
+//! test images.
 
 use densenet::data::SyntheticConfig;
 use densenet::predict::{PredictConfig, predict};
@@ -20,7 +20,7 @@ fn main() -> Result<()> {
         .with_initial_channels(16)
         .with_growth_rate(8)
         .with_layers_per_block([2, 2]);
-    println!("{}", config.plan([1, 16, 16])?);
+    println!("{}", config.summary([1, 16, 16])?);
 
     let vs = VarStore::new(densenet::default_device());
     let model = config.build(&vs.root())?;
@@ -32,7 +32,7 @@ fn main() -> Result<()> {
     let answers = predict(trainer.model(), &test, &PredictConfig::default())?;
     for (index, answer) in answers.classes().iter().take(5).enumerate() {
         let name = answer.class.map_or("none", |class| &test.classes()[class]);
-        println!("picture {index}: {name} ({:.0} %)", 100.0 * answer.probability);
+        println!("image {index}: {name} ({:.0} %)", 100.0 * answer.probability);
     }
     Ok(())
 }

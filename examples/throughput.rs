@@ -1,4 +1,4 @@
-//! Times training steps, or answers, on random pictures and prints one line of JSON, for comparison with other implementations.
+//! Times training steps, or answers, on random images and prints one line of JSON, for comparison with other implementations.
 //!
 //!     cargo run --example throughput -- --work tutorial --execution fused --precision bf16
 //!     cargo run --example throughput -- --work densenet121 --memory recompute
@@ -33,7 +33,7 @@ struct Args {
     /// Time answers of the network in evaluation instead of training steps
     #[arg(long)]
     inference: bool,
-    /// Pictures at a time; without it, as many as the work is usually measured with
+    /// Images at a time; without it, as many as the work is usually measured with
     #[arg(long)]
     batch: Option<i64>,
 }
@@ -50,7 +50,7 @@ enum Work {
 }
 
 impl Work {
-    /// Its name in the results of others, network, shape of a picture, batch size and momentum.
+    /// Its name in the results of others, network, shape of an image, batch size and momentum.
     fn parts(self) -> Result<(&'static str, DenseNetConfig, [usize; 3], i64, f64)> {
         Ok(match self {
             Work::Tutorial => ("seed", DenseNetConfig::fashion_mnist(), [1, 96, 96], 64, 0.0),
@@ -63,7 +63,7 @@ impl Work {
 #[derive(Clone, Copy, ValueEnum, PartialEq)]
 enum HowExecuted {
     Fused,
-    Composed,
+    Reference,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -82,7 +82,7 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let (execution, variant) = match args.execution {
         HowExecuted::Fused => (Execution::Fused, "fused"),
-        HowExecuted::Composed => (Execution::Composed, "composed"),
+        HowExecuted::Reference => (Execution::Reference, "composed"),
     };
     let (precision, kind, precision_name) = match args.precision {
         NumberKind::F32 => (Precision::Float32, Kind::Float, "f32"),
@@ -99,7 +99,7 @@ fn main() -> Result<()> {
     let vs = VarStore::new(Device::Cpu);
     let (work, config, [channels, height, width], usual_batch, momentum) = args.work.parts()?;
     let batch = args.batch.unwrap_or(usual_batch);
-    let multiply_adds = config.plan([channels, height, width])?.multiply_adds();
+    let multiply_adds = config.summary([channels, height, width])?.multiply_adds();
     let net = config.build(&vs.root())?;
     let mut optimizer = SgdConfig::new(0.1).with_momentum(momentum).build(&vs)?;
     let size = [batch, channels as i64, height as i64, width as i64];

@@ -36,9 +36,9 @@ enum Command {
         /// Leave the classifier as it is at the start: for another number of classes
         #[arg(long)]
         keep_head: bool,
-        /// Sum the three channels of the first convolution for grey pictures
+        /// Sum the three channels of the first convolution for gray images
         #[arg(long)]
-        grey: bool,
+        gray: bool,
         /// Accept missing and unexpected tensors where at least so many per cent of the variables are there
         #[arg(long)]
         least_percent: Option<u32>,
@@ -110,12 +110,12 @@ fn run(command: Command) -> Result<()> {
             }
             println!("{} values in {} tensors", tensors.iter().map(|t| values(&t.shape)).sum::<i64>(), tensors.len());
         }
-        Command::Convert { from, to, net, keep_head, grey, least_percent } => {
-            let config = net.config().with_input_channels(if grey { 1 } else { 3 });
+        Command::Convert { from, to, net, keep_head, gray, least_percent } => {
+            let config = net.config().with_input_channels(if gray { 1 } else { 3 });
             config.build(&vs.root())?;
             let options = LoadConfig::new()
                 .with_head(if keep_head { Head::Keep } else { Head::Load })
-                .with_stem(if grey { StemChannels::Sum } else { StemChannels::Exact })
+                .with_stem(if gray { StemChannels::Sum } else { StemChannels::Exact })
                 .with_names(least_percent.map_or(Names::Exact, |least_percent| Names::Partial { least_percent }));
             println!("{}", load(&vs, from, &options)?);
             save_safetensors(&vs, &to)?;

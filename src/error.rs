@@ -74,7 +74,7 @@ pub enum Error {
         name: String,
     },
 
-    /// A `VarStore` without a trainable variable was given to an optimiser.
+    /// A `VarStore` without a trainable variable was given to an optimizer.
     #[error("there is nothing to train: the VarStore holds no trainable variable")]
     NothingToTrain,
     /// A tensor of a saved state does not fit.
@@ -210,7 +210,7 @@ pub enum Error {
         /// The shape that was wanted, such as "[N, 3, H, W]".
         expected: String,
     },
-    /// A picture so small that a layer has nothing left.
+    /// An image so small that a layer has nothing left.
     #[error(
         "input {height}×{width} is too small: nothing is left of it at {layer}; the smallest input is {smallest}×{smallest}"
     )]
@@ -227,7 +227,7 @@ pub enum Error {
     /// A training batch that leaves a norm one value per channel, whose variance is undefined.
     #[error(
         "a training batch of {batch} at {height}×{width} leaves {layer} one value per channel, which cannot be \
-         normalised: use larger batches, drop the last one, or use larger pictures"
+         normalized: use larger batches, drop the last one, or use larger images"
     )]
     OneValuePerChannel {
         /// Samples in the batch.
@@ -309,7 +309,7 @@ pub enum Error {
     /// A sample of another shape than what is expected, or with other values than its shape says.
     #[error("a sample has the shape {actual:?}, but is to have {expected}")]
     SampleShape {
-        /// The shape that was given, or that preparation made of it.
+        /// The shape that was given, or that preprocess made of it.
         actual: Vec<usize>,
         /// What was expected.
         expected: String,
@@ -335,9 +335,9 @@ pub enum Error {
     /// A predictor was asked after its end.
     #[error("the predictor has ended")]
     PredictorStopped,
-    /// Bytes that are no picture which is read.
-    #[error("a picture cannot be read: {problem}")]
-    Picture {
+    /// Bytes that are no image which is read.
+    #[error("an image cannot be read: {problem}")]
+    Image {
         /// Why.
         problem: String,
     },
@@ -359,7 +359,7 @@ pub enum Error {
     },
     /// A checkpoint of a run with another configuration or other data.
     #[error("the checkpoint is of another run: {}; allow by name what may change", join(differences))]
-    OtherRun {
+    ConfigMismatch {
         /// What differs.
         differences: Vec<Difference>,
     },
@@ -408,9 +408,9 @@ pub enum Error {
     },
 
     // --- report ---
-    /// Bytes that are no picture.
-    #[error("{bytes} bytes are no picture of the shape {shape:?}: one or three channels, then height and width")]
-    PictureShape {
+    /// Bytes that are no image.
+    #[error("{bytes} bytes are no image of the shape {shape:?}: one or three channels, then height and width")]
+    ImageShape {
         /// The shape that was given: channels, height, width.
         shape: [usize; 3],
         /// The number of bytes that were given.

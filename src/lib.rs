@@ -6,9 +6,9 @@
 //! |---|---|
 //! | [`data`] | where samples come from: [`Dataset`], Fashion-MNIST and other IDX files, synthetic data, the [`Loader`](data::Loader) |
 //! | [`nn`] | the parts: [`DenseBlock`], [`TransitionBlock`], stem, norms |
-//! | [`models`] | [`DenseNet`], its configuration, its [plan](models::Plan); the [`Model`] seam |
+//! | [`models`] | [`DenseNet`], its configuration, its [summary](models::Summary); the [`Model`] seam |
 //! | [`optim`] | SGD, AdamW, schedules |
-//! | [`train`] | the [`Trainer`], its configuration, [observers](train::Observer), early stopping |
+//! | [`train`] | the [`Trainer`], its configuration, [callbacks](train::Callback), early stopping |
 //! | [`predict`] | answers of a trained model, and a [`Predictor`](predict::Predictor) for many threads |
 //! | [`report`] | progress bars, log lines, CSV, `report.html` |
 //! | [`metrics`] | loss, accuracy, the confusion matrix |
@@ -58,7 +58,7 @@ pub mod torch;
 pub mod train;
 pub mod weights;
 
-pub use data::{Dataset, FashionMnist, Preparation, Split};
+pub use data::{Dataset, FashionMnist, Preprocess, Split};
 pub use error::{Error, Result};
 pub use models::{DenseNet, DenseNetConfig, Model};
 pub use nn::{DenseBlock, DenseBlockConfig, TransitionBlock, TransitionBlockConfig};

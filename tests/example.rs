@@ -67,7 +67,7 @@ fn short_run_prints_the_tutorials_lines_and_leaves_five_files() {
     let (head, run) = lines.split_at(start);
     assert!(head[0].starts_with("densenet ") && head[0].contains("libtorch") && head[0].contains("tch"), "{text}");
     assert!(head[1].starts_with("on cpu, ") && head[1].contains("threads"), "{text}");
-    assert!(head[2].starts_with("128 training and 64 test pictures from "), "{text}");
+    assert!(head[2].starts_with("128 training and 64 test images from "), "{text}");
     assert_eq!(head[3], format!("758226 parameters, results in {}", out.display()));
     let forms: Vec<String> = run[1..4].iter().map(|line| form(line)).collect();
     let figures = "loss 0.000, train acc 0.000, test acc 0.000";
@@ -166,7 +166,7 @@ fn ctrl_c_in_the_first_epoch_ends_the_run_soon_and_leaves_what_was_reached() {
         line.clear();
         assert!(output.read_line(&mut line).unwrap() > 0, "it ended before it started");
     }
-    // Long enough for some steps, and much shorter than an epoch of 60,000 pictures.
+    // Long enough for some steps, and much shorter than an epoch of 60,000 images.
     thread::sleep(Duration::from_millis(500));
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(sent.success());

@@ -2,7 +2,7 @@
 
 use densenet::data::SyntheticConfig;
 use densenet::tch::{self, nn::VarStore};
-use densenet::train::{Event, Flow, Observer, Run};
+use densenet::train::{Callback, Event, Flow, Run};
 use densenet::{DenseNetConfig, Result, SgdConfig, TrainConfig, Trainer};
 use std::cell::RefCell;
 use std::fs;
@@ -13,7 +13,7 @@ const STEPS: usize = 300;
 /// The process's resident pages after each step.
 struct ResidentPages(Rc<RefCell<Vec<u64>>>);
 
-impl Observer for ResidentPages {
+impl Callback for ResidentPages {
     fn on_event(&mut self, event: &Event, _: &Run) -> Result<Flow> {
         if let Event::StepEnded { .. } = event {
             let numbers = fs::read_to_string("/proc/self/statm").expect("Linux's file of a process's memory");

@@ -32,7 +32,7 @@ fn memory_of_a_fused_block_grows_linearly_with_its_layers() {
     peak_of_block(2);
     let peaks = [8, 16, 32, 64].map(peak_of_block);
     println!("8, 16, 32 and 64 layers: {peaks:.0?} MB");
-    // Features, their gradients and what arrives of them are 7 MB a layer. Composed execution took 275, 826, 3,013 and 9,770 MB.
+    // Features, their gradients and what arrives of them are 7 MB a layer. Reference execution took 275, 826, 3,013 and 9,770 MB.
     let a_layer = [(peaks[2] - peaks[1]) / 16.0, (peaks[3] - peaks[2]) / 32.0];
     assert!(a_layer[1] <= 1.3 * a_layer[0], "{peaks:?}: {a_layer:?} MB a layer");
     assert!(peaks[3] <= 64.0 / 8.0 * peaks[0], "{peaks:?}");

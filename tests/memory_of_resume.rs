@@ -4,7 +4,7 @@
 use densenet::data::SyntheticConfig;
 use densenet::optim::AdamWConfig;
 use densenet::tch::{self, nn::VarStore};
-use densenet::train::{CheckpointConfig, Event, Flow, Observer, Run, SaveEvery};
+use densenet::train::{Callback, CheckpointConfig, Event, Flow, Run, SaveEvery};
 use densenet::{DenseNetConfig, Result, TrainConfig, Trainer};
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ struct Report {
     steps_left: usize,
 }
 
-impl Observer for Report {
+impl Callback for Report {
     fn on_event(&mut self, event: &Event, _: &Run) -> Result<Flow> {
         let Event::StepEnded { .. } = event else { return Ok(Flow::Continue) };
         self.steps_left -= 1;

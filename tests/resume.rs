@@ -7,7 +7,7 @@ use densenet::nn::{ConvBias, Dropout, Execution, LayerKind, StemConfig};
 use densenet::optim::{AdamWConfig, Nesterov, Optimizer, SgdConfig};
 use densenet::tch::{self, nn::VarStore};
 use densenet::train::{
-    CheckpointConfig, EarlyStop, Event, Flow, Observer, Run, SaveEvery, SaveWeights, StopHandle, Validation,
+    Callback, CheckpointConfig, EarlyStop, Event, Flow, Run, SaveEvery, SaveWeights, StopHandle, Validation,
 };
 use densenet::{DenseNet, DenseNetConfig, Error, FashionMnist, Result, Split, TrainConfig, Trainer};
 use sha2::{Digest, Sha256};
@@ -53,7 +53,7 @@ struct Kind {
 /// Asks for an end after so many steps of this process.
 struct StopAfter(usize, StopHandle);
 
-impl Observer for StopAfter {
+impl Callback for StopAfter {
     fn on_event(&mut self, event: &Event, _: &Run) -> Result<Flow> {
         if let Event::StepEnded { .. } = event {
             self.0 = self.0.wrapping_sub(1);
@@ -127,7 +127,7 @@ fn whole(kind: Kind, [train, test]: &[Subset<FashionMnist>; 2]) -> String {
 fn a_run_stopped_after_any_step_and_resumed_equals_the_uninterrupted_one() {
     let _alone = alone();
     let Some(data) = data() else { return };
-    for execution in [Execution::Fused, Execution::Composed] {
+    for execution in [Execution::Fused, Execution::Reference] {
         for (workers, adamw, threads) in [(0, false, 1), (1, false, 2), (4, true, 1)] {
             tch::set_num_threads(threads);
             let kind = Kind { execution, workers, adamw };
@@ -175,7 +175,7 @@ fn another_configuration_or_data_set_is_refused_by_name_unless_allowed() {
         trainer.fit(train, &test).map(|history| history.epochs.len())
     };
     let differences = |outcome: Result<usize>| match outcome {
-        Err(Error::OtherRun { differences }) => differences.into_iter().map(|d| d.field).collect::<Vec<_>>(),
+        Err(Error::ConfigMismatch { differences }) => differences.into_iter().map(|d| d.field).collect::<Vec<_>>(),
         other => panic!("{other:?}"),
     };
     assert_eq!(differences(resumed(kind, 2, &train, &[])), ["epochs"]);

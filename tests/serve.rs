@@ -64,15 +64,15 @@ fn pixels(number: usize) -> Vec<u8> {
 
 fn png(side: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let picture = image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x * 7 + y * 3) as u8]));
-    picture.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
+    let image = image::GrayImage::from_fn(side, side, |x, y| image::Luma([(x * 7 + y * 3) as u8]));
+    image.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).unwrap();
     bytes
 }
 
 const JSON: &str = "application/json";
 
 #[test]
-fn pictures_and_numbers_are_answered_and_everything_else_is_refused_by_its_status() {
+fn images_and_numbers_are_answered_and_everything_else_is_refused_by_its_status() {
     let server = serve("33", &["--max-bytes", "100000"]);
     let at = server.address;
     assert_eq!(ask(at, "GET", "/health", JSON, b""), (200, json!({ "status": "ok" })));

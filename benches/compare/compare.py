@@ -4,7 +4,7 @@
     ./setup --dev && benches/compare/compare.py [--work densenet121] [--precision bf16] [--rounds 5] [--skip compile-nhwc]
 
 Each measurement is a process of its own; a round has one of each, so that a slow spell of the machine falls on all. Prints
-a table of medians over the rounds: pictures a second, memory above the process's base, and both as ratios to PyTorch's.
+a table of medians over the rounds: images a second, memory above the process's base, and both as ratios to PyTorch's.
 """
 
 import argparse
@@ -61,7 +61,7 @@ def main():
     what = "answers" if args.inference else "training steps"
     print(f"{args.work}, {what}, {args.precision}, {args.rounds} rounds, batch {first['batch']}, {first['threads']} threads, {cpu()}")
     print(f"libtorch {first['versions']['libtorch']}, PyTorch {rows[theirs[0]][0]['versions']['torch']}\n")
-    print(f"| | pictures a second | of {fastest} | MB above base | of {theirs[0]} |")
+    print(f"| | images a second | of {fastest} | MB above base | of {theirs[0]} |")
     print("|---|---|---|---|---|")
     for name in rows:
         print(f"| {name} | {speed[name]:.1f} | {speed[name] / speed[fastest]:.2f} "

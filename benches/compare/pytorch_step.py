@@ -26,7 +26,7 @@ def resident_mb():
     return int(pathlib.Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
 
 
-# Network, shape of a picture, classes, usual batch, momentum.
+# Network, shape of an image, classes, usual batch, momentum.
 WORKS = {
     "tutorial": (lambda efficient: Plain(), (1, 96, 96), 10, 64, 0.0),
     "densenet121": (lambda efficient: torchvision.models.densenet121(memory_efficient=efficient), (3, 224, 224), 1000, 16, 0.9),

@@ -2,20 +2,20 @@
 
 use crate::group;
 use criterion::Criterion;
-use densenet::Preparation;
+use densenet::Preprocess;
 use densenet::data::{Dataset, InMemoryDataset, LoaderConfig, Order, SampleKey, SyntheticConfig};
 use densenet::tch::Device;
 use std::thread;
 
-const PICTURES: usize = 8192;
+const IMAGES: usize = 8192;
 
 pub fn bench(criterion: &mut Criterion) {
-    let keys: Vec<_> = (0..PICTURES).map(|index| SampleKey { index, epoch: 0, seed: 0 }).collect();
-    let samples = SyntheticConfig::new(PICTURES).build().and_then(|made| made.fetch(&keys)).expect("made pictures");
+    let keys: Vec<_> = (0..IMAGES).map(|index| SampleKey { index, epoch: 0, seed: 0 }).collect();
+    let samples = SyntheticConfig::new(IMAGES).build().and_then(|made| made.fetch(&keys)).expect("made images");
     let dataset = InMemoryDataset::new(samples, &["class"; 10]).expect("labels in range");
-    let preparation = Preparation::new().with_size([96, 96]);
+    let preprocess = Preprocess::new().with_size([96, 96]);
 
-    let mut group = group(criterion, "loader", PICTURES, 5);
+    let mut group = group(criterion, "loader", IMAGES, 5);
     for workers in [0, 1, 2] {
         let loader = LoaderConfig::new(64).with_order(Order::Shuffled).with_workers(workers).build().expect("valid");
         group.bench_function(format!("{workers} workers"), |bencher| {
@@ -24,7 +24,7 @@ pub fn bench(criterion: &mut Criterion) {
                 epoch += 1;
                 thread::scope(|scope| {
                     for batch in loader.batches(scope, &dataset, epoch).expect("a data set with samples") {
-                        let _ = preparation.tensors(&batch.expect("a batch"), Device::Cpu).expect("tensors");
+                        let _ = preprocess.tensors(&batch.expect("a batch"), Device::Cpu).expect("tensors");
                     }
                 });
             });

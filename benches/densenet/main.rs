@@ -1,4 +1,4 @@
-//! How many pictures a second: a dense block, a training step of the tutorial's network, the loader; how fast a checkpoint is saved. Where it makes sense, the
+//! How many images a second: a dense block, a training step of the tutorial's network, the loader; how fast a checkpoint is saved. Where it makes sense, the
 //! same work written with nothing but tch stands beside it.
 //!
 //!     cargo bench                      all, in under five minutes
@@ -18,11 +18,11 @@ use std::time::Duration;
 criterion_group!(benches, dense_block::bench, training_step::bench, loader::bench, checkpoint::bench);
 criterion_main!(benches);
 
-/// A group that counts pictures and whose benchmarks take about `seconds` each.
-fn group<'a>(criterion: &'a mut Criterion, name: &str, pictures: usize, seconds: u64) -> BenchmarkGroup<'a, WallTime> {
+/// A group that counts images and whose benchmarks take about `seconds` each.
+fn group<'a>(criterion: &'a mut Criterion, name: &str, images: usize, seconds: u64) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group
-        .throughput(Throughput::Elements(pictures as u64))
+        .throughput(Throughput::Elements(images as u64))
         .sample_size(10)
         .sampling_mode(SamplingMode::Flat)
         .warm_up_time(Duration::from_secs(2))

@@ -22,7 +22,7 @@ pub fn bench(criterion: &mut Criterion) {
     group.bench_function("densenet", |bencher| {
         bencher.iter(|| {
             optimizer.zero_grad().unwrap();
-            let logits = model.forward(&pixels, &ForwardContext::new(Mode::Train)).expect("pictures that fit");
+            let logits = model.forward(&pixels, &ForwardContext::new(Mode::Train)).expect("images that fit");
             logits.cross_entropy_for_logits(&labels).backward();
             optimizer.step(0.01).unwrap();
         });

@@ -58,7 +58,7 @@ impl Targets {
 /// Samples and their targets, in plain memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// The shape of one sample, `[C, H, W]` for pictures.
+    /// The shape of one sample, `[C, H, W]` for images.
     pub sample_shape: Vec<usize>,
     /// The samples' values; their number is the batch size times the product of `sample_shape`.
     pub values: Values,

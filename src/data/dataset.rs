@@ -17,11 +17,11 @@ pub struct SampleKey {
     pub seed: u64,
 }
 
-/// A finite, indexable source of labelled samples: an array in memory, a folder of pictures, a file.
+/// A finite, indexable source of labeled samples: an array in memory, a folder of images, a file.
 ///
 /// `fetch` is called from worker threads, so it must not call libtorch (each thread would raise its own OpenMP team); a
-/// [`Batch`] is plain memory for that reason. What works on a whole batch (conversion, resizing, normalisation) belongs in
-/// [`Preparation`](super::Preparation), which runs as tensor operations on the training device.
+/// [`Batch`] is plain memory for that reason. What works on a whole batch (conversion, resizing, normalization) belongs in
+/// [`Preprocess`](super::Preprocess), which runs as tensor operations on the training device.
 pub trait Dataset: Send + Sync {
     /// The number of samples.
     fn len(&self) -> usize;
@@ -31,7 +31,7 @@ pub trait Dataset: Send + Sync {
         self.len() == 0
     }
 
-    /// The shape of one sample, `[C, H, W]` for pictures.
+    /// The shape of one sample, `[C, H, W]` for images.
     fn sample_shape(&self) -> &[usize];
 
     /// The class names in the order of their indices; empty where the targets are not classes.

@@ -1,4 +1,4 @@
-//! Fashion-MNIST: 70,000 grey pictures of clothes, 28×28 pixels, ten classes.
+//! Fashion-MNIST: 70,000 gray images of clothes, 28×28 pixels, ten classes.
 
 use super::idx::pair_dataset;
 use super::{Batch, Dataset, InMemoryDataset, KnownFile, SampleKey, locate};
@@ -25,7 +25,7 @@ impl fmt::Display for Split {
     }
 }
 
-/// Fashion-MNIST in memory: 60,000 training or 10,000 test pictures of shape `[1, 28, 28]`, as bytes.
+/// Fashion-MNIST in memory: 60,000 training or 10,000 test images of shape `[1, 28, 28]`, as bytes.
 ///
 /// The files are looked for, never fetched; what was found is verified by its digest. MNIST uses the same file names: open it
 /// with [`open_idx_pair`](super::open_idx_pair).
@@ -101,7 +101,7 @@ impl FashionMnist {
         self.split
     }
 
-    /// The file that the pictures came from.
+    /// The file that the images came from.
     pub fn images_path(&self) -> &Path {
         &self.images_path
     }

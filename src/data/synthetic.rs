@@ -1,4 +1,4 @@
-//! Pictures made from nothing, for tests, benches and first steps.
+//! Images made from nothing, for tests, benches and first steps.
 
 use super::check::check_keys;
 use super::random::{Purpose, Random};
@@ -109,7 +109,7 @@ impl SyntheticDataset {
     }
 }
 
-/// How often the wave of a class repeats down and across the picture; distinct for each class, never both 0.
+/// How often the wave of a class repeats down and across the image; distinct for each class, never both 0.
 fn waves(class: usize, classes: usize) -> (usize, usize) {
     let side = (classes + 1).isqrt() + usize::from((classes + 1).isqrt().pow(2) < classes + 1);
     ((class + 1) / side, (class + 1) % side)

@@ -25,7 +25,7 @@ impl Window {
     }
 }
 
-/// Pools a range of output rows, counted over all pictures, from the whole of `x` into these rows of the output alone.
+/// Pools a range of output rows, counted over all images, from the whole of `x` into these rows of the output alone.
 pub fn norm_relu_average_pool<T: Element, O: Element<Wide = T::Wide>>(
     x: &[T],
     stride: usize,
@@ -37,8 +37,8 @@ pub fn norm_relu_average_pool<T: Element, O: Element<Wide = T::Wide>>(
     let ([height, width], [out_height, out_width]) = (window.input, window.output());
     let row_length = out_width * affine.channels();
     for (row, out) in rows.zip(out.chunks_exact_mut(row_length)) {
-        let (picture, row) = (row / out_height, row % out_height);
-        let first = (picture * height + row * window.window[0]) * width * stride;
+        let (image, row) = (row / out_height, row % out_height);
+        let first = (image * height + row * window.window[0]) * width * stride;
         pool_row(&x[first..], stride, width, window.window, window.weight(), affine, out);
     }
 }
@@ -72,7 +72,7 @@ kernel! {
     }
 }
 
-/// Takes the gradient `upstream` of all outputs back to a range of input rows, counted over all pictures: writes scale·g into
+/// Takes the gradient `upstream` of all outputs back to a range of input rows, counted over all images: writes scale·g into
 /// these rows of `gradient`, which has the rows' pixels `stride` elements apart. Gives the sums for dβ and dγ.
 #[allow(clippy::too_many_arguments)]
 pub fn norm_relu_average_pool_backward<T: Element, O: Element<Wide = T::Wide>>(
@@ -88,9 +88,9 @@ pub fn norm_relu_average_pool_backward<T: Element, O: Element<Wide = T::Wide>>(
     let channels = affine.channels();
     let mut sums = PartialSums::new(channels);
     for (row, gradient) in rows.zip(gradient.chunks_mut(width * stride)) {
-        let (picture, pooled) = (row / height, row % height / window.window[0]);
+        let (image, pooled) = (row / height, row % height / window.window[0]);
         let upstream = match pooled < out_height {
-            true => &upstream[(picture * out_height + pooled) * out_width * channels..][..out_width * channels],
+            true => &upstream[(image * out_height + pooled) * out_width * channels..][..out_width * channels],
             false => &[],
         };
         let (x, columns) = (&x[row * width * stride..], window.window[1]);

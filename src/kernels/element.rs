@@ -72,7 +72,7 @@ macro_rules! real {
 }
 real!(f32, f64);
 
-/// By its bits: the crate's own conversions look for instructions each time, which the compiler cannot vectorise.
+/// By its bits: the crate's own conversions look for instructions each time, which the compiler cannot vectorize.
 impl Element for bf16 {
     type Wide = f32;
 
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn bf16_is_rounded_as_its_crate_rounds_it() {
-        // Every number between two neighbours, in steps that hit the middle and what is beside it.
+        // Every number between two neighbors, in steps that hit the middle and what is beside it.
         for high in 0..=u16::MAX {
             for low in [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF] {
                 let wide = f32::from_bits(u32::from(high) << 16 | low);

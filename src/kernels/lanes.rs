@@ -1,6 +1,6 @@
 //! Some channels of a pixel at once, as many as fit into a register or a part of it.
 //!
-//! The compiler vectorises a loop of unknown length four registers at a time, and what is left, which may be all 32 channels
+//! The compiler vectorizes a loop of unknown length four registers at a time, and what is left, which may be all 32 channels
 //! of a growth rate, goes one by one. It also has to assume that what is written is read by the next channel. So the kernels
 //! go through the channels in steps of a known length, and read all that a step needs before they write.
 

@@ -14,7 +14,7 @@ pub fn max_pooled(size: usize) -> usize {
     (size + 2 * PADDING - KERNEL) / STRIDE + 1
 }
 
-/// Pools a range of output rows, counted over all pictures of `[height, width]`, from the dense rows `x`; `winners` gets the
+/// Pools a range of output rows, counted over all images of `[height, width]`, from the dense rows `x`; `winners` gets the
 /// place in its window of each maximum. Both outputs hold these rows alone.
 pub fn norm_relu_max_pool<T: Element>(
     x: &[T],
@@ -27,16 +27,16 @@ pub fn norm_relu_max_pool<T: Element>(
     let channels = affine.channels();
     let (out_height, row_length) = (max_pooled(height), max_pooled(width) * channels);
     for (row, (out, winners)) in rows.zip(out.chunks_exact_mut(row_length).zip(winners.chunks_exact_mut(row_length))) {
-        let (picture, row) = (row / out_height, row % out_height);
-        let picture = &x[picture * height * width * channels..][..height * width * channels];
-        pool_row(picture, height, width, row, affine, out, winners);
+        let (image, row) = (row / out_height, row % out_height);
+        let image = &x[image * height * width * channels..][..height * width * channels];
+        pool_row(image, height, width, row, affine, out, winners);
     }
 }
 
 kernel! {
     /// One row of the output.
     pub fn pool_row(
-        picture: &[T],
+        image: &[T],
         height: usize,
         width: usize,
         row: usize,
@@ -56,7 +56,7 @@ kernel! {
                     if y >= height || x >= width {
                         continue;
                     }
-                    let pixel = &picture[(y * width + x) * channels..][..channels];
+                    let pixel = &image[(y * width + x) * channels..][..channels];
                     let z = affine.apply::<N>(first, at(pixel, first));
                     let value = each::<T::Wide, N>(|c| z[c].relu());
                     // NaN, which is not equal to itself, wins, so that it is not hidden.
@@ -72,33 +72,33 @@ kernel! {
     }
 }
 
-/// What a backward pass goes by: gradients of all outputs, the places of the maxima, and pictures of `[height, width]`.
+/// What a backward pass goes by: gradients of all outputs, the places of the maxima, and images of `[height, width]`.
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPooled<'a, T: Element> {
     /// The gradient of each output.
     pub upstream: &'a [T],
     /// The place in its window of each maximum.
     pub winners: &'a [u8],
-    /// What was normalised: dense rows.
+    /// What was normalized: dense rows.
     pub x: &'a [T],
     /// Height and width of the input in pixels.
     pub size: [usize; 2],
-    /// By what it was normalised.
+    /// By what it was normalized.
     pub affine: Affine<'a, T::Wide>,
 }
 
 impl<'a, T: Element> MaxPooled<'a, T> {
-    /// One row of the input, counted over all pictures.
+    /// One row of the input, counted over all images.
     #[inline(always)]
     fn row(&self, row: usize) -> MaxPooledRow<'a, T> {
         let channels = self.affine.channels();
         let [height, width] = self.size;
         let out_size = [max_pooled(height), max_pooled(width)];
         let outputs = out_size[0] * out_size[1] * channels;
-        let picture = row / height;
+        let image = row / height;
         MaxPooledRow {
-            upstream: &self.upstream[picture * outputs..][..outputs],
-            winners: &self.winners[picture * outputs..][..outputs],
+            upstream: &self.upstream[image * outputs..][..outputs],
+            winners: &self.winners[image * outputs..][..outputs],
             x: &self.x[row * width * channels..][..width * channels],
             out_size,
             row: row % height,
@@ -107,7 +107,7 @@ impl<'a, T: Element> MaxPooled<'a, T> {
     }
 }
 
-/// A row of the input of a picture, and all outputs of the picture.
+/// A row of the input of an image, and all outputs of the image.
 #[derive(Clone, Copy)]
 struct MaxPooledRow<'a, T: Element> {
     upstream: &'a [T],
@@ -150,7 +150,7 @@ impl<T: Element> MaxPooledRow<'_, T> {
     }
 }
 
-/// The sums for dβ and dγ over a range of input rows, counted over all pictures.
+/// The sums for dβ and dγ over a range of input rows, counted over all images.
 pub fn norm_relu_max_pool_sums<T: Element>(pooled: MaxPooled<T>, rows: Range<usize>) -> GradientSums {
     let mut sums = PartialSums::new(pooled.affine.channels());
     for row in rows {
@@ -174,7 +174,7 @@ kernel! {
     }
 }
 
-/// Takes gradients back to a range of input rows, counted over all pictures: writes scale·g, corrected, into these rows of
+/// Takes gradients back to a range of input rows, counted over all images: writes scale·g, corrected, into these rows of
 /// `gradient`.
 pub fn norm_relu_max_pool_backward<T: Element>(
     pooled: MaxPooled<T>,

@@ -23,7 +23,7 @@ pub use max_pool::{MaxPooled, max_pooled, norm_relu_max_pool, norm_relu_max_pool
 pub use moments::Moments;
 pub use rows::{Correction, GradientSums, accumulate, copy, copy_with_moments, correct, moments, norm_relu};
 
-/// Normalisation of a channel: (x − mean)·scale + shift, with scale = γ·r. The mean goes first: where it is far from 0, x·scale
+/// Normalization of a channel: (x − mean)·scale + shift, with scale = γ·r. The mean goes first: where it is far from 0, x·scale
 /// and mean·scale would lose the bits in which they differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine<'a, W> {
@@ -55,14 +55,14 @@ impl<'a, W: Real> Affine<'a, W> {
         lanes::each(|c| x[c] - mean[c])
     }
 
-    /// Normalises `N` channels from `first` on, of which x − mean is known.
+    /// Normalizes `N` channels from `first` on, of which x − mean is known.
     #[inline(always)]
     fn of_deviation<const N: usize>(&self, first: usize, deviation: [W; N]) -> [W; N] {
         let (scale, shift) = (lanes::at::<W, N>(self.scale, first), lanes::at::<W, N>(self.shift, first));
         lanes::each(|c| deviation[c] * scale[c] + shift[c])
     }
 
-    /// Normalises `N` channels from `first` on.
+    /// Normalizes `N` channels from `first` on.
     #[inline(always)]
     fn apply<const N: usize>(&self, first: usize, x: [W; N]) -> [W; N] {
         self.of_deviation::<N>(first, self.deviation::<N>(first, x))

@@ -162,9 +162,9 @@ fn a_norm_of_its_own_is_as_written_down_naively() {
 }
 
 /// The moments of one pass over f32 values, in two parts, beside exact ones.
-fn moments_error(centre: f64) -> (f64, f64) {
+fn moments_error(center: f64) -> (f64, f64) {
     let (rows, channels, stride) = (5000, 7, 12);
-    let y: Vec<f32> = numbers(rows * channels, 23.0).iter().map(|value| (centre + value) as f32).collect();
+    let y: Vec<f32> = numbers(rows * channels, 23.0).iter().map(|value| (center + value) as f32).collect();
     let mut out = vec![0.0; rows * stride];
     let half = 2100;
     let (first, second) = y.split_at(half * channels);
@@ -182,34 +182,34 @@ fn moments_error(centre: f64) -> (f64, f64) {
 
 #[test]
 fn moments_are_exact_also_far_from_zero() {
-    for centre in [0.0, 100.0, -1e4] {
-        let (mean, variance) = moments_error(centre);
+    for center in [0.0, 100.0, -1e4] {
+        let (mean, variance) = moments_error(center);
         // Deviations are exact; their sums over 64 rows are rounded to f32.
-        assert!(mean <= 1e-6 && variance <= 1e-6, "around {centre}: {mean:e}, {variance:e}");
+        assert!(mean <= 1e-6 && variance <= 1e-6, "around {center}: {mean:e}, {variance:e}");
     }
 }
 
 fn check_average_pool<T: Element>(tolerance: f64) {
-    for (input, window, pictures) in
+    for (input, window, images) in
         [([4, 4], [2, 2], 1), ([5, 7], [2, 2], 3), ([3, 3], [3, 3], 2), ([23, 23], [2, 2], 2)]
     {
         let (window, [height, width]) = (Window { input, window }, input);
         let [out_height, out_width] = window.output();
         let (channels, stride, area) = (19, 24, (window.window[0] * window.window[1]) as f64);
-        let case = Case::<T>::new(pictures * height * width, channels, stride);
-        let outputs = pictures * out_height * out_width;
+        let case = Case::<T>::new(images * height * width, channels, stride);
+        let outputs = images * out_height * out_width;
         let mut out = vec![T::default(); outputs * channels];
-        let half = pictures * out_height / 2;
+        let half = images * out_height / 2;
         let (first, second) = out.split_at_mut(half * out_width * channels);
         norm_relu_average_pool(&case.x, stride, window, case.affine(), 0..half, first);
-        norm_relu_average_pool(&case.x, stride, window, case.affine(), half..pictures * out_height, second);
+        norm_relu_average_pool(&case.x, stride, window, case.affine(), half..images * out_height, second);
         let target = |pixel: usize| {
-            let (picture, y, x) = (pixel / (height * width), pixel / width % height, pixel % width);
+            let (image, y, x) = (pixel / (height * width), pixel / width % height, pixel % width);
             let (y, x) = (y / window.window[0], x / window.window[1]);
-            (y < out_height && x < out_width).then_some((picture * out_height + y) * out_width + x)
+            (y < out_height && x < out_width).then_some((image * out_height + y) * out_width + x)
         };
         let mut exact = vec![0.0; outputs * channels];
-        for (pixel, c) in (0..pictures * height * width).flat_map(|p| (0..channels).map(move |c| (p, c))) {
+        for (pixel, c) in (0..images * height * width).flat_map(|p| (0..channels).map(move |c| (p, c))) {
             if let Some(output) = target(pixel) {
                 exact[output * channels + c] += case.z(pixel, c).max(0.0) / area;
             }
@@ -217,13 +217,13 @@ fn check_average_pool<T: Element>(tolerance: f64) {
         assert!(error(&out, &exact) <= tolerance);
 
         let upstream: Vec<T> = round(&numbers(outputs * channels, 29.0));
-        let mut gradient = vec![T::narrow(T::Wide::from_f64(9.0)); pictures * height * width * stride];
-        let rows = 0..pictures * height;
+        let mut gradient = vec![T::narrow(T::Wide::from_f64(9.0)); images * height * width * stride];
+        let rows = 0..images * height;
         let sums =
             norm_relu_average_pool_backward(&upstream, &case.x, stride, window, case.affine(), rows, &mut gradient);
         let arriving =
             |pixel: usize, c: usize| target(pixel).map_or(0.0, |o| in_f64(upstream[o * channels + c]) / area);
-        let (exact, exact_sums) = case.backward(pictures * height * width, arriving);
+        let (exact, exact_sums) = case.backward(images * height * width, arriving);
         assert!(error(&narrow(&gradient, stride, channels), &exact) <= tolerance);
         assert!(error(&sums.shift, &exact_sums.shift) <= tolerance);
         assert!(error(&sums.scale, &exact_sums.scale) <= tolerance);
@@ -236,18 +236,18 @@ fn average_pooling_is_as_written_down_naively() {
 }
 
 fn check_max_pool<T: Element>(tolerance: f64) {
-    for (size, pictures) in [([1, 1], 2), ([2, 3], 1), ([5, 4], 3), ([46, 46], 1)] {
+    for (size, images) in [([1, 1], 2), ([2, 3], 1), ([5, 4], 3), ([46, 46], 1)] {
         let ([height, width], channels) = (size, 17);
-        let case = Case::<T>::new(pictures * height * width, channels, channels);
+        let case = Case::<T>::new(images * height * width, channels, channels);
         let (out_height, out_width) = (max_pooled(height), max_pooled(width));
-        let outputs = pictures * out_height * out_width;
+        let outputs = images * out_height * out_width;
         let (mut out, mut winners) = (vec![T::default(); outputs * channels], vec![0; outputs * channels]);
-        norm_relu_max_pool(&case.x, size, case.affine(), 0..pictures * out_height, &mut out, &mut winners);
+        norm_relu_max_pool(&case.x, size, case.affine(), 0..images * out_height, &mut out, &mut winners);
         // For each output, the pixel of the first largest value.
         let mut exact = vec![0.0; outputs * channels];
         let mut chosen = vec![0; outputs * channels];
         for (output, c) in (0..outputs).flat_map(|o| (0..channels).map(move |c| (o, c))) {
-            let (picture, y, x) =
+            let (image, y, x) =
                 (output / (out_height * out_width), output / out_width % out_height, output % out_width);
             let mut best = -1.0;
             for (dy, dx) in (0..3).flat_map(|dy| (0..3).map(move |dx| (dy, dx))) {
@@ -255,7 +255,7 @@ fn check_max_pool<T: Element>(tolerance: f64) {
                 if y < 0 || x < 0 || y >= height as isize || x >= width as isize {
                     continue;
                 }
-                let pixel = (picture * height + y as usize) * width + x as usize;
+                let pixel = (image * height + y as usize) * width + x as usize;
                 let value = case.z(pixel, c).max(0.0);
                 if value > best {
                     best = value;
@@ -267,20 +267,19 @@ fn check_max_pool<T: Element>(tolerance: f64) {
         assert!(error(&out, &exact) <= tolerance, "{size:?}");
 
         let upstream: Vec<T> = round(&numbers(outputs * channels, 31.0));
-        let mut arriving = vec![0.0; pictures * height * width * channels];
+        let mut arriving = vec![0.0; images * height * width * channels];
         for (i, upstream) in upstream.iter().enumerate() {
             arriving[chosen[i] * channels + i % channels] += in_f64(*upstream);
         }
-        let mut gradient = vec![T::default(); pictures * height * width * channels];
-        let rows = 0..pictures * height;
+        let mut gradient = vec![T::default(); images * height * width * channels];
+        let rows = 0..images * height;
         let pooled = MaxPooled { upstream: &upstream, winners: &winners, x: &case.x, size, affine: case.affine() };
         let sums = norm_relu_max_pool_sums(pooled, rows.clone());
         let (offset, slope): (Vec<T::Wide>, Vec<T::Wide>) =
             (round(&numbers(channels, 37.0)), round(&numbers(channels, 41.0)));
         let correction = Correction { offset: &offset, slope: &slope, mean: &case.mean };
         norm_relu_max_pool_backward(pooled, correction, rows, &mut gradient);
-        let (mut exact, exact_sums) =
-            case.backward(pictures * height * width, |pixel, c| arriving[pixel * channels + c]);
+        let (mut exact, exact_sums) = case.backward(images * height * width, |pixel, c| arriving[pixel * channels + c]);
         for (i, exact) in exact.iter_mut().enumerate() {
             let (pixel, c) = (i / channels, i % channels);
             *exact -= offset[c].to_f64() + slope[c].to_f64() * (case.x(pixel, c) - case.mean[c].to_f64());

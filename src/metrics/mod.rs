@@ -5,5 +5,5 @@ mod predictions;
 mod scores;
 
 pub use confusion::ConfusionMatrix;
-pub use predictions::{ClassPrediction, class_predictions, right_predictions};
+pub use predictions::{ClassPrediction, class_predictions, correct_predictions};
 pub use scores::{ScoreSums, Scores};

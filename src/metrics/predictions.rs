@@ -26,7 +26,7 @@ pub fn class_predictions(logits: &Tensor) -> Vec<ClassPrediction> {
 }
 
 /// How many rows of logits `[N, classes]` have their largest value at the target `[N]`. A row with NaN counts as wrong.
-pub fn right_predictions(logits: &Tensor, targets: &Tensor) -> i64 {
+pub fn correct_predictions(logits: &Tensor, targets: &Tensor) -> i64 {
     let (largest, classes) = logits.detach().max_dim(-1, false);
     let right = classes.eq_tensor(targets).logical_and(&largest.isnan().logical_not());
     right.sum(Kind::Int64).int64_value(&[])
@@ -51,8 +51,8 @@ mod tests {
         assert!((predictions[0].probability - 1.0 / (1.0 + (-2.0_f64).exp())).abs() < 1e-6);
         assert_eq!(predictions[1].class, None);
         for class in [0, 1] {
-            assert_eq!(right_predictions(&logits.get(1).unsqueeze(0), &Tensor::from_slice(&[class])), 0);
+            assert_eq!(correct_predictions(&logits.get(1).unsqueeze(0), &Tensor::from_slice(&[class])), 0);
         }
-        assert_eq!(right_predictions(&logits, &Tensor::from_slice(&[1_i64, 0])), 1);
+        assert_eq!(correct_predictions(&logits, &Tensor::from_slice(&[1_i64, 0])), 1);
     }
 }

@@ -39,7 +39,7 @@ use tch::nn::Path;
 pub struct DenseNetConfig {
     /// Number of outputs, at least 1.
     pub classes: usize,
-    /// Channels of the pictures, at least 1. Default 3.
+    /// Channels of the images, at least 1. Default 3.
     pub input_channels: usize,
     /// Channels that the stem writes, at least 1. Default 64.
     pub initial_channels: usize,

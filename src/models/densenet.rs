@@ -10,7 +10,7 @@ use crate::nn::{
 use tch::Tensor;
 use tch::nn::{self, Module, ModuleT, Path};
 
-/// A densely connected network for the classification of pictures.
+/// A densely connected network for the classification of images.
 ///
 /// # Shapes
 ///

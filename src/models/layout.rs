@@ -131,10 +131,10 @@ pub(super) fn check(layers: &[Layer], batch: usize, size: Size, mode: Mode) -> R
     Ok(())
 }
 
-/// Longer than any picture's, in pixels, and short enough that no size of a layer overflows.
+/// Longer than any image's, in pixels, and short enough that no size of a layer overflows.
 const LARGEST_SIDE: usize = 1 << 24;
 
-/// The smallest side of a square picture that leaves every layer an output.
+/// The smallest side of a square image that leaves every layer an output.
 pub(super) fn smallest_side(layers: &[Layer]) -> Result<usize> {
     let fits = |side| {
         let mut size = [side, side];

@@ -4,10 +4,10 @@ mod config;
 mod densenet;
 mod layout;
 mod model;
-mod plan;
 mod presets;
+mod summary;
 
 pub use config::DenseNetConfig;
 pub use densenet::DenseNet;
 pub use model::{Model, ModuleModel};
-pub use plan::{Plan, PlanRow};
+pub use summary::{Summary, SummaryRow};

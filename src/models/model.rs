@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 
 /// A function of tensors with variables: what the [`Trainer`](crate::train::Trainer) trains.
 pub trait Model {
-    /// The model's output for a batch, such as logits `[N, classes]` for pictures `[N, C, H, W]`, in the kind of its variables.
+    /// The model's output for a batch, such as logits `[N, classes]` for images `[N, C, H, W]`, in the kind of its variables.
     ///
     /// The context's mode has to be followed; its precision is followed by
     /// [`in_precision`](ForwardContext::in_precision), or not at all.

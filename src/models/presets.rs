@@ -6,7 +6,7 @@ use crate::{Error, Result};
 
 impl DenseNetConfig {
     /// The network that the `fashion_mnist` example trains: 10 classes, one channel, four blocks of four plain layers, growth
-    /// rate 32, biases, Xavier initialisation, a 7×7 stem with padding 1. Meant for 1×96×96 pictures; 758,226 parameters.
+    /// rate 32, biases, Xavier initialization, a 7×7 stem with padding 1. Meant for 1×96×96 images; 758,226 parameters.
     pub fn fashion_mnist() -> Self {
         DenseNetConfig::d2l().with_stem(StemConfig::imagenet().with_padding(1))
     }
@@ -22,7 +22,7 @@ impl DenseNetConfig {
             .with_initialization(Initialization::XavierUniform)
     }
 
-    /// DenseNet-121 for 3×224×224 pictures: growth rate 32; 7,978,856 parameters with 1000 classes.
+    /// DenseNet-121 for 3×224×224 images: growth rate 32; 7,978,856 parameters with 1000 classes.
     pub fn densenet121(classes: usize) -> Self {
         DenseNetConfig::new(classes)
     }
@@ -53,7 +53,7 @@ impl DenseNetConfig {
         DenseNetConfig::new(classes).with_stem(StemConfig::deep(32).with_pool(StemPool::NormReluMaxPoolBlur))
     }
 
-    /// The paper's plain network for CIFAR: three equal blocks on 3×32×32 pictures, 10 classes. The paper trains depths 40 and 100
+    /// The paper's plain network for CIFAR: three equal blocks on 3×32×32 images, 10 classes. The paper trains depths 40 and 100
     /// with growth rates 12 and 24.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl DenseNetConfig {
         Ok(net.with_layer_kind(LayerKind::Plain).with_initial_channels(16).with_compression(1.0))
     }
 
-    /// The paper's DenseNet-BC for CIFAR, with bottleneck layers and compression: three equal blocks on 3×32×32 pictures, 10 classes.
+    /// The paper's DenseNet-BC for CIFAR, with bottleneck layers and compression: three equal blocks on 3×32×32 images, 10 classes.
     /// The paper trains depth 100 with growth rate 12 (769,162 parameters), 250 with 24 and 190 with 40; its later version, the
     /// wider ones of depth 40 with 36, 48 and 60.
     ///

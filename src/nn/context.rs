@@ -39,15 +39,15 @@ impl From<bool> for Mode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Execution {
-    /// The fastest one that fits: `Fused` on the CPU where this crate was compiled with optimisation, else `Composed`.
+    /// The fastest one that fits: `Fused` on the CPU where this crate was compiled with optimisation, else `Reference`.
     #[default]
     Auto,
     /// The fused engine: few passes over memory, statistics computed once a channel, and memory that grows with the number of
-    /// layers instead of its square. It knows the CPU, bf16, f32 and f64, and dense blocks on CUDA; what it does not know runs as `Composed`. On
-    /// CUDA it is composed of libtorch's parts of batch normalisation, and has not been run on a GPU yet.
+    /// layers instead of its square. It knows the CPU, bf16, f32 and f64, and dense blocks on CUDA; what it does not know runs as `Reference`. On
+    /// CUDA it is composed of libtorch's parts of batch normalization, and has not been run on a GPU yet.
     Fused,
     /// A composition of libtorch's own operations, one after the other; the reference for all others.
-    Composed,
+    Reference,
 }
 
 /// What the fused engine keeps of a bottleneck layer from the forward pass for the backward pass. A choice of the moment, like
@@ -55,8 +55,8 @@ pub enum Execution {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Memory {
-    /// The output of its first convolution. A training step of DenseNet-121 on 16 pictures of 224×224 in f32 took 895 MB and ran at 11.0
-    /// pictures a second on two cores.
+    /// The output of its first convolution. A training step of DenseNet-121 on 16 images of 224×224 in f32 took 895 MB and ran at 11.0
+    /// images a second on two cores.
     #[default]
     Keep,
     /// Nothing: the backward pass runs the first convolution once more. The same step took 562 MB, and ran at 9.5.
@@ -122,7 +122,7 @@ impl ForwardContext {
         match self.execution {
             Execution::Auto => !cfg!(densenet_unoptimized),
             Execution::Fused => true,
-            Execution::Composed => false,
+            Execution::Reference => false,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Convolutions and linear layers: geometry, initialisation, construction.
+//! Convolutions and linear layers: geometry, initialization, construction.
 
 use crate::torch::to_channels_last;
 use crate::{Error, Result};

@@ -1,4 +1,4 @@
-//! Batch normalisation followed by ReLU, as everywhere in a DenseNet.
+//! Batch normalization followed by ReLU, as everywhere in a DenseNet.
 
 use super::conv::{checked, ensure_free};
 use super::{Features, ForwardContext, Statistics, fused};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
 use tch::{Tensor, no_grad};
 
-/// The constants of batch normalisation, the same for all norms of a network.
+/// The constants of batch normalization, the same for all norms of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct NormReluConfig {
@@ -76,7 +76,7 @@ pub struct NormRelu {
 }
 
 impl NormRelu {
-    /// Normalises and rectifies `[N, C, H, W]`.
+    /// Normalizes and rectifies `[N, C, H, W]`.
     ///
     /// In training mode the statistics that came with the features are used where there are some, and the running ones are
     /// updated.
@@ -105,7 +105,7 @@ impl NormRelu {
         }
     }
 
-    /// Normalises, rectifies and averages over all pixels: `[N, C]`, of the kind of the norm's weight.
+    /// Normalizes, rectifies and averages over all pixels: `[N, C]`, of the kind of the norm's weight.
     ///
     /// # Panics
     ///

@@ -11,7 +11,7 @@ use tch::nn::{self, Module, Path};
 /// What follows the stem's convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StemPool {
-    /// Nothing: the first dense block normalises by itself.
+    /// Nothing: the first dense block normalizes by itself.
     Bare,
     /// Norm → ReLU → max pooling 3×3, stride 2, padding 1.
     NormReluMaxPool,
@@ -38,7 +38,7 @@ pub enum Downsampling {
     /// By average pooling of 2×2, as in the paper.
     #[default]
     Pool,
-    /// By a blur of 3×3 with binomial weights: the output then moves less where the picture moves by a pixel. timm's `BlurPool2d`.
+    /// By a blur of 3×3 with binomial weights: the output then moves less where the image moves by a pixel. timm's `BlurPool2d`.
     ///
     /// # Source
     ///
@@ -154,7 +154,7 @@ pub struct Stem {
 }
 
 impl Stem {
-    /// Makes the first features of pictures `[N, C, H, W]`.
+    /// Makes the first features of images `[N, C, H, W]`.
     pub fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Features {
         let (last, first) = self.stages.split_last().expect("there is a convolution");
         let rectified = |x: Tensor, norm: &Option<NormRelu>| match norm {

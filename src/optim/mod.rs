@@ -1,4 +1,4 @@
-//! Optimisers, whose state is named tensors, and learning-rate schedules.
+//! Optimizers, whose state is named tensors, and learning-rate schedules.
 
 mod adamw;
 mod optimizer;

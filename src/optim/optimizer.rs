@@ -1,4 +1,4 @@
-//! What the trainer needs of an optimiser.
+//! What the trainer needs of an optimizer.
 
 use crate::Result;
 use tch::Tensor;
@@ -8,7 +8,7 @@ pub trait Optimizer {
     /// The learning rate that the configuration names; a schedule makes the rate of each step from it.
     fn learning_rate(&self) -> f64;
 
-    /// What the optimiser was built from, as JSON: a resumed run has to have the same.
+    /// What the optimizer was built from, as JSON: a resumed run has to have the same.
     fn configuration(&self) -> serde_json::Value;
 
     /// Leaves all variables without a gradient: the next backward pass starts anew.
@@ -22,10 +22,10 @@ pub trait Optimizer {
     ///
     /// # Errors
     ///
-    /// What libtorch reports, such as a variable whose memory was exchanged for another order since the optimiser was built.
+    /// What libtorch reports, such as a variable whose memory was exchanged for another order since the optimizer was built.
     fn step(&mut self, learning_rate: f64) -> Result<()>;
 
-    /// The state as tensors with unique names, sorted by name. They share memory with the optimiser.
+    /// The state as tensors with unique names, sorted by name. They share memory with the optimizer.
     fn state(&self) -> Vec<(String, Tensor)>;
 
     /// Takes over a state that [`state`](Self::state) gave: all of it, or nothing and an error.
@@ -36,7 +36,7 @@ pub trait Optimizer {
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()>;
 }
 
-/// So that the kind of optimiser can be chosen when the program runs.
+/// So that the kind of optimizer can be chosen when the program runs.
 impl Optimizer for Box<dyn Optimizer> {
     fn learning_rate(&self) -> f64 {
         (**self).learning_rate()

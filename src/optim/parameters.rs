@@ -1,11 +1,11 @@
-//! What all optimisers do with variables, gradients and state.
+//! What all optimizers do with variables, gradients and state.
 
 use crate::torch::{clear_gradients, named_variables};
 use crate::{Error, Result};
 use tch::nn::VarStore;
 use tch::{Tensor, no_grad};
 
-/// A trained variable and the optimiser's tensors that belong to it, of the variable's shape, 0 at the start.
+/// A trained variable and the optimizer's tensors that belong to it, of the variable's shape, 0 at the start.
 #[derive(Debug)]
 pub(super) struct Slot<const N: usize> {
     name: String,
@@ -69,7 +69,7 @@ pub(super) fn load(own: Vec<(String, Tensor)>, new: &[(String, Tensor)]) -> Resu
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
     for (name, _) in &sorted {
         if own.binary_search_by(|(own, _)| own.cmp(name)).is_err() {
-            return Err(mismatch(name, "the optimiser has no such tensor".to_owned()));
+            return Err(mismatch(name, "the optimizer has no such tensor".to_owned()));
         }
     }
     if let Some(twice) = sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {

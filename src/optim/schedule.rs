@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Schedule {
-    /// The optimiser's rate all the time.
+    /// The optimizer's rate all the time.
     #[default]
     Constant,
     /// Divided by `factor` at each of these shares of the run.
@@ -16,7 +16,7 @@ pub enum Schedule {
         /// Usually 10.
         factor: f64,
     },
-    /// Half a cosine from the optimiser's rate down to 0.
+    /// Half a cosine from the optimizer's rate down to 0.
     ///
     /// # Source
     ///
@@ -34,7 +34,7 @@ impl Schedule {
         Schedule::Steps { at: vec![0.5, 0.75], factor: 10.0 }
     }
 
-    /// The rate of step `step` (from 0) of `total`, where `base` is the optimiser's.
+    /// The rate of step `step` (from 0) of `total`, where `base` is the optimizer's.
     pub fn rate(&self, base: f64, step: u64, total: u64) -> f64 {
         let progress = step as f64 / total.max(1) as f64;
         match self {

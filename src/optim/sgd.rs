@@ -57,7 +57,7 @@ impl SgdConfig {
         with_weight_decay => weight_decay: f64,
     }
 
-    /// Builds the optimiser for all trainable variables of `vs`.
+    /// Builds the optimizer for all trainable variables of `vs`.
     ///
     /// # Errors
     ///

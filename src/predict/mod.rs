@@ -6,7 +6,7 @@ mod predictor;
 pub use answer::{Answer, RankedClass};
 pub use predictor::{Predictor, PredictorConfig};
 
-use crate::data::{Dataset, LoaderConfig, Preparation};
+use crate::data::{Dataset, LoaderConfig, Preprocess};
 use crate::metrics::{ClassPrediction, class_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode, Precision};
@@ -23,7 +23,7 @@ pub struct PredictConfig {
     /// Samples at a time, 1 to 65,536. Default 64.
     pub batch_size: usize,
     /// What happens to each batch on the device; the same as in training. Default: nothing.
-    pub preparation: Preparation,
+    pub preprocess: Preprocess,
     /// Where the model's variables are. Default: [`default_device`].
     pub device: Device,
     /// In which kind of number the model runs. Default: f32.
@@ -34,7 +34,7 @@ impl Default for PredictConfig {
     fn default() -> Self {
         PredictConfig {
             batch_size: 64,
-            preparation: Preparation::new(),
+            preprocess: Preprocess::new(),
             device: default_device(),
             precision: Precision::default(),
         }
@@ -44,7 +44,7 @@ impl Default for PredictConfig {
 impl PredictConfig {
     setters! {
         with_batch_size => batch_size: usize,
-        with_preparation => preparation: Preparation,
+        with_preprocess => preprocess: Preprocess,
         with_device => device: Device,
         with_precision => precision: Precision,
     }
@@ -61,7 +61,7 @@ impl PredictConfig {
     fn inference<'a>(&'a self, model: &'a dyn Model) -> Inference<'a> {
         Inference {
             model,
-            preparation: &self.preparation,
+            preprocess: &self.preprocess,
             loader: LoaderConfig::new(self.batch_size).with_workers(1),
             device: self.device,
             context: self.context(),

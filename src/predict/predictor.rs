@@ -1,7 +1,7 @@
 //! A model that answers many threads at once.
 
 use super::{Answer, PredictConfig};
-use crate::data::{Batch, Picture, Targets, Values};
+use crate::data::{Batch, Image, Targets, Values};
 use crate::models::Model;
 use crate::nn::Mode;
 use crate::{Error, Result};
@@ -27,7 +27,7 @@ pub struct PredictorConfig {
     pub longest_wait: Duration,
     /// The most samples that wait, at least 1. Default: 256.
     pub queue: usize,
-    /// The most values of a sample before preparation, such as pixels times channels. Default: 2²².
+    /// The most values of a sample before preprocess, such as pixels times channels. Default: 2²².
     pub largest_sample: usize,
 }
 
@@ -74,7 +74,7 @@ impl PredictorConfig {
 ///
 /// ```
 /// use densenet::DenseNetConfig;
-/// use densenet::data::{Picture, Values};
+/// use densenet::data::{Image, Values};
 /// use densenet::predict::{PredictConfig, Predictor, PredictorConfig};
 /// use densenet::tch::{Device, nn::VarStore};
 ///
@@ -83,8 +83,8 @@ impl PredictorConfig {
 /// let config = PredictorConfig::new(PredictConfig::default().with_device(Device::Cpu));
 /// let predictor = Predictor::start(net, config)?;
 /// let other = predictor.clone();
-/// let picture = Picture::new([3, 64, 64], Values::U8(vec![128; 3 * 64 * 64]))?;
-/// let answer = std::thread::spawn(move || other.predict(picture)).join().unwrap()?;
+/// let image = Image::new([3, 64, 64], Values::U8(vec![128; 3 * 64 * 64]))?;
+/// let answer = std::thread::spawn(move || other.predict(image)).join().unwrap()?;
 /// assert_eq!((answer.outputs.len(), answer.top(2).len()), (3, 2));
 /// # Ok::<(), densenet::Error>(())
 /// ```
@@ -104,7 +104,7 @@ struct Shared {
 /// A sample, and the way back.
 #[derive(Debug)]
 struct Question {
-    picture: Picture,
+    image: Image,
     answer: SyncSender<Result<Answer>>,
 }
 
@@ -127,13 +127,13 @@ impl Predictor {
         Ok(Predictor { shared: Arc::new(shared) })
     }
 
-    /// What the model says about a picture, in evaluation. Waits until there is room in the queue, and then for the answer.
+    /// What the model says about an image, in evaluation. Waits until there is room in the queue, and then for the answer.
     ///
     /// # Errors
     ///
-    /// [`Error::SampleShape`], [`Error::NonFiniteOutput`], those of preparation and model, [`Error::PredictorStopped`].
-    pub fn predict(&self, picture: Picture) -> Result<Answer> {
-        let (question, answer) = self.question(picture)?;
+    /// [`Error::SampleShape`], [`Error::NonFiniteOutput`], those of preprocess and model, [`Error::PredictorStopped`].
+    pub fn predict(&self, image: Image) -> Result<Answer> {
+        let (question, answer) = self.question(image)?;
         self.sender()?.send(question).map_err(|_| Error::PredictorStopped)?;
         answer.recv().map_err(|_| Error::PredictorStopped)?
     }
@@ -143,8 +143,8 @@ impl Predictor {
     /// # Errors
     ///
     /// As there, and [`Error::QueueFull`].
-    pub fn try_predict(&self, picture: Picture) -> Result<Answer> {
-        let (question, answer) = self.question(picture)?;
+    pub fn try_predict(&self, image: Image) -> Result<Answer> {
+        let (question, answer) = self.question(image)?;
         self.sender()?.try_send(question).map_err(|error| match error {
             TrySendError::Full(_) => Error::QueueFull { limit: self.shared.config.queue },
             TrySendError::Disconnected(_) => Error::PredictorStopped,
@@ -157,20 +157,20 @@ impl Predictor {
         self.shared.end();
     }
 
-    fn question(&self, picture: Picture) -> Result<(Question, Receiver<Result<Answer>>)> {
+    fn question(&self, image: Image) -> Result<(Question, Receiver<Result<Answer>>)> {
         let most = self.shared.config.largest_sample;
-        if picture.values().len() > most {
+        if image.values().len() > most {
             let expected = format!("at most {most} values");
-            return Err(Error::SampleShape { actual: picture.shape().to_vec(), expected });
+            return Err(Error::SampleShape { actual: image.shape().to_vec(), expected });
         }
-        let prepared = self.shared.config.predict.preparation.output_shape(&picture.shape())?;
+        let prepared = self.shared.config.predict.preprocess.output_shape(&image.shape())?;
         if let Some(wanted) = self.shared.config.sample_shape
             && prepared != wanted
         {
             return Err(Error::SampleShape { actual: prepared, expected: format!("{wanted:?}") });
         }
         let (sender, answer) = sync_channel(1);
-        Ok((Question { picture, answer: sender }, answer))
+        Ok((Question { image, answer: sender }, answer))
     }
 
     fn sender(&self) -> Result<SyncSender<Question>> {
@@ -231,14 +231,14 @@ impl<M: Model> Worker<M> {
 
     /// Answers questions together; where that fails, one by one, so that an error reaches only whom it concerns.
     fn answer(&self, batch: Vec<Question>) {
-        let pictures: Vec<&Picture> = batch.iter().map(|question| &question.picture).collect();
-        let answers = match self.outputs(&pictures) {
+        let images: Vec<&Image> = batch.iter().map(|question| &question.image).collect();
+        let answers = match self.outputs(&images) {
             Ok(outputs) => outputs.into_iter().map(Ok).collect(),
             Err(error) if batch.len() == 1 => vec![Err(error)],
             Err(_) => {
                 let alone =
-                    |picture| self.outputs(&[picture]).map(|outputs| outputs.into_iter().next().unwrap_or_default());
-                pictures.into_iter().map(alone).collect::<Vec<_>>()
+                    |image| self.outputs(&[image]).map(|outputs| outputs.into_iter().next().unwrap_or_default());
+                images.into_iter().map(alone).collect::<Vec<_>>()
             }
         };
         for (question, outputs) in batch.iter().zip(answers) {
@@ -248,10 +248,10 @@ impl<M: Model> Worker<M> {
         }
     }
 
-    /// The model's outputs, a row for each picture.
-    fn outputs(&self, pictures: &[&Picture]) -> Result<Vec<Vec<f32>>> {
+    /// The model's outputs, a row for each image.
+    fn outputs(&self, images: &[&Image]) -> Result<Vec<Vec<f32>>> {
         let rows = catch_unwind(AssertUnwindSafe(|| {
-            let inputs = self.inputs(pictures)?;
+            let inputs = self.inputs(images)?;
             super::to_array(&no_grad(|| self.model.forward(&inputs, &self.config.predict.context()))?)
         }));
         let rows = rows.unwrap_or_else(|panic| {
@@ -259,30 +259,30 @@ impl<M: Model> Worker<M> {
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
             Err(Error::ModelPanicked { message: text.to_owned() })
         })?;
-        if rows.nrows() != pictures.len() {
-            let message = format!("it gave {} rows for {} samples", rows.nrows(), pictures.len());
+        if rows.nrows() != images.len() {
+            let message = format!("it gave {} rows for {} samples", rows.nrows(), images.len());
             return Err(Error::Libtorch { what: "a model's outputs", message });
         }
         Ok(rows.rows().into_iter().map(|row| row.to_vec()).collect())
     }
 
-    /// The pictures as one prepared batch; those of one shape and kind are prepared together.
-    fn inputs(&self, pictures: &[&Picture]) -> Result<Tensor> {
+    /// The images as one prepared batch; those of one shape and kind are prepared together.
+    fn inputs(&self, images: &[&Image]) -> Result<Tensor> {
         let mut alike: BTreeMap<([usize; 3], bool), Vec<usize>> = BTreeMap::new();
-        for (index, picture) in pictures.iter().enumerate() {
-            alike.entry((picture.shape(), matches!(picture.values(), Values::U8(_)))).or_default().push(index);
+        for (index, image) in images.iter().enumerate() {
+            alike.entry((image.shape(), matches!(image.values(), Values::U8(_)))).or_default().push(index);
         }
         let mut prepared = Vec::with_capacity(alike.len());
-        let mut order = Vec::with_capacity(pictures.len());
+        let mut order = Vec::with_capacity(images.len());
         let groups = alike.into_iter().flat_map(|((shape, _), indices)| {
             let together = (MAX_TOGETHER / shape.iter().product::<usize>()).max(1);
             indices.chunks(together).map(|indices| (shape, indices.to_vec())).collect::<Vec<_>>()
         });
         for (shape, indices) in groups {
-            let values = joined(indices.iter().map(|&index| pictures[index].values()));
+            let values = joined(indices.iter().map(|&index| images[index].values()));
             let batch =
                 Batch { sample_shape: shape.to_vec(), values, targets: Targets::Classes(vec![0; indices.len()]) };
-            let (inputs, _) = self.config.predict.preparation.tensors(&batch, self.config.predict.device)?;
+            let (inputs, _) = self.config.predict.preprocess.tensors(&batch, self.config.predict.device)?;
             self.model.check_input(&inputs.size(), Mode::Eval)?;
             prepared.push(inputs);
             order.extend(indices);
@@ -300,7 +300,7 @@ impl<M: Model> Worker<M> {
     }
 }
 
-/// The most values that are prepared together: large pictures, which preparation makes small, would fill the memory.
+/// The most values that are prepared together: large images, which preprocess makes small, would fill the memory.
 const MAX_TOGETHER: usize = 1 << 22;
 
 /// Values of one kind, one after the other.

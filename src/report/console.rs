@@ -2,7 +2,7 @@
 
 use crate::metrics::Scores;
 use crate::torch::device_name;
-use crate::train::{EpochRecord, Event, Flow, Observer, Outcome, Run};
+use crate::train::{Callback, EpochRecord, Event, Flow, Outcome, Run};
 use crate::{Error, Result};
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -51,7 +51,7 @@ impl ConsoleLog {
     }
 }
 
-impl Observer for ConsoleLog {
+impl Callback for ConsoleLog {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         match event {
             Event::FitStarted => self.line("----------------start------------------")?,

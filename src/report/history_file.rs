@@ -1,6 +1,6 @@
 //! A run's history as a file.
 
-use crate::train::{EpochRecord, Event, Flow, History, Observer, Run};
+use crate::train::{Callback, EpochRecord, Event, Flow, History, Run};
 use crate::{Result, files};
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ impl HistoryFile {
     }
 }
 
-impl Observer for HistoryFile {
+impl Callback for HistoryFile {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         if let Event::FitStarted | Event::EpochEnded { .. } = event {
             files::replace(&self.path, (self.format)(run.history).as_bytes())?;

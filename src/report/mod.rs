@@ -1,6 +1,6 @@
 //! What people look at: progress, lines of text, files, pages.
 //!
-//! The types here are [observers](crate::train::Observer), which only read.
+//! The types here are [callbacks](crate::train::Callback), which only read.
 #![cfg_attr(
     feature = "report",
     doc = "[`page`] is what [`Report`] writes with, and takes plain data, so that other programs can make the same pages."

@@ -1,7 +1,7 @@
 //! Progress bars.
 
 use crate::Result;
-use crate::train::{Event, Flow, Observer, Run};
+use crate::train::{Callback, Event, Flow, Run};
 use indicatif::{ProgressBar as Bar, ProgressStyle};
 
 /// A bar on standard error while an epoch runs: epoch and batch, images a second, loss, time left. Quiet where standard error is
@@ -35,7 +35,7 @@ impl ProgressBar {
     }
 }
 
-impl Observer for ProgressBar {
+impl Callback for ProgressBar {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         match event {
             Event::StepEnded { epoch, step, loss, samples, duration } => {

@@ -1,28 +1,28 @@
-//! A run as pages and pictures to look at.
+//! A run as pages and images to look at.
 
-use super::page::content::{FactGroup, LabelledPicture, ReportContent, RunStatus};
-use super::page::picture::Picture;
+use super::page::content::{FactGroup, LabeledImage, ReportContent, RunStatus};
+use super::page::image::Image;
 use super::page::{curves, html, predictions};
 use crate::data::{Batch, Dataset, SampleKey, Subset, Targets, Values};
 use crate::metrics::{ClassPrediction, ConfusionMatrix};
 use crate::torch::{device_name, versions};
-use crate::train::{Event, Flow, Observer, Outcome, Run};
+use crate::train::{Callback, Event, Flow, Outcome, Run};
 use crate::{Result, files};
 use std::path::PathBuf;
 
-/// Pictures in the grid: three rows of eight.
-const PICTURES: usize = 24;
+/// Images in the grid: three rows of eight.
+const IMAGES: usize = 24;
 
 /// Writes `report.html`, `curves.png` and `predictions.png` into a folder, after every epoch and at the end.
 ///
-/// The page shows the curves of losses and accuracies against the epoch, the first test pictures with their true and
+/// The page shows the curves of losses and accuracies against the epoch, the first test images with their true and
 /// predicted classes, the confusion matrix, accuracy by class, the configuration and what else was added, and needs no
 /// network.
 #[derive(Clone, Debug)]
 pub struct Report {
     folder: PathBuf,
     title: String,
-    plan: Option<String>,
+    summary: Option<String>,
     facts: Vec<FactGroup>,
     confusion: Option<ConfusionMatrix>,
     predicted: Vec<ClassPrediction>,
@@ -34,7 +34,7 @@ impl Report {
         Report {
             folder: folder.into(),
             title: "Training run".to_owned(),
-            plan: None,
+            summary: None,
             facts: Vec::new(),
             confusion: None,
             predicted: Vec::new(),
@@ -48,10 +48,10 @@ impl Report {
         self
     }
 
-    /// Adds the model's plan, or another description of its layers; it is set in one width.
+    /// Adds the model's summary, or another description of its layers; it is set in one width.
     #[must_use]
-    pub fn with_plan(mut self, plan: impl ToString) -> Self {
-        self.plan = Some(plan.to_string());
+    pub fn with_summary(mut self, summary: impl ToString) -> Self {
+        self.summary = Some(summary.to_string());
         self
     }
 
@@ -68,8 +68,8 @@ impl Report {
         content.history = run.history.clone();
         content.classes = run.test.classes().to_vec();
         content.confusion = self.confusion.clone();
-        content.pictures = pictures(run.test, &self.predicted)?;
-        content.plan = self.plan.clone();
+        content.images = images(run.test, &self.predicted)?;
+        content.summary = self.summary.clone();
         content.facts = vec![configuration(run), machine(run)];
         content.facts.extend(self.facts.iter().cloned());
         curves::write(&content, &self.folder.join("curves.png"))?;
@@ -78,20 +78,20 @@ impl Report {
     }
 }
 
-impl Observer for Report {
+impl Callback for Report {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         match event {
             Event::FitStarted => files::check_writable(&self.folder.join("report.html"))?,
             Event::EpochEnded { test, .. } => {
                 self.confusion = test.confusion.clone();
-                self.predicted = test.predictions.iter().take(PICTURES).copied().collect();
+                self.predicted = test.predictions.iter().take(IMAGES).copied().collect();
                 self.write(RunStatus::Running, run)?;
             }
             Event::FitEnded { outcome: Outcome::Finished } => self.write(RunStatus::Finished, run)?,
             Event::FitEnded { outcome: Outcome::Stopped { epoch, step, epoch_completed } } => {
                 if !epoch_completed {
-                    // The weights have moved on since the last evaluation; the pictures show what they say now.
-                    let first = Subset::first(run.test, PICTURES);
+                    // The weights have moved on since the last evaluation; the images show what they say now.
+                    let first = Subset::first(run.test, IMAGES);
                     self.predicted = run.evaluate(&first)?.predictions;
                 }
                 self.write(RunStatus::Stopped { epoch: *epoch, step: *step }, run)?;
@@ -113,8 +113,8 @@ fn configuration(run: &Run) -> FactGroup {
         .with("training samples", run.train.len())
         .with("test samples", run.test.len())
         .with("validation", format!("{:?}", config.validation))
-        .with("resize", format!("{:?}", config.preparation.resize))
-        .with("normalisation", format!("{:?}", config.preparation.normalization))
+        .with("resize", format!("{:?}", config.preprocess.resize))
+        .with("normalization", format!("{:?}", config.preprocess.normalization))
 }
 
 fn machine(run: &Run) -> FactGroup {
@@ -127,8 +127,8 @@ fn machine(run: &Run) -> FactGroup {
         .with("densenet", versions.densenet)
 }
 
-/// The first pictures of a data set under their true and predicted classes; none where samples are no pictures.
-fn pictures(dataset: &dyn Dataset, predicted: &[ClassPrediction]) -> Result<Vec<LabelledPicture>> {
+/// The first images of a data set under their true and predicted classes; none where samples are no images.
+fn images(dataset: &dyn Dataset, predicted: &[ClassPrediction]) -> Result<Vec<LabeledImage>> {
     let &[channels, height, width] = dataset.sample_shape() else { return Ok(Vec::new()) };
     let keys: Vec<SampleKey> = (0..predicted.len()).map(|index| SampleKey { index, epoch: 0, seed: 0 }).collect();
     if keys.is_empty() || !matches!(channels, 1 | 3) {
@@ -138,11 +138,11 @@ fn pictures(dataset: &dyn Dataset, predicted: &[ClassPrediction]) -> Result<Vec<
     let Targets::Classes(truths) = &batch.targets else { return Ok(Vec::new()) };
     let name = |class: usize| dataset.classes().get(class).cloned().unwrap_or_else(|| format!("class {class}"));
     let pixels = bytes(&batch);
-    let labelled = truths.iter().zip(predicted).zip(pixels.chunks_exact(channels * height * width));
-    labelled
+    let labeled = truths.iter().zip(predicted).zip(pixels.chunks_exact(channels * height * width));
+    labeled
         .map(|((&truth, predicted), pixels)| {
-            Ok(LabelledPicture {
-                picture: Picture::new([channels, height, width], pixels.to_vec())?,
+            Ok(LabeledImage {
+                image: Image::new([channels, height, width], pixels.to_vec())?,
                 truth: name(truth as usize),
                 predicted: predicted.class.map_or_else(|| "none".to_owned(), name),
                 right: predicted.class == Some(truth as usize),

@@ -1,7 +1,7 @@
 //! How long a run will take.
 
 use crate::Result;
-use crate::train::{Event, Flow, Observer, Run};
+use crate::train::{Callback, Event, Flow, Run};
 use std::time::Duration;
 
 /// Says once, after some steps, how fast training is and how long the run will take. Prints to standard error.
@@ -26,7 +26,7 @@ impl TimeEstimate {
     }
 }
 
-impl Observer for TimeEstimate {
+impl Callback for TimeEstimate {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         if let Event::StepEnded { samples, duration, .. } = event {
             self.steps += 1;

@@ -1,4 +1,4 @@
-//! Optimiser steps over all parameters in one call.
+//! Optimizer steps over all parameters in one call.
 
 use super::ffi;
 use crate::Result;

@@ -1,6 +1,6 @@
 //! Everything about a run that changes its result.
 
-use crate::data::{LastBatch, LoaderConfig, Order, Preparation, ValidationSize};
+use crate::data::{LastBatch, LoaderConfig, Order, Preprocess, ValidationSize};
 use crate::nn::{Execution, ForwardContext, Memory, Mode, Precision};
 use crate::optim::Schedule;
 use crate::{Error, Result};
@@ -18,7 +18,7 @@ pub enum Validation {
     HoldOut(ValidationSize),
 }
 
-/// What norms normalise by in training.
+/// What norms normalize by in training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TrainingNorms {
@@ -44,12 +44,12 @@ pub struct TrainConfig {
     /// What happens to a last batch that is smaller than the others in training. Default: it is kept.
     pub last_batch: LastBatch,
     /// What happens to each batch on the training device.
-    pub preparation: Preparation,
+    pub preprocess: Preprocess,
     /// The learning rate over the run. Default: constant.
     pub schedule: Schedule,
     /// Default: off.
     pub validation: Validation,
-    /// What norms normalise by in training. Default: each batch's statistics.
+    /// What norms normalize by in training. Default: each batch's statistics.
     pub norms: TrainingNorms,
     /// Which implementation of the model runs, in training and evaluation.
     #[serde(skip)]
@@ -71,7 +71,7 @@ impl TrainConfig {
             seed: 0,
             workers: 1,
             last_batch: LastBatch::default(),
-            preparation: Preparation::default(),
+            preprocess: Preprocess::default(),
             schedule: Schedule::default(),
             validation: Validation::default(),
             norms: TrainingNorms::default(),
@@ -86,7 +86,7 @@ impl TrainConfig {
         with_seed => seed: u64,
         with_workers => workers: usize,
         with_last_batch => last_batch: LastBatch,
-        with_preparation => preparation: Preparation,
+        with_preprocess => preprocess: Preprocess,
         with_schedule => schedule: Schedule,
         with_validation => validation: Validation,
         with_norms => norms: TrainingNorms,

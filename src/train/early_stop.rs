@@ -1,6 +1,6 @@
 //! Stopping when the validation split says that it gets no better.
 
-use super::{EpochRecord, Event, Flow, Observer, Run, Validation};
+use super::{Callback, EpochRecord, Event, Flow, Run, Validation};
 use crate::metrics::Scores;
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -95,7 +95,7 @@ impl EarlyStop {
     }
 }
 
-impl Observer for EarlyStop {
+impl Callback for EarlyStop {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         match event {
             Event::FitStarted => Best::require_validation(run, "early stopping")?,

@@ -2,9 +2,9 @@
 
 use super::loss::is_classification;
 use super::{Loss, TrainConfig};
-use crate::data::{Dataset, LoaderConfig, Preparation};
+use crate::data::{Dataset, LoaderConfig, Preprocess};
 use crate::error::BatchProblem;
-use crate::metrics::{ClassPrediction, ConfusionMatrix, ScoreSums, Scores, class_predictions, right_predictions};
+use crate::metrics::{ClassPrediction, ConfusionMatrix, ScoreSums, Scores, class_predictions, correct_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode};
 use crate::{Error, Result};
@@ -27,7 +27,7 @@ pub struct Evaluation {
 /// A model in evaluation mode and how its inputs are made.
 pub(crate) struct Inference<'a> {
     pub model: &'a dyn Model,
-    pub preparation: &'a Preparation,
+    pub preprocess: &'a Preprocess,
     pub loader: LoaderConfig,
     pub device: Device,
     pub context: ForwardContext,
@@ -38,7 +38,7 @@ impl<'a> Inference<'a> {
     pub(super) fn of_run(config: &'a TrainConfig, model: &'a dyn Model, vs: &VarStore) -> Self {
         Inference {
             model,
-            preparation: &config.preparation,
+            preprocess: &config.preprocess,
             loader: config.evaluation_loader(),
             device: vs.device(),
             context: config.context(Mode::Eval),
@@ -52,7 +52,7 @@ impl Inference<'_> {
         let loader = self.loader.clone().build()?;
         thread::scope(|scope| {
             for batch in loader.batches(scope, dataset, 0)? {
-                let (inputs, targets) = self.preparation.tensors(&batch?, self.device)?;
+                let (inputs, targets) = self.preprocess.tensors(&batch?, self.device)?;
                 let outputs = no_grad(|| self.model.forward(&inputs, &self.context))?;
                 each(&outputs, &targets)?;
             }
@@ -75,7 +75,7 @@ impl Inference<'_> {
                 let batch = class_predictions(outputs);
                 count(&mut confusion, outputs, targets, &batch, sums.samples())?;
                 predictions.extend(batch);
-                right = Some(right_predictions(outputs, targets));
+                right = Some(correct_predictions(outputs, targets));
             }
             sums.add(mean, targets.size()[0] as usize, right);
             Ok(())

@@ -5,7 +5,7 @@ use crate::metrics::ScoreSums;
 use serde::{Deserialize, Serialize};
 use std::hash::{BuildHasher, RandomState};
 
-/// The place of a run between two steps, and what it has gathered. With the tensors of model and optimiser it is all that the
+/// The place of a run between two steps, and what it has gathered. With the tensors of model and optimizer it is all that the
 /// rest of the run depends on: everything random is a function of the seed and of this place.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Progress {

@@ -47,7 +47,7 @@ fn check_batches(
 ) -> Result<()> {
     let loader = loader.clone().build()?;
     loader.check_len(dataset.len())?;
-    let sample_shape = config.preparation.output_shape(dataset.sample_shape())?;
+    let sample_shape = config.preprocess.output_shape(dataset.sample_shape())?;
     for size in loader.batch_sizes(dataset.len()) {
         let shape: Vec<i64> = [size].iter().chain(&sample_shape).map(|&n| n as i64).collect();
         model.check_input(&shape, mode)?;

@@ -1,7 +1,7 @@
 //! The state of a run as a checkpoint, and back.
 
 use super::progress::Progress;
-use super::{Observer, TrainConfig};
+use super::{Callback, TrainConfig};
 use crate::checkpoint::Checkpoint;
 use crate::data::{Dataset, Fingerprint};
 use crate::error::Difference;
@@ -23,8 +23,8 @@ struct Saved {
     /// What has to be the same when the run goes on, by field.
     run: Map<String, Value>,
     progress: Progress,
-    /// Of the observers that have a state, in their order.
-    observers: Vec<Value>,
+    /// Of the callbacks that have a state, in their order.
+    callbacks: Vec<Value>,
     best: Vec<(f64, u64)>,
     /// Who wrote it.
     densenet: String,
@@ -58,7 +58,7 @@ pub(super) fn checkpoint(
     run: &Map<String, Value>,
     progress: &Progress,
     best: &[(f64, u64)],
-    observers: &[Box<dyn Observer>],
+    callbacks: &[Box<dyn Callback>],
     vs: &VarStore,
     optimizer: &dyn Optimizer,
 ) -> Checkpoint {
@@ -69,7 +69,7 @@ pub(super) fn checkpoint(
     let saved = Saved {
         run: run.clone(),
         progress: progress.clone(),
-        observers: observers.iter().filter_map(|observer| observer.state()).collect(),
+        callbacks: callbacks.iter().filter_map(|callback| callback.state()).collect(),
         best: best.to_vec(),
         densenet: found.densenet,
         libtorch: found.libtorch,
@@ -77,12 +77,12 @@ pub(super) fn checkpoint(
     Checkpoint { state: json!(saved), tensors: variables.chain(state).collect() }
 }
 
-/// Makes a run what it was: all of it, or an error and nothing has changed but observers.
+/// Makes a run what it was: all of it, or an error and nothing has changed but callbacks.
 pub(super) fn restore(
     checkpoint: Checkpoint,
     now: &Map<String, Value>,
     allowed: &[String],
-    observers: &mut [Box<dyn Observer>],
+    callbacks: &mut [Box<dyn Callback>],
     vs: &VarStore,
     optimizer: &mut dyn Optimizer,
 ) -> Result<(Progress, Vec<(f64, u64)>)> {
@@ -95,7 +95,7 @@ pub(super) fn restore(
         .map(|name| Difference { field: name.clone(), saved: text(saved.run.get(name)), now: text(now.get(name)) })
         .collect();
     if !differences.is_empty() {
-        return Err(Error::OtherRun { differences });
+        return Err(Error::ConfigMismatch { differences });
     }
     let mut tensors = checkpoint.tensors;
     let pairs = pairs_of_variables(vs, &mut tensors)?;
@@ -106,13 +106,13 @@ pub(super) fn restore(
             None => Err(mismatch(&name, "the model has no such variable".to_owned())),
         })
         .collect::<Result<_>>()?;
-    let mut with_state: Vec<_> = observers.iter_mut().filter(|observer| observer.state().is_some()).collect();
-    if with_state.len() != saved.observers.len() {
-        let problem = format!("{} were saved, and there are {}", saved.observers.len(), with_state.len());
-        return Err(mismatch("observers with a state", problem));
+    let mut with_state: Vec<_> = callbacks.iter_mut().filter(|callback| callback.state().is_some()).collect();
+    if with_state.len() != saved.callbacks.len() {
+        let problem = format!("{} were saved, and there are {}", saved.callbacks.len(), with_state.len());
+        return Err(mismatch("callbacks with a state", problem));
     }
-    for (observer, state) in with_state.iter_mut().zip(&saved.observers) {
-        observer.load_state(state)?;
+    for (callback, state) in with_state.iter_mut().zip(&saved.callbacks) {
+        callback.load_state(state)?;
     }
     optimizer.load_state(&state)?;
     no_grad(|| pairs.into_iter().for_each(|(mut own, new)| own.copy_(&new)));

@@ -1,7 +1,7 @@
 //! Saving weights during a run.
 
 use super::early_stop::Best;
-use super::{Event, Flow, Observer, Run, Watched};
+use super::{Callback, Event, Flow, Run, Watched};
 use crate::weights::save_safetensors;
 use crate::{Result, files};
 use serde_json::Value;
@@ -20,7 +20,7 @@ impl SaveWeights {
     }
 }
 
-impl Observer for SaveWeights {
+impl Callback for SaveWeights {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         match event {
             Event::FitStarted => files::check_writable(&self.path)?,
@@ -52,7 +52,7 @@ impl SaveBest {
     }
 }
 
-impl Observer for SaveBest {
+impl Callback for SaveBest {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         match event {
             Event::FitStarted => {

@@ -1,9 +1,9 @@
 //! The training loop.
 
+use super::callback::{Callback, Event, Flow, Outcome, Run};
 use super::checkpoints::{Checkpoints, Moment};
 use super::evaluate::Inference;
 use super::loss::is_classification;
-use super::observer::{Event, Flow, Observer, Outcome, Run};
 use super::progress::Progress;
 use super::run_data::RunData;
 use super::run_state;
@@ -11,7 +11,7 @@ use super::{
     CheckpointConfig, CrossEntropy, EpochRecord, Evaluation, History, Loss, StopHandle, TrainConfig, Validation,
 };
 use crate::data::{Dataset, split_validation};
-use crate::metrics::{Scores, right_predictions};
+use crate::metrics::{Scores, correct_predictions};
 use crate::models::Model;
 use crate::optim::Optimizer;
 use crate::torch::tune_allocator;
@@ -52,7 +52,7 @@ pub struct Trainer<M> {
     optimizer: Box<dyn Optimizer>,
     loss: Box<dyn Loss>,
     config: TrainConfig,
-    observers: Vec<Box<dyn Observer>>,
+    callbacks: Vec<Box<dyn Callback>>,
     checkpoints: Option<Checkpoints>,
     progress: Progress,
     stop: StopHandle,
@@ -75,7 +75,7 @@ impl<M: Model> Trainer<M> {
             optimizer: Box::new(optimizer),
             loss: Box::new(CrossEntropy),
             config,
-            observers: Vec::new(),
+            callbacks: Vec::new(),
             checkpoints: None,
             progress: Progress::start(),
             stop: StopHandle::default(),
@@ -90,8 +90,8 @@ impl<M: Model> Trainer<M> {
     }
 
     /// Adds somebody who watches.
-    pub fn observe(&mut self, observer: impl Observer + 'static) -> &mut Self {
-        self.observers.push(Box::new(observer));
+    pub fn observe(&mut self, callback: impl Callback + 'static) -> &mut Self {
+        self.callbacks.push(Box::new(callback));
         self
     }
 
@@ -113,7 +113,7 @@ impl<M: Model> Trainer<M> {
     /// # Errors
     ///
     /// Here, [`Error::FolderInUse`], [`Error::Checkpoint`] where all are damaged, [`Error::InvalidConfig`], [`Error::Io`]. In `fit`,
-    /// [`Error::OtherRun`] where configuration, optimiser or data differ, [`Error::StateMismatch`] where the model does; nothing has
+    /// [`Error::ConfigMismatch`] where configuration, optimizer or data differ, [`Error::StateMismatch`] where the model does; nothing has
     /// changed then.
     pub fn resume_from(&mut self, config: impl Into<CheckpointConfig>) -> Result<Vec<Error>> {
         let mut checkpoints = Checkpoints::resuming(config.into())?;
@@ -142,7 +142,7 @@ impl<M: Model> Trainer<M> {
     /// # Errors
     ///
     /// Before the first step: data sets that are empty or do not fit each other, the model or the configuration. Later:
-    /// [`Error::NonFiniteLoss`], and the errors of data sets, model and observers.
+    /// [`Error::NonFiniteLoss`], and the errors of data sets, model and callbacks.
     pub fn fit(&mut self, train: &dyn Dataset, test: &dyn Dataset) -> Result<History> {
         let split = match self.config.validation {
             Validation::Off => None,
@@ -153,9 +153,9 @@ impl<M: Model> Trainer<M> {
             Some((train, validation)) => (train as &dyn Dataset, Some(validation as &dyn Dataset)),
         };
         let data = RunData::check(&self.config, &self.model, train, validation, test)?;
-        let mut observers = std::mem::take(&mut self.observers);
-        let outcome = self.begin(&data, &mut observers).and_then(|()| self.run(&data, &mut observers));
-        self.observers = observers;
+        let mut callbacks = std::mem::take(&mut self.callbacks);
+        let outcome = self.begin(&data, &mut callbacks).and_then(|()| self.run(&data, &mut callbacks));
+        self.callbacks = callbacks;
         outcome?;
         Ok(self.progress.history.clone())
     }
@@ -170,7 +170,7 @@ impl<M: Model> Trainer<M> {
     }
 
     /// The place from which the run goes on: its start, or where a checkpoint was saved.
-    fn begin(&mut self, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<()> {
+    fn begin(&mut self, data: &RunData, callbacks: &mut [Box<dyn Callback>]) -> Result<()> {
         self.progress = Progress::start();
         let mut resumed = None;
         if let Some(checkpoints) = &mut self.checkpoints {
@@ -178,27 +178,27 @@ impl<M: Model> Trainer<M> {
             if let Some(found) = checkpoints.resumed.take() {
                 let (allowed, optimizer) = (checkpoints.allowed_changes(), self.optimizer.as_mut());
                 (self.progress, checkpoints.best) =
-                    run_state::restore(found.checkpoint, &checkpoints.run, allowed, observers, &self.vs, optimizer)?;
+                    run_state::restore(found.checkpoint, &checkpoints.run, allowed, callbacks, &self.vs, optimizer)?;
                 resumed = Some(Event::Resumed { epoch: self.progress.epoch, step: self.progress.step });
             }
         }
-        self.notify(Event::FitStarted, data, observers)?;
-        resumed.map_or(Ok(()), |event| self.notify(event, data, observers).map(drop))
+        self.notify(Event::FitStarted, data, callbacks)?;
+        resumed.map_or(Ok(()), |event| self.notify(event, data, callbacks).map(drop))
     }
 
     /// Epoch after epoch until all are done or somebody wants to stop.
-    fn run(&mut self, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<()> {
+    fn run(&mut self, data: &RunData, callbacks: &mut [Box<dyn Callback>]) -> Result<()> {
         let mut outcome = Outcome::Finished;
         while self.progress.epoch <= self.config.epochs {
             let epoch = self.progress.epoch;
-            let train = match self.train_epoch(epoch, data, observers)? {
+            let train = match self.train_epoch(epoch, data, callbacks)? {
                 ControlFlow::Continue(scores) => scores,
                 ControlFlow::Break(step) => {
                     outcome = Outcome::Stopped { epoch, step, epoch_completed: false };
                     break;
                 }
             };
-            let mut flow = self.notify(Event::EvaluationStarted { epoch }, data, observers)?;
+            let mut flow = self.notify(Event::EvaluationStarted { epoch }, data, callbacks)?;
             let started = Instant::now();
             let validation = data.validation.map(|dataset| self.evaluate(dataset)).transpose()?;
             let test = self.evaluate(data.test)?;
@@ -212,19 +212,19 @@ impl<M: Model> Trainer<M> {
                 evaluation_seconds: started.elapsed().as_secs_f64(),
             };
             self.progress.history.epochs.push(record.clone());
-            flow = flow.and(self.notify(Event::EpochEnded { record: &record, test: &test }, data, observers)?);
+            flow = flow.and(self.notify(Event::EpochEnded { record: &record, test: &test }, data, callbacks)?);
             self.progress.next_epoch();
             if let Some(checkpoints) = &mut self.checkpoints {
                 checkpoints.rank(&record, self.progress.steps(data.steps_per_epoch))?;
             }
-            self.save_if_due(Moment::EpochEnded, data, observers)?;
+            self.save_if_due(Moment::EpochEnded, data, callbacks)?;
             if epoch < self.config.epochs && (flow == Flow::Stop || self.stop.is_stopped()) {
                 outcome = Outcome::Stopped { epoch, step: data.steps_per_epoch, epoch_completed: true };
                 break;
             }
         }
-        self.save_if_due(Moment::RunEnds, data, observers)?;
-        self.notify(Event::FitEnded { outcome }, data, observers)?;
+        self.save_if_due(Moment::RunEnds, data, callbacks)?;
+        self.notify(Event::FitEnded { outcome }, data, callbacks)?;
         Ok(())
     }
 
@@ -233,7 +233,7 @@ impl<M: Model> Trainer<M> {
         &mut self,
         epoch: usize,
         data: &RunData,
-        observers: &mut [Box<dyn Observer>],
+        callbacks: &mut [Box<dyn Callback>],
     ) -> Result<ControlFlow<usize, Scores>> {
         thread::scope(|scope| {
             let mut started = Instant::now();
@@ -241,7 +241,7 @@ impl<M: Model> Trainer<M> {
             let position = data.train.len().min(done * self.config.batch_size);
             let batches = data.loader.batches_from(scope, data.train, epoch as u64 - 1, position)?;
             for (step, batch) in (done + 1..).zip(batches) {
-                let (inputs, targets) = self.config.preparation.tensors(&batch?, self.vs.device())?;
+                let (inputs, targets) = self.config.preprocess.tensors(&batch?, self.vs.device())?;
                 let samples = targets.size()[0] as usize;
                 let learning_rate = self.learning_rate(epoch, step, data);
                 let (loss, right) = self.step(&inputs, &targets, learning_rate, epoch, step)?;
@@ -250,8 +250,8 @@ impl<M: Model> Trainer<M> {
                 self.progress.step = step;
                 self.progress.sums.add(loss, samples, right);
                 self.progress.seconds += duration.as_secs_f64();
-                let flow = self.notify(Event::StepEnded { epoch, step, loss, samples, duration }, data, observers)?;
-                self.save_if_due(Moment::StepEnded, data, observers)?;
+                let flow = self.notify(Event::StepEnded { epoch, step, loss, samples, duration }, data, callbacks)?;
+                self.save_if_due(Moment::StepEnded, data, callbacks)?;
                 if flow == Flow::Stop || self.stop.is_stopped() {
                     return Ok(ControlFlow::Break(step));
                 }
@@ -260,16 +260,16 @@ impl<M: Model> Trainer<M> {
         })
     }
 
-    fn save_if_due(&mut self, moment: Moment, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<()> {
+    fn save_if_due(&mut self, moment: Moment, data: &RunData, callbacks: &mut [Box<dyn Callback>]) -> Result<()> {
         let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
         let (steps, epochs) = (self.progress.steps(data.steps_per_epoch), self.progress.history.epochs.len());
         if !checkpoints.is_due(moment, steps, epochs) {
             return Ok(());
         }
         let (run, best, optimizer) = (&checkpoints.run, &checkpoints.best, self.optimizer.as_ref());
-        let checkpoint = run_state::checkpoint(run, &self.progress, best, observers, &self.vs, optimizer);
+        let checkpoint = run_state::checkpoint(run, &self.progress, best, callbacks, &self.vs, optimizer);
         checkpoints.save(steps, &checkpoint)?;
-        self.notify(Event::CheckpointSaved { steps }, data, observers).map(drop)
+        self.notify(Event::CheckpointSaved { steps }, data, callbacks).map(drop)
     }
 
     /// One step: forward, loss, backward, update. Returns the mean loss and how many predictions were right.
@@ -295,7 +295,7 @@ impl<M: Model> Trainer<M> {
         loss.f_backward().map_err(|error| Error::Libtorch { what: "backward pass", message: error.to_string() })?;
         self.optimizer.step(learning_rate)?;
 
-        let right = is_classification(&outputs, targets).then(|| right_predictions(&outputs, targets));
+        let right = is_classification(&outputs, targets).then(|| correct_predictions(&outputs, targets));
         Ok((value, right))
     }
 
@@ -305,7 +305,7 @@ impl<M: Model> Trainer<M> {
         self.config.schedule.rate(self.optimizer.learning_rate(), done, total)
     }
 
-    fn notify(&self, event: Event, data: &RunData, observers: &mut [Box<dyn Observer>]) -> Result<Flow> {
+    fn notify(&self, event: Event, data: &RunData, callbacks: &mut [Box<dyn Callback>]) -> Result<Flow> {
         let run = Run {
             id: &self.progress.run_id,
             config: &self.config,
@@ -318,7 +318,7 @@ impl<M: Model> Trainer<M> {
             learning_rate: self.optimizer.learning_rate(),
             loss: self.loss.as_ref(),
         };
-        observers.iter_mut().try_fold(Flow::Continue, |flow, observer| Ok(flow.and(observer.on_event(&event, &run)?)))
+        callbacks.iter_mut().try_fold(Flow::Continue, |flow, callback| Ok(flow.and(callback.on_event(&event, &run)?)))
     }
 }
 

@@ -27,7 +27,7 @@ pub enum StemChannels {
     /// It is an error, as every other shape is.
     #[default]
     Exact,
-    /// The weights of the three are summed: a grey picture then gives what it would give as a coloured one.
+    /// The weights of the three are summed: a gray image then gives what it would give as a colored one.
     Sum,
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Opens a report.html in headless Chromium, without network, and checks what a reader would see.
 
-    tests/browser/check_report.py RUN/report.html [--traces 3] [--pictures 32]
+    tests/browser/check_report.py RUN/report.html [--traces 3] [--images 32]
 
-The page must draw that many curves and show that many pictures (any number but 0 where it is not given), all of them
+The page must draw that many curves and show that many images (any number but 0 where it is not given), all of them
 loaded, with an enlargement that keeps pixels sharp; it must report no error and ask for nothing outside of its file.
 The exit status is 1 where it does not, 2 where the check itself cannot run. Needs Chromium and Python, no packages.
 """
@@ -27,9 +27,9 @@ LOOK = """JSON.stringify({
   points: [...document.querySelectorAll('.scatterlayer .trace')].map((t) => t.querySelectorAll('.points path').length),
   lines: [...document.querySelectorAll('.scatterlayer .trace')].map((t) => t.querySelectorAll('.lines path').length),
   names: [...document.querySelectorAll('.legendtext')].map((text) => text.textContent),
-  pictures: [...document.querySelectorAll('.pictures img')].map((image) => ({
+  images: [...document.querySelectorAll('.images img')].map((image) => ({
     width: image.naturalWidth, sharp: getComputedStyle(image).imageRendering })),
-  titles: [...document.querySelectorAll('.pictures li')].map((tile) => tile.innerText),
+  titles: [...document.querySelectorAll('.images li')].map((tile) => tile.innerText),
   wide: document.documentElement.scrollWidth > innerWidth,
 })"""
 
@@ -114,7 +114,7 @@ def look(program, page, traces):
             for _ in range(40):
                 browser.wait(0.5)
                 seen = json.loads(browser.call("Runtime.evaluate", expression=LOOK)["result"]["value"])
-                if seen["traces"] >= traces and all(picture["width"] for picture in seen["pictures"]):
+                if seen["traces"] >= traces and all(image["width"] for image in seen["images"]):
                     break
             # Whatever the page asks for later than that.
             browser.wait(1)
@@ -123,23 +123,23 @@ def look(program, page, traces):
             browser.close()
 
 
-def faults(page, seen, events, traces, pictures):
+def faults(page, seen, events, traces, images):
     """Every way in which the page is not as it should be."""
     if seen["traces"] != traces:
         yield f"{seen['traces']} traces, expected {traces}: {seen['names']}"
     if not all(seen["points"]) or not all(seen["lines"]):
         yield f"a trace lacks its markers {seen['points']} or its line {seen['lines']}"
-    count = len(seen["pictures"])
-    if count != pictures if pictures is not None else count == 0:
-        yield f"{count} pictures, expected {'some' if pictures is None else pictures}"
-    broken = sum(picture["width"] == 0 for picture in seen["pictures"])
+    count = len(seen["images"])
+    if count != images if images is not None else count == 0:
+        yield f"{count} images, expected {'some' if images is None else images}"
+    broken = sum(image["width"] == 0 for image in seen["images"])
     if broken:
-        yield f"{broken} pictures did not load"
-    if any(picture["sharp"] != "pixelated" for picture in seen["pictures"]):
-        yield "pictures are smoothed"
+        yield f"{broken} images did not load"
+    if any(image["sharp"] != "pixelated" for image in seen["images"]):
+        yield "images are smoothed"
     for title in seen["titles"]:
         if "true: " not in title or "pre: " not in title:
-            yield f"a picture's title is {title!r}"
+            yield f"an image's title is {title!r}"
     if seen["wide"]:
         yield "the page is wider than its window"
     for event in events:
@@ -162,7 +162,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=pathlib.Path)
     parser.add_argument("--traces", type=int, default=3)
-    parser.add_argument("--pictures", type=int)
+    parser.add_argument("--images", type=int)
     arguments = parser.parse_args()
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not program or not arguments.report.is_file():
@@ -174,11 +174,11 @@ def main():
     except RuntimeError as error:
         print(f"check_report: {error}")
         return 2
-    found = list(faults(page, seen, events, arguments.traces, arguments.pictures))
+    found = list(faults(page, seen, events, arguments.traces, arguments.images))
     for fault in found:
         print(f"check_report: {fault}")
     if not found:
-        print(f"check_report: {', '.join(seen['names'])}; {len(seen['pictures'])} pictures; no error, no request")
+        print(f"check_report: {', '.join(seen['names'])}; {len(seen['images'])} images; no error, no request")
     return 1 if found else 0
 
 

@@ -34,8 +34,8 @@ fn build(config: &DenseNetConfig) -> Result<()> {
     let vs = VarStore::new(Device::Cpu);
     let error = config.build(&vs.root()).map(|_| ());
     assert_eq!(vs.len(), 0, "{config:?} built something");
-    let plan = config.plan([config.input_channels, 224, 224]).map(|_| ());
-    assert_eq!(format!("{plan:?}"), format!("{error:?}"));
+    let summary = config.summary([config.input_channels, 224, 224]).map(|_| ());
+    assert_eq!(format!("{summary:?}"), format!("{error:?}"));
     error
 }
 
@@ -125,9 +125,9 @@ fn numbers_that_overflow_are_errors() {
     // Plans of what nothing could hold: too many weights, too many pixels.
     let wide = net().with_input_channels((1 << 24) - 1).with_initial_channels((1 << 24) - 1);
     let wide = wide.with_growth_rate(1).with_layers_per_block([1]);
-    assert_overflow(wide.with_stem(StemConfig::cifar().with_kernel(1024)).plan([(1 << 24) - 1, 2000, 2000]));
+    assert_overflow(wide.with_stem(StemConfig::cifar().with_kernel(1024)).summary([(1 << 24) - 1, 2000, 2000]));
     for side in [1 << 24, usize::MAX] {
-        assert_overflow(net().plan([3, side, side]));
+        assert_overflow(net().summary([3, side, side]));
     }
     let vs = VarStore::new(Device::Cpu);
     assert_overflow(DenseBlockConfig::new(usize::MAX, 1).build(&vs.root()));
@@ -171,7 +171,7 @@ fn building_a_network_twice_at_one_path_is_an_error_that_names_the_variable() {
 }
 
 #[test]
-fn optimisers_with_senseless_constants_are_errors() {
+fn optimizers_with_senseless_constants_are_errors() {
     let vs = VarStore::new(Device::Cpu);
     let _layer = nn::linear(vs.root(), 3, 2, Default::default());
     for (value, word) in [(0.0, "0"), (-0.1, "-0.1"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {

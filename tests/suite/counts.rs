@@ -1,13 +1,13 @@
-//! Counts and shapes: what a plan says, what is published, and what the built network really holds.
+//! Counts and shapes: what a summary says, what is published, and what the built network really holds.
 
-use densenet::models::Plan;
+use densenet::models::Summary;
 use densenet::nn::{ConvBias, ForwardContext, LayerKind, Mode, StemConfig};
 use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
 use densenet::torch::named_variables;
 use densenet::{DenseBlockConfig, DenseNetConfig, Error, Model, TransitionBlockConfig};
 
-fn output<'a>(plan: &'a Plan, name: &str) -> &'a [usize; 3] {
-    &plan.rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("a row {name}")).output
+fn output<'a>(summary: &'a Summary, name: &str) -> &'a [usize; 3] {
+    &summary.rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("a row {name}")).output
 }
 
 #[test]
@@ -21,10 +21,10 @@ fn family_has_the_published_parameters_and_buffers() {
         (DenseNetConfig::new(10).with_input_channels(1), 6_957_834, 83_648, 1024),
     ];
     for (config, parameters, buffers, channels) in nets {
-        let plan = config.plan([config.input_channels, 224, 224]).unwrap();
-        assert_eq!((plan.parameters(), plan.buffers()), (parameters, buffers), "{config:?}");
+        let summary = config.summary([config.input_channels, 224, 224]).unwrap();
+        assert_eq!((summary.parameters(), summary.buffers()), (parameters, buffers), "{config:?}");
         assert_eq!(config.out_channels().unwrap(), channels);
-        assert_eq!(*output(&plan, "features.norm5"), [channels, 7, 7]);
+        assert_eq!(*output(&summary, "features.norm5"), [channels, 7, 7]);
     }
 }
 
@@ -44,12 +44,12 @@ fn cifar_networks_have_the_published_parameters() {
         (cifar_bc(40, 60).unwrap(), 4_261_690),
     ];
     for (config, parameters) in nets {
-        let plan = config.plan([3, 32, 32]).unwrap();
-        assert_eq!(plan.parameters(), parameters, "{config:?}");
-        assert_eq!(output(&plan, "features.norm5")[1..], [8, 8], "two transitions halve 32 pixels twice");
+        let summary = config.summary([3, 32, 32]).unwrap();
+        assert_eq!(summary.parameters(), parameters, "{config:?}");
+        assert_eq!(output(&summary, "features.norm5")[1..], [8, 8], "two transitions halve 32 pixels twice");
     }
-    let grey = cifar_bc(100, 12).unwrap().with_input_channels(1);
-    assert_eq!(grey.plan([1, 28, 28]).unwrap().parameters(), 768_730);
+    let gray = cifar_bc(100, 12).unwrap().with_input_channels(1);
+    assert_eq!(gray.summary([1, 28, 28]).unwrap().parameters(), 768_730);
     for error in [cifar(41, 12), cifar(4, 12), cifar(3, 12), cifar_bc(41, 12), cifar_bc(4, 12), cifar_bc(43, 12)] {
         assert!(matches!(&error, Err(Error::InvalidConfig { field: "depth", .. })), "{error:?}");
     }
@@ -57,9 +57,9 @@ fn cifar_networks_have_the_published_parameters() {
 
 #[test]
 fn tutorials_network_has_its_counts_and_sizes() {
-    let plan = DenseNetConfig::fashion_mnist().plan([1, 96, 96]).unwrap();
-    assert_eq!((plan.parameters(), plan.buffers()), (758_226, 6_608));
-    let count = |word: &str| plan.rows.iter().filter(|row| row.operation.starts_with(word)).count();
+    let summary = DenseNetConfig::fashion_mnist().summary([1, 96, 96]).unwrap();
+    assert_eq!((summary.parameters(), summary.buffers()), (758_226, 6_608));
+    let count = |word: &str| summary.rows.iter().filter(|row| row.operation.starts_with(word)).count();
     assert_eq!((count("conv"), count("norm")), (20, 21));
     for (name, shape) in [
         ("features.conv0", [64, 46, 46]),
@@ -73,7 +73,7 @@ fn tutorials_network_has_its_counts_and_sizes() {
         ("features.norm5", [248, 2, 2]),
         ("classifier", [10, 1, 1]),
     ] {
-        assert_eq!(*output(&plan, name), shape, "{name}");
+        assert_eq!(*output(&summary, name), shape, "{name}");
     }
 }
 
@@ -82,28 +82,28 @@ fn books_network_differs_in_the_stems_padding_only() {
     let (tutorial, book) = (DenseNetConfig::fashion_mnist(), DenseNetConfig::d2l());
     assert_eq!(book, tutorial.clone().with_stem(tutorial.stem.with_padding(3)));
     assert_eq!((tutorial.stem.padding, tutorial.conv_bias), (1, ConvBias::With));
-    let plan = book.plan([1, 96, 96]).unwrap();
-    assert_eq!(plan.parameters(), 758_226);
+    let summary = book.summary([1, 96, 96]).unwrap();
+    assert_eq!(summary.parameters(), 758_226);
     let sides = ["features.conv0", "features.pool0", "features.transition2.norm", "features.norm5"];
-    assert_eq!(sides.map(|name| output(&plan, name)[1]), [48, 24, 12, 3]);
+    assert_eq!(sides.map(|name| output(&summary, name)[1]), [48, 24, 12, 3]);
 }
 
 #[test]
 fn multiply_adds_are_those_of_the_convolutions_and_the_classifier() {
     // Published in millions with two decimals.
     for (config, hundredths) in [(DenseNetConfig::fashion_mnist(), 11_385), (DenseNetConfig::d2l(), 12_908)] {
-        let multiply_adds = config.plan([1, 96, 96]).unwrap().multiply_adds();
+        let multiply_adds = config.summary([1, 96, 96]).unwrap().multiply_adds();
         assert_eq!((multiply_adds + 5_000) / 10_000, hundredths, "{multiply_adds}");
     }
 }
 
-/// Runs the net from its variables alone, one row of the plan after the other; says what shape each row's output has.
-fn interpret(config: &DenseNetConfig, plan: &Plan, vs: &VarStore, x: &Tensor) -> (Vec<Vec<i64>>, Tensor) {
+/// Runs the net from its variables alone, one row of the summary after the other; says what shape each row's output has.
+fn interpret(config: &DenseNetConfig, summary: &Summary, vs: &VarStore, x: &Tensor) -> (Vec<Vec<i64>>, Tensor) {
     let variables = vs.variables();
     let variable = |row: &str, name: &str| variables.get(&format!("{row}.{name}"));
     let (mut y, mut features) = (x.shallow_clone(), Tensor::new());
     let mut shapes = Vec::new();
-    for (index, row) in plan.rows.iter().enumerate() {
+    for (index, row) in summary.rows.iter().enumerate() {
         let (layer, operation) = row.name.rsplit_once('.').unwrap_or(("", &row.name));
         let weight = variable(&row.name, "weight");
         let in_block = layer.contains("denselayer");
@@ -130,7 +130,7 @@ fn interpret(config: &DenseNetConfig, plan: &Plan, vs: &VarStore, x: &Tensor) ->
             other => panic!("a row {other}"),
         }
         shapes.push(y.size());
-        let ends_layer = in_block && !plan.rows[index + 1].name.starts_with(&format!("{layer}."));
+        let ends_layer = in_block && !summary.rows[index + 1].name.starts_with(&format!("{layer}."));
         if ends_layer {
             y = Tensor::cat(&[&features, &y], 1);
         }
@@ -156,11 +156,11 @@ fn every_row_of_a_plan_is_what_the_built_network_holds_and_gives() {
         ),
     ];
     for (config, side) in nets {
-        let plan = config.plan([config.input_channels, side, side]).unwrap();
+        let summary = config.summary([config.input_channels, side, side]).unwrap();
         let vs = VarStore::new(Device::Cpu);
         let model = config.build(&vs.root()).unwrap();
 
-        for row in &plan.rows {
+        for row in &summary.rows {
             let prefix = format!("{}.", row.name);
             let own = named_variables(&vs).into_iter().filter(|variable| variable.name.starts_with(&prefix));
             let (trained, buffers): (Vec<_>, Vec<_>) = own.partition(|variable| variable.trainable);
@@ -168,11 +168,11 @@ fn every_row_of_a_plan_is_what_the_built_network_holds_and_gives() {
             assert_eq!((trained, buffers), (row.parameters, row.buffers), "{}", row.name);
         }
         let total: usize = named_variables(&vs).iter().map(|variable| variable.tensor.numel()).sum();
-        assert_eq!(total, plan.parameters() + plan.buffers(), "no variable is without a row");
+        assert_eq!(total, summary.parameters() + summary.buffers(), "no variable is without a row");
 
         let x = Tensor::rand([2, config.input_channels as i64, side as i64, side as i64], (Kind::Float, Device::Cpu));
-        let (shapes, logits) = interpret(&config, &plan, &vs, &x);
-        for (row, shape) in plan.rows.iter().zip(shapes) {
+        let (shapes, logits) = interpret(&config, &summary, &vs, &x);
+        for (row, shape) in summary.rows.iter().zip(shapes) {
             let [channels, height, width] = row.output.map(|size| size as i64);
             let expected = if row.name == "classifier" { vec![2, channels] } else { vec![2, channels, height, width] };
             assert_eq!(shape, expected, "{}", row.name);
@@ -214,7 +214,7 @@ fn smallest_input_works_and_one_pixel_less_names_the_layer() {
     ];
     for (config, side, last_layer) in nets {
         let channels = config.input_channels;
-        assert_eq!(config.plan([channels, 224, 224]).unwrap().smallest_input, side);
+        assert_eq!(config.summary([channels, 224, 224]).unwrap().smallest_input, side);
         let vs = VarStore::new(Device::Cpu);
         let model = config.build(&vs.root()).unwrap();
         let input =
@@ -227,7 +227,7 @@ fn smallest_input_works_and_one_pixel_less_names_the_layer() {
             let Error::InputTooSmall { height, width, layer, smallest } = &less else { panic!("{less:?}") };
             assert_eq!((*height, *width, layer.as_str(), *smallest), (side - 1, side - 1, last_layer, side));
         }
-        let less = config.plan([channels, side - 1, side]).unwrap_err().to_string();
+        let less = config.summary([channels, side - 1, side]).unwrap_err().to_string();
         assert!(less.contains(&format!("{}×{side}", side - 1)) && less.contains(last_layer), "{less}");
     }
 }

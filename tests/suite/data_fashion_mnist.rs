@@ -91,15 +91,15 @@ fn one_changed_pixel_is_noticed() {
     assert!(matches!(&error, Error::OtherContent { name, .. } if name == images_name), "{error:?}");
 }
 
-/// A folder with intact files of this many pictures under Fashion-MNIST's training names.
-fn relative(pictures: u32) -> tempfile::TempDir {
+/// A folder with intact files of this many images under Fashion-MNIST's training names.
+fn relative(count: u32) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let header = |rank: u8, sizes: &[u32]| {
         let sizes = sizes.iter().flat_map(|size| size.to_be_bytes());
         [0, 0, 8, rank].into_iter().chain(sizes).collect::<Vec<_>>()
     };
-    let images = [header(3, &[pictures, 28, 28]), vec![3; 784 * pictures as usize]].concat();
-    let labels = [header(1, &[pictures]), vec![7; pictures as usize]].concat();
+    let images = [header(3, &[count, 28, 28]), vec![3; 784 * count as usize]].concat();
+    let labels = [header(1, &[count]), vec![7; count as usize]].concat();
     fs::write(folder.path().join("train-images-idx3-ubyte"), images).unwrap();
     fs::write(folder.path().join("train-labels-idx1-ubyte"), labels).unwrap();
     folder
@@ -107,8 +107,8 @@ fn relative(pictures: u32) -> tempfile::TempDir {
 
 #[test]
 fn another_data_set_under_the_same_names_is_a_typed_error() {
-    for pictures in [20, 60_000] {
-        let folder = relative(pictures);
+    for count in [20, 60_000] {
+        let folder = relative(count);
         let error = FashionMnist::open_in(folder.path(), Split::Train).unwrap_err();
         let Error::OtherContent { path, .. } = &error else { panic!("{error:?}") };
         assert_eq!(*path, folder.path().join("train-images-idx3-ubyte"));
@@ -118,7 +118,7 @@ fn another_data_set_under_the_same_names_is_a_typed_error() {
 }
 
 #[test]
-fn web_page_instead_of_the_pictures_is_a_typed_error() {
+fn web_page_instead_of_the_images_is_a_typed_error() {
     let folder = relative(1);
     let path = folder.path().join("train-images-idx3-ubyte.gz");
     fs::write(&path, "<html>404</html>").unwrap();

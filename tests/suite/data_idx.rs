@@ -188,7 +188,7 @@ fn lying_header_gets_memory_for_the_data_that_come_not_for_what_it_promises() {
 }
 
 #[test]
-fn web_page_under_the_name_of_a_gzip_file_is_recognised() {
+fn web_page_under_the_name_of_a_gzip_file_is_recognized() {
     for page in ["<!DOCTYPE html><html></html>", "\n <html>", "\u{feff}<?xml version=\"1.0\"?>", "<Er"] {
         for bytes in [page.as_bytes().to_vec(), gzip(page.as_bytes())] {
             assert_eq!(problem(&bytes), IdxProblem::WebPage, "{page}");

@@ -223,7 +223,7 @@ fn error_of_a_worker_does_not_wait_for_the_batches_before_it() {
 #[test]
 fn panic_of_the_data_set_is_an_error_with_its_message_and_position() {
     let dataset = indices(100, |keys, _| match keys[0].index {
-        40 => panic!("the picture of sample {} is broken", keys[0].index),
+        40 => panic!("the image of sample {} is broken", keys[0].index),
         _ => Ok(()),
     });
     for workers in [0, 1, 3] {
@@ -232,7 +232,7 @@ fn panic_of_the_data_set_is_an_error_with_its_message_and_position() {
             let error = batches.by_ref().find_map(Result::err).expect("an error");
             match error {
                 Error::DatasetPanicked { epoch: 2, position: 40, message } => {
-                    assert_eq!(message, "the picture of sample 40 is broken");
+                    assert_eq!(message, "the image of sample 40 is broken");
                 }
                 other => panic!("{other:?}"),
             }

@@ -83,10 +83,10 @@ fn synthetic_bytes_are_the_same_on_every_machine() {
 }
 
 #[test]
-fn synthetic_classes_can_be_told_apart_in_pictures_never_seen() {
-    // The nearest mean of the training pictures: as simple a learner as there is.
+fn synthetic_classes_can_be_told_apart_in_images_never_seen() {
+    // The nearest mean of the training images: as simple a learner as there is.
     let config = SyntheticConfig::new(400).with_sample_shape([1, 16, 16]);
-    let pictures = |seed| -> Vec<(usize, Vec<f64>)> {
+    let images = |seed| -> Vec<(usize, Vec<f64>)> {
         let dataset = config.clone().with_seed(seed).build().unwrap();
         let batch = dataset.fetch(&keys(&(0..400).collect::<Vec<_>>())).unwrap();
         let (Values::U8(bytes), Targets::Classes(classes)) = (batch.values, batch.targets) else { panic!("bytes") };
@@ -94,12 +94,12 @@ fn synthetic_classes_can_be_told_apart_in_pictures_never_seen() {
         classes.into_iter().map(|class| class as usize).zip(rows).collect()
     };
     let mut means = vec![vec![0.0; 256]; 10];
-    for (class, picture) in pictures(0) {
-        means[class].iter_mut().zip(picture).for_each(|(mean, pixel)| *mean += pixel / 40.0);
+    for (class, image) in images(0) {
+        means[class].iter_mut().zip(image).for_each(|(mean, pixel)| *mean += pixel / 40.0);
     }
     let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-    let right = pictures(1).into_iter().filter(|(class, picture)| {
-        let nearest = (0..10).min_by(|&a, &b| distance(&means[a], picture).total_cmp(&distance(&means[b], picture)));
+    let right = images(1).into_iter().filter(|(class, image)| {
+        let nearest = (0..10).min_by(|&a, &b| distance(&means[a], image).total_cmp(&distance(&means[b], image)));
         nearest == Some(*class)
     });
     let right = right.count();

@@ -1,6 +1,6 @@
 //! Real disks that are full or cannot be written: file systems of a test's own, in memory.
 
-use crate::small_run::{pictures, trainer};
+use crate::small_run::{images, trainer};
 use densenet::checkpoint::Store;
 use densenet::report::HistoryFile;
 use densenet::train::{CheckpointConfig, SaveEvery, SaveWeights};
@@ -36,7 +36,7 @@ fn a_run_whose_disk_is_full_says_what_is_needed_and_leaves_what_was_saved() {
     let run = TrainConfig::new(1).with_batch_size(8);
     let mut first = trainer(run.clone());
     first.save_checkpoints(config.clone()).unwrap();
-    let error = first.fit(&pictures(400, 0), &pictures(8, 1)).unwrap_err();
+    let error = first.fit(&images(400, 0), &images(8, 1)).unwrap_err();
     let Error::DiskFull { needed, free, path, .. } = &error else { panic!("{error:?}") };
     let system = rustix::fs::statvfs(&disk).unwrap();
     assert_eq!(*free, system.f_bavail * system.f_frsize);
@@ -59,7 +59,7 @@ fn a_run_whose_disk_is_full_says_what_is_needed_and_leaves_what_was_saved() {
     fs::remove_file(disk.join("run/checkpoint-000000001.safetensors")).unwrap();
     let mut second = trainer(run);
     second.resume_from(config.with_keep_last(2)).unwrap();
-    assert_eq!(second.fit(&pictures(400, 0), &pictures(8, 1)).unwrap().epochs.len(), 1);
+    assert_eq!(second.fit(&images(400, 0), &images(8, 1)).unwrap().epochs.len(), 1);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn weights_that_do_not_fit_onto_the_disk_say_what_is_needed() {
     let weights = disk.join("model.safetensors");
     let mut trainer = trainer(TrainConfig::new(1).with_batch_size(8));
     trainer.observe(SaveWeights::to(&weights));
-    match trainer.fit(&pictures(16, 0), &pictures(8, 1)) {
+    match trainer.fit(&images(16, 0), &images(8, 1)) {
         Err(Error::DiskFull { needed, free: 8192, path, .. }) => assert!(needed > 8192 && path == weights),
         other => panic!("{other:?}"),
     }
@@ -97,7 +97,7 @@ fn a_disk_that_is_read_only_is_an_error_at_the_start() {
     }
     let refused_before_the_first_step = |path: &Path, mut trainer: densenet::Trainer<densenet::DenseNet>| {
         let before = crate::small_run::bits(trainer.var_store());
-        match trainer.fit(&pictures(16, 0), &pictures(8, 1)) {
+        match trainer.fit(&images(16, 0), &images(8, 1)) {
             Err(Error::Io { path: named, .. }) => assert_eq!(named, path),
             other => panic!("{other:?}"),
         }

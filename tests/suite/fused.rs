@@ -102,7 +102,7 @@ fn check_block_of(layer_kind: LayerKind, layers: usize, growth: usize, size: [i6
     let forward = |x: &Tensor, ctx: &ForwardContext| block.forward(Features::new(x.shallow_clone()), ctx).data;
     for mode in [Mode::Train, Mode::TrainFrozenNorms, Mode::Eval] {
         let own = pass(&vs, &x, Execution::Fused, mode, forward);
-        let reference = pass(&vs, &x, Execution::Composed, mode, forward);
+        let reference = pass(&vs, &x, Execution::Reference, mode, forward);
         assert_equal(&own, &reference, tolerance, &format!("{layers} layers, {layer_kind:?}, on {size:?}, {mode:?}"));
     }
 }
@@ -153,7 +153,7 @@ fn frozen_variables_get_no_gradient_and_the_others_the_same() {
                 block.forward(Features::new(input), ctx).data + x.sum(Kind::Double)
             };
             let own = pass(&vs, &x, Execution::Fused, Mode::Train, forward);
-            let reference = pass(&vs, &x, Execution::Composed, Mode::Train, forward);
+            let reference = pass(&vs, &x, Execution::Reference, Mode::Train, forward);
             assert_equal(&own, &reference, 1e-11, &format!("{layer_kind:?}, {frozen:?} frozen, input {input_too}"));
             let without = named_variables(&vs).into_iter().filter(|variable| is_in(&variable.name, &frozen));
             assert!(without.into_iter().all(|variable| !variable.tensor.grad().defined()), "{frozen:?}");
@@ -236,8 +236,8 @@ fn errors_in_f32(block: &DenseBlockConfig, mode: Mode, x: &Tensor) -> [(f64, f64
         let x = x.to_kind(Kind::Float).to_kind(kind);
         pass(&vs, &x, execution, mode, |x, ctx| block.forward(Features::new(x.shallow_clone()), ctx).data)
     };
-    let exact = passes(Kind::Double, Execution::Composed);
-    [Execution::Fused, Execution::Composed].map(|execution| deviations(&passes(Kind::Float, execution), &exact))
+    let exact = passes(Kind::Double, Execution::Reference);
+    [Execution::Fused, Execution::Reference].map(|execution| deviations(&passes(Kind::Float, execution), &exact))
 }
 
 #[test]
@@ -277,10 +277,10 @@ fn check_net(config: &DenseNetConfig, size: [i64; 4], tolerance: f64) {
     vs.double();
     disturb(&vs);
     let x = (Tensor::arange(size.iter().product::<i64>(), (Kind::Double, Device::Cpu)) * 1.7).sin().view(size);
-    let forward = |x: &Tensor, ctx: &ForwardContext| net.forward(x, ctx).expect("pictures that fit");
+    let forward = |x: &Tensor, ctx: &ForwardContext| net.forward(x, ctx).expect("images that fit");
     for mode in [Mode::Train, Mode::TrainFrozenNorms, Mode::Eval] {
         let own = pass(&vs, &x, Execution::Fused, mode, forward);
-        let reference = pass(&vs, &x, Execution::Composed, mode, forward);
+        let reference = pass(&vs, &x, Execution::Reference, mode, forward);
         assert_equal(&own, &reference, tolerance, &format!("net on {size:?}, {mode:?}"));
     }
 }
@@ -314,7 +314,7 @@ fn what_is_kept_of_a_forward_pass_changes_no_bit() {
             let [kept, again] = [Memory::Keep, Memory::Recompute].map(|memory| {
                 densenet::tch::manual_seed(7);
                 let forward = |x: &Tensor, ctx: &ForwardContext| {
-                    net.forward(x, &ctx.with_memory(memory)).expect("pictures that fit")
+                    net.forward(x, &ctx.with_memory(memory)).expect("images that fit")
                 };
                 pass(&vs, &x, Execution::Fused, mode, forward)
             });
@@ -397,7 +397,7 @@ fn one_pixel_that_is_no_number_reaches_the_loss() {
         let x = Tensor::rand([2, 1, 48, 48], (Kind::Float, Device::Cpu));
         let _ = x.get(1).get(0).get(20).get(30).fill_(f64::NAN);
         let ctx = ForwardContext::new(mode).with_execution(Execution::Fused);
-        let loss = net.forward(&x, &ctx).expect("pictures that fit").sum(Kind::Float);
+        let loss = net.forward(&x, &ctx).expect("images that fit").sum(Kind::Float);
         assert!(loss.double_value(&[]).is_nan(), "{mode:?}");
     }
 }
@@ -414,7 +414,7 @@ fn after_fifty_steps(seed: i64, kind: Kind, execution: Execution) -> Tensor {
     let ctx = ForwardContext::new(Mode::Train).with_execution(execution);
     for _ in 0..50 {
         optimizer.zero_grad().expect("an update");
-        let logits = net.forward(&x, &ctx).expect("pictures that fit");
+        let logits = net.forward(&x, &ctx).expect("images that fit");
         logits.cross_entropy_loss::<Tensor>(&y, None, Reduction::Mean, -100, 0.0).backward();
         optimizer.step(1e-3).expect("an update");
     }
@@ -428,9 +428,9 @@ fn fifty_fused_steps_stay_as_close_to_f64_as_composed_ones() {
     let seeds = 0..5;
     let mut ratio = 1.0;
     for seed in seeds.clone() {
-        let exact = after_fifty_steps(seed, Kind::Double, Execution::Composed);
+        let exact = after_fifty_steps(seed, Kind::Double, Execution::Reference);
         let error = |execution| (after_fifty_steps(seed, Kind::Float, execution) - &exact).norm().double_value(&[]);
-        ratio *= error(Execution::Fused) / error(Execution::Composed);
+        ratio *= error(Execution::Fused) / error(Execution::Reference);
     }
     // Training amplifies rounding by chance, the more the higher the rate, so the ratio is a geometric mean over seeds.
     let ratio = f64::powf(ratio, 1.0 / seeds.count() as f64);

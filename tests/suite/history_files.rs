@@ -1,6 +1,6 @@
 //! A run's history as a file: read back, it is the history.
 
-use crate::small_run::{pictures, record, trainer};
+use crate::small_run::{images, record, trainer};
 use densenet::TrainConfig;
 use densenet::data::ValidationSize;
 use densenet::report::HistoryFile;
@@ -28,7 +28,7 @@ fn history_files_read_back_as_the_history_at_every_moment() {
         })
     });
     trainer.observe(HistoryFile::csv(&csv)).observe(HistoryFile::json_lines(&json)).observe(watch);
-    let history = trainer.fit(&pictures(20, 0), &pictures(8, 1)).unwrap();
+    let history = trainer.fit(&images(20, 0), &images(8, 1)).unwrap();
     assert_eq!(*seen.borrow(), [0, 1, 2]);
     assert_eq!(history.epochs.len(), 2);
     check_csv(&csv, &history);
@@ -88,7 +88,7 @@ fn csv_leaves_empty_what_a_run_does_not_have() {
     let csv = folder.path().join("history.csv");
     let mut trainer = trainer(config());
     trainer.observe(HistoryFile::csv(&csv));
-    trainer.fit(&pictures(20, 0), &pictures(8, 1)).unwrap();
+    trainer.fit(&images(20, 0), &images(8, 1)).unwrap();
     let text = fs::read_to_string(csv).unwrap();
     let row: Vec<&str> = text.lines().nth(1).unwrap().split(',').collect();
     assert_eq!((row[3], row[4], row.len()), ("", "", 11));

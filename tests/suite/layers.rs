@@ -20,7 +20,7 @@ fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
-/// Errors lie under everything, their neighbours included.
+/// Errors lie under everything, their neighbors included.
 fn may_use(user: &str, used: &str) -> bool {
     user == used || (used == "error" && user != "error") || layer(used) < layer(user)
 }

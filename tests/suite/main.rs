@@ -1,8 +1,9 @@
-//! Public behaviour, one file a subject.
+//! Public behavior, one file a subject.
 
 mod alone;
 mod autograd;
 mod builder_errors;
+mod callbacks;
 mod checkpoints;
 mod counts;
 mod data_download;
@@ -13,12 +14,11 @@ mod data_sets;
 mod full_disk;
 mod fused;
 mod history_files;
+#[cfg(feature = "images")]
+mod images;
 mod layers;
 mod numbers;
-mod observers;
 mod parity;
-#[cfg(feature = "images")]
-mod pictures;
 mod precision;
 mod predictor;
 mod run_folder;

@@ -77,7 +77,7 @@ fn densenet121() -> Case {
 
 fn bc100() -> Case {
     let config = DenseNetConfig::cifar_bc(100, 12).expect("a depth of the paper's");
-    // Of few pictures, rounding moves one value over the edge of a ReLU or none, and by that chance decides the error.
+    // Of few images, rounding moves one value over the edge of a ReLU or none, and by that chance decides the error.
     Case { config, shape: vec![16, 3, 32, 32], has_conv_bias: false }
 }
 

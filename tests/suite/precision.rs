@@ -9,7 +9,7 @@ use densenet::tch::{Device, Kind, Reduction, Tensor, nn, no_grad};
 use densenet::torch::{has_bf16, named_variables};
 use densenet::{Error, SgdConfig, TrainConfig, Trainer};
 
-/// Logits, running statistics and the gradients of all variables after a pass of a net on 8 pictures of this side, in f64.
+/// Logits, running statistics and the gradients of all variables after a pass of a net on 8 images of this side, in f64.
 fn pass(
     (net, side): (&DenseNetConfig, i64),
     seed: i64,
@@ -34,7 +34,7 @@ fn pass(
     let x = numbers(&[8, channels, side, side], seed).abs().to_kind(kind);
     let y = Tensor::arange(8, (Kind::Int64, Device::Cpu)).remainder(10);
     let ctx = ForwardContext::new(mode).with_execution(execution).with_precision(precision);
-    let logits = net.forward(&x, &ctx).expect("pictures that fit");
+    let logits = net.forward(&x, &ctx).expect("images that fit");
     assert_eq!(logits.kind(), kind, "logits are of the variables' kind");
     logits.cross_entropy_loss::<Tensor>(&y, None, Reduction::Mean, -100, 0.0).backward();
     let mut all = vec![("logits".to_owned(), logits.detach())];
@@ -62,18 +62,18 @@ fn deviations(own: &[(String, Tensor)], exact: &[(String, Tensor)]) -> (f64, f64
     (all[all.len() / 2], all[all.len() - 1])
 }
 
-/// Composed execution is what PyTorch's autocast runs: the same operations of libtorch, with the same choice of kinds.
+/// Reference execution is what PyTorch's autocast runs: the same operations of libtorch, with the same choice of kinds.
 fn check_net_in_bf16(net: &DenseNetConfig, side: i64) {
     for mode in [Mode::Train, Mode::Eval] {
         let seeds = 0..10;
         let (mut median, mut maximum) = (1.0, 1.0);
         for seed in seeds.clone() {
             let net = (net, side);
-            let exact = pass(net, seed, Kind::Double, Execution::Composed, Precision::Float32, mode);
+            let exact = pass(net, seed, Kind::Double, Execution::Reference, Precision::Float32, mode);
             let in_bf16 = |execution| {
                 deviations(&pass(net, seed, Kind::Float, execution, Precision::EmulatedBFloat16, mode), &exact)
             };
-            let (own, autocast) = (in_bf16(Execution::Fused), in_bf16(Execution::Composed));
+            let (own, autocast) = (in_bf16(Execution::Fused), in_bf16(Execution::Reference));
             println!("{mode:?}: fused {own:?}, autocast {autocast:?}");
             assert!(own.0 > 1e-4, "{own:?} is more exact than bf16 can be");
             median *= own.0 / autocast.0;
@@ -115,7 +115,7 @@ fn block_pass(seed: i64, layer_kind: LayerKind, execution: Option<Execution>, mo
     // Of few enough bits that bf16 holds it.
     let x = (numbers(&[4, 64, 23, 23], 50 + seed) * 128.0).round() / 64.0;
     let x = x.to_kind(kind).set_requires_grad(true);
-    let ctx = ForwardContext::new(mode).with_execution(execution.unwrap_or(Execution::Composed));
+    let ctx = ForwardContext::new(mode).with_execution(execution.unwrap_or(Execution::Reference));
     let (ctx, input) = match execution {
         Some(_) => (ctx.with_precision(Precision::EmulatedBFloat16), x.to_kind(Kind::BFloat16)),
         None => (ctx, x.shallow_clone()),
@@ -138,7 +138,7 @@ fn a_fused_block_in_bf16_is_as_exact_as_autocast() {
         let (mut median, mut maximum) = (1.0, 1.0);
         for seed in seeds.clone() {
             let exact = block_pass(seed, kind, None, mode);
-            let [own, autocast] = [Execution::Fused, Execution::Composed]
+            let [own, autocast] = [Execution::Fused, Execution::Reference]
                 .map(|how| deviations(&block_pass(seed, kind, Some(how), mode), &exact));
             assert!(own.0 > 1e-4, "{own:?} is more exact than bf16 can be");
             median *= own.0 / autocast.0;
@@ -155,11 +155,11 @@ fn a_fused_block_in_bf16_is_as_exact_as_autocast() {
 fn one_pixel_that_is_no_number_reaches_the_loss_in_bf16() {
     let vs = VarStore::new(Device::Cpu);
     let net = DenseNetConfig::fashion_mnist().build(&vs.root()).expect("a valid net");
-    for execution in [Execution::Fused, Execution::Composed] {
+    for execution in [Execution::Fused, Execution::Reference] {
         let x = Tensor::rand([2, 1, 48, 48], (Kind::Float, Device::Cpu));
         let _ = x.get(1).get(0).get(20).get(30).fill_(f64::NAN);
         let ctx = ForwardContext::new(Mode::Train).with_execution(execution);
-        let logits = net.forward(&x, &ctx.with_precision(Precision::EmulatedBFloat16)).expect("pictures that fit");
+        let logits = net.forward(&x, &ctx.with_precision(Precision::EmulatedBFloat16)).expect("images that fit");
         assert!(logits.sum(Kind::Float).double_value(&[]).is_nan(), "{execution:?}");
     }
 }

@@ -1,26 +1,26 @@
 //! A predictor gives each of many threads the answer to its own question.
 
 use crate::small_run::{built, net};
-use densenet::data::{Picture, Values};
+use densenet::data::{Image, Values};
 use densenet::models::Model;
 use densenet::nn::{ForwardContext, Mode};
 use densenet::predict::{PredictConfig, Predictor, PredictorConfig, predict_tensor};
 use densenet::tch::{Device, Kind, Tensor};
-use densenet::{Error, Preparation, Result};
+use densenet::{Error, Preprocess, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-fn picture(number: usize, side: usize) -> Picture {
+fn image(number: usize, side: usize) -> Image {
     let value = |i: usize| ((i * 31 + number * 17) % 256) as u8;
-    Picture::new([1, side, side], Values::U8((0..side * side).map(value).collect())).unwrap()
+    Image::new([1, side, side], Values::U8((0..side * side).map(value).collect())).unwrap()
 }
 
 fn config(batch_size: usize) -> PredictorConfig {
-    let preparation = Preparation::new().with_size([16, 16]);
+    let preprocess = Preprocess::new().with_size([16, 16]);
     PredictorConfig::new(
-        PredictConfig::default().with_device(Device::Cpu).with_batch_size(batch_size).with_preparation(preparation),
+        PredictConfig::default().with_device(Device::Cpu).with_batch_size(batch_size).with_preprocess(preprocess),
     )
 }
 
@@ -32,7 +32,7 @@ fn predictor(config: PredictorConfig) -> Predictor {
 #[test]
 fn sixty_four_threads_get_what_single_calls_get() {
     let single = predictor(config(1));
-    let expected: Vec<_> = (0..64).map(|number| single.predict(picture(number, 12 + number % 3)).unwrap()).collect();
+    let expected: Vec<_> = (0..64).map(|number| single.predict(image(number, 12 + number % 3)).unwrap()).collect();
     let shared = predictor(config(16).with_longest_wait(Duration::from_millis(5)));
     let start = Barrier::new(64);
     thread::scope(|scope| {
@@ -41,7 +41,7 @@ fn sixty_four_threads_get_what_single_calls_get() {
             scope.spawn(move || {
                 start.wait();
                 for _ in 0..10 {
-                    let answer = predictor.predict(picture(number, 12 + number % 3)).unwrap();
+                    let answer = predictor.predict(image(number, 12 + number % 3)).unwrap();
                     // Convolutions of larger batches may sum in another order.
                     let deviation =
                         answer.outputs.iter().zip(&expected.outputs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
@@ -51,7 +51,7 @@ fn sixty_four_threads_get_what_single_calls_get() {
         }
     });
     // Alone in its batch an answer is the same, bit for bit.
-    assert_eq!(shared.predict(picture(5, 14)).unwrap(), expected[5]);
+    assert_eq!(shared.predict(image(5, 14)).unwrap(), expected[5]);
 }
 
 /// Gives each sample's mean, and counts; fails for a batch with a value of 1 in the first place.
@@ -82,8 +82,8 @@ impl Model for Mean {
     }
 }
 
-fn numbers(values: Vec<f32>) -> Picture {
-    Picture::new([1, 1, values.len()], Values::F32(values)).unwrap()
+fn numbers(values: Vec<f32>) -> Image {
+    Image::new([1, 1, values.len()], Values::F32(values)).unwrap()
 }
 
 fn plain(batch_size: usize) -> PredictorConfig {
@@ -146,13 +146,13 @@ fn an_error_reaches_only_the_caller_that_it_belongs_to() {
 fn samples_that_do_not_fit_are_errors_before_they_wait() {
     let (_vs, model) = built(&net());
     let predictor = Predictor::start(model, config(4).with_sample_shape([1, 16, 16])).unwrap();
-    let colours = Picture::new([3, 16, 16], Values::U8(vec![0; 3 * 256])).unwrap();
-    match predictor.predict(colours) {
+    let colors = Image::new([3, 16, 16], Values::U8(vec![0; 3 * 256])).unwrap();
+    match predictor.predict(colors) {
         Err(Error::SampleShape { actual, .. }) => assert_eq!(actual, [3, 16, 16]),
         other => panic!("{other:?}"),
     }
-    assert!(matches!(Picture::new([1, 2, 2], Values::U8(vec![0; 5])), Err(Error::SampleShape { .. })));
-    assert!(matches!(Picture::new([usize::MAX, 2, 2], Values::U8(vec![])), Err(Error::SampleShape { .. })));
+    assert!(matches!(Image::new([1, 2, 2], Values::U8(vec![0; 5])), Err(Error::SampleShape { .. })));
+    assert!(matches!(Image::new([usize::MAX, 2, 2], Values::U8(vec![])), Err(Error::SampleShape { .. })));
     let (model, _) = Mean::new(Duration::ZERO);
     let patient = Predictor::start(model, plain(2).with_longest_wait(Duration::MAX).with_largest_sample(3)).unwrap();
     assert!(matches!(patient.predict(numbers(vec![0.0; 4])), Err(Error::SampleShape { .. })));
@@ -172,16 +172,16 @@ fn samples_that_do_not_fit_are_errors_before_they_wait() {
 }
 
 #[test]
-fn tensors_are_asked_like_pictures() {
+fn tensors_are_asked_like_images() {
     let predictor = predictor(config(4));
     let bytes = Tensor::from_slice(&(0..=255).collect::<Vec<u8>>()).view([1, 16, 16]);
-    let of = |tensor: &Tensor| predictor.predict(Picture::try_from(tensor).unwrap()).unwrap();
+    let of = |tensor: &Tensor| predictor.predict(Image::try_from(tensor).unwrap()).unwrap();
     let numbers = bytes.to_kind(Kind::Double) / 255.0;
     let deviation = of(&bytes).outputs.iter().zip(of(&numbers).outputs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(deviation < 1e-5, "{deviation}");
     let transposed = numbers.transpose(1, 2);
     assert_ne!(of(&transposed), of(&numbers), "values are taken in the order of the shape");
-    assert!(matches!(Picture::try_from(&numbers.get(0)), Err(Error::SampleShape { .. })));
+    assert!(matches!(Image::try_from(&numbers.get(0)), Err(Error::SampleShape { .. })));
 }
 
 #[test]
@@ -236,13 +236,13 @@ fn shutdown_answers_what_was_asked_and_refuses_what_comes_later() {
 
 #[test]
 fn many_threads_get_almost_the_throughput_of_batches() {
-    // A net and pictures at which a step takes some time, so that what a predictor adds shows in proportion.
+    // A net and images at which a step takes some time, so that what a predictor adds shows in proportion.
     let net = densenet::DenseNetConfig::fashion_mnist();
     let size = [32_i64, 1, 64, 64];
     let (_vs, model) = built(&net);
     let x = Tensor::rand(size, (Kind::Float, Device::Cpu));
     let values = Vec::<f32>::try_from(x.view(-1)).unwrap();
-    let picture = Picture::new([1, 64, 64], Values::F32(values[..64 * 64].to_vec())).unwrap();
+    let image = Image::new([1, 64, 64], Values::F32(values[..64 * 64].to_vec())).unwrap();
     let (_vs, other) = built(&net);
     let predictor = Predictor::start(other, plain(32).with_longest_wait(Duration::from_millis(5))).unwrap();
     let seconds = |work: &dyn Fn()| {
@@ -254,11 +254,11 @@ fn many_threads_get_almost_the_throughput_of_batches() {
     let of_threads = || {
         thread::scope(|scope| {
             for _ in 0..64 {
-                scope.spawn(|| (0..2).for_each(|_| drop(predictor.predict(picture.clone()).unwrap())));
+                scope.spawn(|| (0..2).for_each(|_| drop(predictor.predict(image.clone()).unwrap())));
             }
         });
     };
-    // In turns, since this test has neighbours that slow down one or the other.
+    // In turns, since this test has neighbors that slow down one or the other.
     let median = || {
         let mut ratios: Vec<f64> = (0..7).map(|_| seconds(&of_batches) / seconds(&of_threads)).collect();
         ratios.sort_by(f64::total_cmp);

@@ -87,7 +87,7 @@ fn numbered_folders_take_the_first_free_number() {
 #[cfg(feature = "report")]
 mod report {
     use super::FILES;
-    use crate::small_run::{Watch, bits, pictures, record, trainer};
+    use crate::small_run::{Watch, bits, images, record, trainer};
     use densenet::report::{FactGroup, HistoryFile, Report, RunFolder};
     use densenet::train::{Event, Flow, Run, SaveWeights};
     use densenet::{Error, TrainConfig};
@@ -95,8 +95,8 @@ mod report {
     use std::path::Path;
 
     fn page(folder: &Path) -> String {
-        for picture in ["curves.png", "predictions.png"] {
-            assert!(fs::read(folder.join(picture)).unwrap().starts_with(b"\x89PNG\r\n\x1a\n"), "{picture}");
+        for image in ["curves.png", "predictions.png"] {
+            assert!(fs::read(folder.join(image)).unwrap().starts_with(b"\x89PNG\r\n\x1a\n"), "{image}");
         }
         fs::read_to_string(folder.join("report.html")).unwrap()
     }
@@ -110,20 +110,22 @@ mod report {
         let (pages, watch) = record(move |event, _| matches!(event, Event::EpochEnded { .. }).then(|| page(&path)));
         let report = Report::in_folder(folder.path())
             .with_title("A title of its own")
-            .with_plan("a plan of its own")
+            .with_summary("a summary of its own")
             .with_facts(FactGroup::new("Facts of its own").with("fact", 4711));
         trainer
             .observe(HistoryFile::csv(folder.file("history.csv")))
             .observe(SaveWeights::to(folder.file("model.safetensors")))
             .observe(report)
             .observe(watch);
-        trainer.fit(&pictures(20, 0), &pictures(30, 1)).unwrap();
+        trainer.fit(&images(20, 0), &images(30, 1)).unwrap();
         let path = folder.path().to_owned();
         drop(folder);
         let (pages, last) = (pages.borrow(), page(&path));
         assert_eq!(pages.len(), 2);
         assert!(pages[0] != pages[1] && pages[1] != last, "the page grows, and in the end says that it is the end");
-        for part in ["A title of its own", "a plan of its own", "Facts of its own", "4711", "pattern 3", "batch size"] {
+        for part in
+            ["A title of its own", "a summary of its own", "Facts of its own", "4711", "pattern 3", "batch size"]
+        {
             assert!(last.contains(part), "{part}");
         }
         let mut files: Vec<_> = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -139,10 +141,10 @@ mod report {
         let folder = tempfile::tempdir().unwrap();
         let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8));
         trainer.observe(Report::in_folder(folder.path())).observe(Watch(|_: &Event, _: &Run| Ok(Flow::Stop)));
-        let history = trainer.fit(&pictures(20, 0), &pictures(8, 1)).unwrap();
+        let history = trainer.fit(&images(20, 0), &images(8, 1)).unwrap();
         assert!(history.epochs.is_empty());
         let page = page(folder.path());
-        assert!(page.contains("pattern 3"), "the pictures are there, under what the net says now");
+        assert!(page.contains("pattern 3"), "the images are there, under what the net says now");
     }
 
     #[test]
@@ -152,7 +154,7 @@ mod report {
         let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8));
         trainer.observe(Report::in_folder(&missing));
         let before = bits(trainer.var_store());
-        let error = trainer.fit(&pictures(20, 0), &pictures(8, 1)).unwrap_err();
+        let error = trainer.fit(&images(20, 0), &images(8, 1)).unwrap_err();
         assert!(matches!(&error, Error::Io { path, .. } if path.starts_with(&missing)), "{error:?}");
         assert!(bits(trainer.var_store()) == before);
     }

@@ -1,15 +1,15 @@
-//! A run small enough for a test: a net of some thousand weights, pictures of 16×16 pixels, a few steps.
+//! A run small enough for a test: a net of some thousand weights, images of 16×16 pixels, a few steps.
 
 use densenet::data::{Batch, Dataset, InMemoryDataset, SampleKey, SyntheticConfig, SyntheticDataset, Targets};
 use densenet::models::DenseNet;
 use densenet::tch::{self, Device, Tensor, nn::VarStore, no_grad};
 use densenet::torch::named_variables;
-use densenet::train::{Event, Flow, Observer, Run};
+use densenet::train::{Callback, Event, Flow, Run};
 use densenet::{DenseNetConfig, Result, SgdConfig, TrainConfig, Trainer};
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Four outputs, grey pictures; two blocks, so that 8×8 pixels leave one value a channel at the end.
+/// Four outputs, gray images; two blocks, so that 8×8 pixels leave one value a channel at the end.
 pub fn net() -> DenseNetConfig {
     DenseNetConfig::new(4)
         .with_input_channels(1)
@@ -18,8 +18,8 @@ pub fn net() -> DenseNetConfig {
         .with_layers_per_block([2, 2])
 }
 
-/// Pictures that this net tells apart after some epochs.
-pub fn pictures(len: usize, seed: u64) -> SyntheticDataset {
+/// Images that this net tells apart after some epochs.
+pub fn images(len: usize, seed: u64) -> SyntheticDataset {
     SyntheticConfig::new(len).with_sample_shape([1, 16, 16]).with_classes(4).with_seed(seed).build().unwrap()
 }
 
@@ -67,22 +67,22 @@ pub fn bits(vs: &VarStore) -> Vec<(String, Vec<u32>)> {
     named_variables(vs).iter().map(|variable| (variable.name.clone(), bits(&variable.tensor))).collect()
 }
 
-/// What a run's observer saw, to be read after the run.
+/// What a run's callback saw, to be read after the run.
 pub type Seen<T> = Rc<RefCell<Vec<T>>>;
 
-/// An observer that calls a function.
+/// An callback that calls a function.
 pub struct Watch<F>(pub F);
 
-impl<F: FnMut(&Event, &Run) -> Result<Flow>> Observer for Watch<F> {
+impl<F: FnMut(&Event, &Run) -> Result<Flow>> Callback for Watch<F> {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
         (self.0)(event, run)
     }
 }
 
-/// A place for what is seen, and an observer that puts there whatever the function makes of an event.
+/// A place for what is seen, and an callback that puts there whatever the function makes of an event.
 pub fn record<T: 'static>(
     mut see: impl FnMut(&Event, &Run) -> Option<T> + 'static,
-) -> (Seen<T>, impl Observer + 'static) {
+) -> (Seen<T>, impl Callback + 'static) {
     let seen = Seen::default();
     let inside = seen.clone();
     let watch = Watch(move |event: &Event, run: &Run| {

@@ -16,7 +16,7 @@ fn assert_golden(what: &str, own: &Tensor, golden: &Value) {
 fn check(name: &str, config: &DenseNetConfig) {
     let golden: Value = serde_json::from_str(include_str!("../fixtures/timm.json")).unwrap();
     for (case, execution) in
-        golden[name].as_array().unwrap().iter().flat_map(|case| [(case, Execution::Auto), (case, Execution::Composed)])
+        golden[name].as_array().unwrap().iter().flat_map(|case| [(case, Execution::Auto), (case, Execution::Reference)])
     {
         let mut vs = VarStore::new(Device::Cpu);
         let net = config.build(&vs.root()).unwrap();
@@ -47,12 +47,12 @@ fn check(name: &str, config: &DenseNetConfig) {
         for variable in named_variables(&vs).into_iter().filter(|variable| variable.trainable) {
             assert_golden(&variable.name, &variable.tensor.grad(), &case["gradients"][&variable.name]);
         }
-        // The plan says the shapes that there are.
-        let plan = config.plan([3, height as usize, width as usize]).unwrap();
-        let last = plan.rows.iter().find(|row| row.name == "features.norm5").unwrap().output.map(|size| size as i64);
+        // The summary says the shapes that there are.
+        let summary = config.summary([3, height as usize, width as usize]).unwrap();
+        let last = summary.rows.iter().find(|row| row.name == "features.norm5").unwrap().output.map(|size| size as i64);
         assert_eq!(serde_json::json!(last), serde_json::json!(case["maps"][3]["shape"].as_array().unwrap()[1..]));
         assert_eq!(
-            plan.parameters(),
+            summary.parameters(),
             named_variables(&vs).iter().filter(|v| v.trainable).map(|v| v.tensor.numel()).sum::<usize>()
         );
     }
@@ -79,10 +79,10 @@ fn a_deep_stem_with_a_blur_equals_timms() {
 }
 
 #[test]
-fn the_smallest_picture_of_a_blurred_net_leaves_something_to_mirror() {
+fn the_smallest_image_of_a_blurred_net_leaves_something_to_mirror() {
     let stem = StemConfig::deep(4).with_pool(StemPool::NormReluMaxPoolBlur);
     let config = small().with_stem(stem).with_downsampling(Downsampling::Blur);
-    let smallest = config.plan([3, 64, 64]).unwrap().smallest_input;
+    let smallest = config.summary([3, 64, 64]).unwrap().smallest_input;
     let vs = VarStore::new(Device::Cpu);
     let net = config.build(&vs.root()).unwrap();
     let eval = ForwardContext::new(Mode::Eval);
@@ -90,7 +90,7 @@ fn the_smallest_picture_of_a_blurred_net_leaves_something_to_mirror() {
         |side: usize| net.forward(&Tensor::zeros([1, 3, side as i64, side as i64], (Kind::Float, Device::Cpu)), &eval);
     assert_eq!(at(smallest).unwrap().size(), [1, 3]);
     assert!(at(smallest - 1).is_err());
-    let timms = DenseNetConfig::densenetblur121d(1000).plan([3, 224, 224]).unwrap();
+    let timms = DenseNetConfig::densenetblur121d(1000).summary([3, 224, 224]).unwrap();
     // timm's own count.
     assert_eq!(timms.parameters(), 7_998_088);
 }

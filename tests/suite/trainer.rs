@@ -1,6 +1,6 @@
 //! Training and evaluation: what changes, what does not, and what the numbers mean.
 
-use crate::small_run::{Watch, bits, built, net, pictures, record, trainer, trainer_of, with_targets};
+use crate::small_run::{Watch, bits, built, images, net, record, trainer, trainer_of, with_targets};
 use densenet::data::{Batch, Dataset, InMemoryDataset, LastBatch, Targets, ValidationSize, Values};
 use densenet::models::ModuleModel;
 use densenet::nn::Dropout;
@@ -13,7 +13,7 @@ use std::process::Command;
 /// A trainer after an epoch, so that its running statistics are not those of a new net.
 fn trained() -> Trainer<densenet::DenseNet> {
     let mut trainer = trainer(TrainConfig::new(1).with_batch_size(16));
-    trainer.fit(&pictures(32, 0), &pictures(8, 1)).unwrap();
+    trainer.fit(&images(32, 0), &images(8, 1)).unwrap();
     trainer
 }
 
@@ -21,17 +21,17 @@ fn trained() -> Trainer<densenet::DenseNet> {
 fn evaluation_changes_no_variable() {
     let trainer = trained();
     let before = bits(trainer.var_store());
-    let evaluation = trainer.evaluate(&pictures(40, 2)).unwrap();
+    let evaluation = trainer.evaluate(&images(40, 2)).unwrap();
     assert_eq!(evaluation.predictions.len(), 40);
     assert!(bits(trainer.var_store()) == before);
-    assert_eq!(trainer.evaluate(&pictures(40, 2)).unwrap(), evaluation);
+    assert_eq!(trainer.evaluate(&images(40, 2)).unwrap(), evaluation);
 }
 
 #[test]
 fn prediction_changes_no_variable_and_agrees_with_evaluation() {
     let trainer = trained();
     let before = bits(trainer.var_store());
-    let test = pictures(40, 2);
+    let test = images(40, 2);
     let config = PredictConfig::default().with_device(Device::Cpu).with_batch_size(7);
     let predictions = predict(trainer.model(), &test, &config).unwrap();
     assert_eq!(predictions.outputs.dim(), (40, 4));
@@ -97,7 +97,7 @@ fn run(seed: u64, workers: usize) -> (Vec<(String, Vec<u32>)>, Vec<u64>) {
         _ => None,
     });
     trainer.observe(watch);
-    trainer.fit(&pictures(48, 0), &pictures(8, 1)).unwrap();
+    trainer.fit(&images(48, 0), &images(8, 1)).unwrap();
     let losses = losses.borrow().clone();
     (bits(trainer.var_store()), losses)
 }
@@ -115,7 +115,7 @@ fn same_seed_gives_the_same_bits_whatever_the_number_of_workers() {
 #[test]
 fn training_learns_and_the_history_says_so() {
     let mut trainer = trainer(TrainConfig::new(4).with_batch_size(16));
-    let (train, test) = (pictures(160, 0), pictures(40, 1));
+    let (train, test) = (images(160, 0), images(40, 1));
     let history = trainer.fit(&train, &test).unwrap();
     assert_eq!(history.epochs.iter().map(|record| record.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
     let (first, last) = (&history.epochs[0], history.last().unwrap());
@@ -132,7 +132,7 @@ fn soft(dataset: &dyn Dataset) -> InMemoryDataset {
 
 #[test]
 fn soft_targets_train_without_an_accuracy() {
-    let (train, test) = (soft(&pictures(64, 0)), soft(&pictures(16, 1)));
+    let (train, test) = (soft(&images(64, 0)), soft(&images(16, 1)));
     for closure in [false, true] {
         let mut trainer = trainer(TrainConfig::new(3).with_batch_size(16));
         if closure {
@@ -163,7 +163,7 @@ fn a_closure_trains_a_regression() {
     let squares = |outputs: &Tensor, targets: &Tensor| outputs.mse_loss(targets, Reduction::Mean);
     let config = TrainConfig::new(6).with_batch_size(16);
     let mut trainer = Trainer::new(vs, model, optimizer, config).unwrap().with_loss(squares);
-    let (train, test) = (brightness(&pictures(96, 0)), brightness(&pictures(16, 1)));
+    let (train, test) = (brightness(&images(96, 0)), brightness(&images(16, 1)));
     let history = trainer.fit(&train, &test).unwrap();
     let losses: Vec<f64> = history.epochs.iter().map(|record| record.train.loss).collect();
     // 1.25 is the variance of the targets: what a constant answer reaches at best.
@@ -180,7 +180,7 @@ fn run_with_dropout(draws: i64) -> Vec<(String, Vec<u32>)> {
         let _ = Tensor::rand([draws], (Kind::Float, Device::Cpu));
         Ok(Flow::Continue)
     }));
-    trainer.fit(&pictures(24, 0), &pictures(8, 1)).unwrap();
+    trainer.fit(&images(24, 0), &images(8, 1)).unwrap();
     bits(trainer.var_store())
 }
 

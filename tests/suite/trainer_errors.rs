@@ -1,7 +1,7 @@
 //! Runs that cannot be: a typed error, before the first step where it can be known by then, and no weight touched.
 
-use crate::small_run::{bits, pictures, record, trainer, trainer_of, with_targets};
-use densenet::data::{Batch, Dataset, LastBatch, Preparation, SampleKey, SyntheticConfig, SyntheticDataset};
+use crate::small_run::{bits, images, record, trainer, trainer_of, with_targets};
+use densenet::data::{Batch, Dataset, LastBatch, Preprocess, SampleKey, SyntheticConfig, SyntheticDataset};
 use densenet::data::{Targets, ValidationSize};
 use densenet::tch::{Kind, Tensor};
 use densenet::torch::named_variables;
@@ -17,7 +17,7 @@ fn sized(len: usize, shape: [usize; 3], classes: usize) -> SyntheticDataset {
     SyntheticConfig::new(len).with_sample_shape(shape).with_classes(classes).build().unwrap()
 }
 
-/// The error of a run of which no observer heard and that left all variables as they were.
+/// The error of a run of which no callback heard and that left all variables as they were.
 fn refused(config: TrainConfig, train: &dyn Dataset, test: &dyn Dataset) -> Error {
     let mut trainer = trainer(config);
     let before = bits(trainer.var_store());
@@ -45,44 +45,44 @@ fn last_batch_of_one_is_refused_where_it_leaves_one_value_per_channel() {
     // The same samples without the last one, in other batches, or as a test set.
     trainer(config().with_last_batch(LastBatch::Drop)).fit(&tiny(17), &tiny(17)).unwrap();
     trainer(config().with_batch_size(15)).fit(&tiny(17), &tiny(1)).unwrap();
-    // Larger pictures leave more than one value.
-    trainer(config()).fit(&pictures(17, 0), &pictures(1, 1)).unwrap();
+    // Larger images leave more than one value.
+    trainer(config()).fit(&images(17, 0), &images(1, 1)).unwrap();
 }
 
 #[test]
-fn pictures_that_do_not_fit_the_network_are_refused() {
+fn images_that_do_not_fit_the_network_are_refused() {
     let small = |error| matches!(error, Error::InputTooSmall { height: 4, width: 4, smallest: 5, .. });
-    assert!(small(refused(config(), &sized(16, [1, 4, 4], 4), &pictures(4, 1))));
-    assert!(small(refused(config(), &pictures(16, 0), &sized(4, [1, 4, 4], 4))));
-    let resized = config().with_preparation(Preparation::new().with_size([4, 4]));
-    assert!(small(refused(resized, &pictures(16, 0), &pictures(4, 1))));
+    assert!(small(refused(config(), &sized(16, [1, 4, 4], 4), &images(4, 1))));
+    assert!(small(refused(config(), &images(16, 0), &sized(4, [1, 4, 4], 4))));
+    let resized = config().with_preprocess(Preprocess::new().with_size([4, 4]));
+    assert!(small(refused(resized, &images(16, 0), &images(4, 1))));
 
-    match refused(config(), &sized(16, [3, 16, 16], 4), &pictures(4, 1)) {
+    match refused(config(), &sized(16, [3, 16, 16], 4), &images(4, 1)) {
         Error::InputShape { actual, expected } => {
             assert_eq!((actual, expected.as_str()), (vec![16, 3, 16, 16], "[N, 1, H, W]"))
         }
         other => panic!("{other:?}"),
     }
-    let none = config().with_preparation(Preparation::new().with_size([0, 16]));
-    assert!(matches!(refused(none, &pictures(16, 0), &pictures(4, 1)), Error::InvalidConfig { field: "size", .. }));
+    let none = config().with_preprocess(Preprocess::new().with_size([0, 16]));
+    assert!(matches!(refused(none, &images(16, 0), &images(4, 1)), Error::InvalidConfig { field: "size", .. }));
 }
 
 #[test]
 fn data_sets_without_samples_are_refused() {
     for (train, test) in [(0, 4), (16, 0)] {
-        assert!(matches!(refused(config(), &pictures(train, 0), &pictures(test, 1)), Error::EmptyDataset));
+        assert!(matches!(refused(config(), &images(train, 0), &images(test, 1)), Error::EmptyDataset));
     }
-    assert!(matches!(trainer(config()).evaluate(&pictures(0, 0)), Err(Error::EmptyDataset)));
+    assert!(matches!(trainer(config()).evaluate(&images(0, 0)), Err(Error::EmptyDataset)));
     let hold_out = config().with_validation(Validation::HoldOut(ValidationSize::Count(16)));
     assert!(matches!(
-        refused(hold_out, &pictures(16, 0), &pictures(4, 1)),
+        refused(hold_out, &images(16, 0), &images(4, 1)),
         Error::EmptySplit { samples: 16, validation: 16 }
     ));
 }
 
 #[test]
 fn dropping_the_only_batch_is_refused_with_both_numbers() {
-    let error = refused(config().with_last_batch(LastBatch::Drop), &pictures(15, 0), &pictures(4, 1));
+    let error = refused(config().with_last_batch(LastBatch::Drop), &images(15, 0), &images(4, 1));
     assert!(matches!(error, Error::InvalidConfig { field: "batch size", .. }), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("16") && text.contains("15"), "{text}");
@@ -90,7 +90,7 @@ fn dropping_the_only_batch_is_refused_with_both_numbers() {
 
 #[test]
 fn training_and_test_set_of_other_classes_are_refused() {
-    match refused(config(), &pictures(16, 0), &sized(4, [1, 16, 16], 3)) {
+    match refused(config(), &images(16, 0), &sized(4, [1, 16, 16], 3)) {
         Error::ClassesDiffer { train, test } => assert_eq!((train.len(), test.len()), (4, 3)),
         other => panic!("{other:?}"),
     }
@@ -133,7 +133,7 @@ fn a_loss_that_is_not_finite_ends_the_run_before_its_update() {
             _ => None,
         });
         trainer.observe(watch);
-        let error = trainer.fit(&pictures(16, 0), &pictures(8, 1)).unwrap_err();
+        let error = trainer.fit(&images(16, 0), &images(8, 1)).unwrap_err();
         let Error::NonFiniteLoss { loss, epoch: 2, step: 2 } = error else { panic!("{error:?}") };
         assert!(loss.is_nan() == bad.is_nan() && !loss.is_finite());
         assert!(error.to_string().starts_with(&format!("the loss is {word} in step 2 of epoch 2")), "{error}");
@@ -150,7 +150,7 @@ fn a_loss_that_is_not_finite_ends_the_run_before_its_update() {
 #[test]
 fn a_learning_rate_that_blows_up_is_named_as_the_cause() {
     let mut trainer = trainer_of(&crate::small_run::net(), 1e30, config());
-    let error = trainer.fit(&pictures(64, 0), &pictures(8, 1)).unwrap_err();
+    let error = trainer.fit(&images(64, 0), &images(8, 1)).unwrap_err();
     assert!(matches!(error, Error::NonFiniteLoss { epoch: 1, step: 2.., .. }), "{error:?}");
     assert!(error.to_string().contains("learning rate"), "{error}");
 }
@@ -163,7 +163,7 @@ fn a_loss_that_is_not_finite_in_evaluation_names_the_batch() {
         outputs.square().mean(Kind::Float) * if calls.get() == 3 { f64::NAN } else { 1.0 }
     };
     let trainer = trainer(config()).with_loss(loss);
-    match trainer.evaluate(&pictures(40, 1)) {
+    match trainer.evaluate(&images(40, 1)) {
         Err(Error::NonFiniteEvaluation { loss, samples: 32 }) => assert!(loss.is_nan()),
         other => panic!("{other:?}"),
     }
@@ -172,7 +172,7 @@ fn a_loss_that_is_not_finite_in_evaluation_names_the_batch() {
 #[test]
 fn a_loss_that_is_no_scalar_and_one_that_fails_end_the_run_with_their_error() {
     let mut rows = trainer(config()).with_loss(|outputs: &Tensor, _: &Tensor| outputs.square());
-    match rows.fit(&pictures(16, 0), &pictures(4, 1)) {
+    match rows.fit(&images(16, 0), &images(4, 1)) {
         Err(Error::LossShape { shape }) => assert_eq!(shape, [16, 4]),
         other => panic!("{other:?}"),
     }
@@ -183,11 +183,11 @@ fn a_loss_that_is_no_scalar_and_one_that_fails_end_the_run_with_their_error() {
         }
     }
     let mut failing = trainer(config()).with_loss(Failing);
-    let error = failing.fit(&pictures(16, 0), &pictures(4, 1)).unwrap_err();
+    let error = failing.fit(&images(16, 0), &images(4, 1)).unwrap_err();
     assert!(matches!(error, Error::Libtorch { what: "my loss", .. }), "{error:?}");
     // A loss that does not depend on any weight has no gradient.
     let constant = |_: &Tensor, _: &Tensor| Tensor::from(1.0_f32);
-    let error = trainer(config()).with_loss(constant).fit(&pictures(16, 0), &pictures(4, 1)).unwrap_err();
+    let error = trainer(config()).with_loss(constant).fit(&images(16, 0), &images(4, 1)).unwrap_err();
     assert!(matches!(error, Error::Libtorch { what: "backward pass", .. }), "{error:?}");
 }
 
@@ -215,7 +215,7 @@ fn a_sample_that_cannot_be_had_ends_the_run_with_its_error() {
         let mut trainer = trainer(config().with_workers(workers).with_batch_size(4));
         let (epochs, watch) = record(|event, _| matches!(event, Event::EpochEnded { .. }).then_some(()));
         trainer.observe(watch);
-        let error = trainer.fit(&Holed(pictures(32, 0)), &pictures(4, 1)).unwrap_err();
+        let error = trainer.fit(&Holed(images(32, 0)), &images(4, 1)).unwrap_err();
         assert!(matches!(error, Error::SampleUnavailable { index: 5, .. }), "{error:?}");
         assert_eq!(epochs.borrow().len(), 1);
     }
@@ -224,7 +224,7 @@ fn a_sample_that_cannot_be_had_ends_the_run_with_its_error() {
 #[test]
 fn targets_that_the_loss_cannot_take_are_an_error_and_no_panic() {
     let data = vec![0.5; 3 * 16];
-    let three = with_targets(&pictures(16, 0), Targets::Values { data, width: 3 }, &[]);
+    let three = with_targets(&images(16, 0), Targets::Values { data, width: 3 }, &[]);
     let error = trainer(config()).fit(&three, &three).unwrap_err();
     assert!(matches!(error, Error::Libtorch { what: "cross-entropy", .. }), "{error:?}");
 }

@@ -1,6 +1,6 @@
-//! Runs that end early: by a handle, by an observer, by the validation split and never by the test set.
+//! Runs that end early: by a handle, by an callback, by the validation split and never by the test set.
 
-use crate::small_run::{Watch, bits, built, net, pictures, record, trainer};
+use crate::small_run::{Watch, bits, built, images, net, record, trainer};
 use densenet::data::{Dataset, ValidationSize};
 use densenet::tch::{Kind, Tensor};
 use densenet::train::{EarlyStop, Event, Flow, Outcome, Run, SaveBest, SaveWeights, StopHandle, Validation, Watched};
@@ -23,7 +23,7 @@ fn run(trainer: &mut Trainer<DenseNet>) -> (Outcome, usize, usize) {
         _ => None,
     });
     trainer.observe(count).observe(end);
-    let history = trainer.fit(&pictures(24, 0), &pictures(8, 1)).unwrap();
+    let history = trainer.fit(&images(24, 0), &images(8, 1)).unwrap();
     let outcomes = outcomes.borrow();
     assert_eq!(outcomes.len(), 1);
     (outcomes[0], steps.borrow().len(), history.epochs.len())
@@ -168,7 +168,7 @@ fn held_out_samples_are_not_trained_on() {
     let mut trainer = scripted(&SCRIPT[..1]);
     let (lens, watch) = record(|event, run| matches!(event, Event::FitStarted).then(|| run.train.len()));
     trainer.observe(watch);
-    let history = trainer.fit(&pictures(24, 0), &pictures(5, 1)).unwrap();
+    let history = trainer.fit(&images(24, 0), &images(5, 1)).unwrap();
     let record = history.last().unwrap();
     let validation = record.validation.unwrap();
     assert_eq!((record.train.samples, validation.samples, record.test.samples), (16, 8, 5));
@@ -186,16 +186,16 @@ fn what_chooses_needs_a_validation_split_and_a_figure_to_watch() {
     save.observe(SaveBest::to(&file));
     for mut trainer in [stop, save] {
         let before = bits(trainer.var_store());
-        let error = trainer.fit(&pictures(24, 0), &pictures(8, 1)).unwrap_err();
+        let error = trainer.fit(&images(24, 0), &images(8, 1)).unwrap_err();
         assert!(matches!(error, Error::NoValidation { .. }), "{error:?}");
         assert!(bits(trainer.var_store()) == before, "the error comes before the first step");
     }
 
     let mut trainer = scripted(SCRIPT);
     trainer.observe(EarlyStop::after(1).watching(Watched::Accuracy));
-    let pictures = pictures(24, 0);
-    let targets = densenet::data::Targets::Values { data: vec![0.0; pictures.len()], width: 1 };
-    let numbers = crate::small_run::with_targets(&pictures, targets, &[]);
+    let images = images(24, 0);
+    let targets = densenet::data::Targets::Values { data: vec![0.0; images.len()], width: 1 };
+    let numbers = crate::small_run::with_targets(&images, targets, &[]);
     assert!(matches!(trainer.fit(&numbers, &numbers), Err(Error::NoAccuracy)));
     assert!(!file.exists());
 }

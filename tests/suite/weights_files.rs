@@ -256,21 +256,21 @@ fn another_head_is_kept_and_every_other_variable_loaded() {
 }
 
 #[test]
-fn a_stem_of_three_channels_is_summed_for_grey_pictures_on_request() {
+fn a_stem_of_three_channels_is_summed_for_grey_images_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
-    let coloured = trained(&net().with_input_channels(3));
-    save_safetensors(&coloured, &file).unwrap();
+    let colored = trained(&net().with_input_channels(3));
+    save_safetensors(&colored, &file).unwrap();
     assert_eq!(refused(&file).0, "features.conv0.weight");
     let (vs, model) = built(&net());
     let report = load(&vs, &file, &LoadConfig::new().with_stem(StemChannels::Sum)).unwrap();
     let converted: Vec<_> = report.used.iter().filter(|used| used.converted.is_some()).collect();
     assert_eq!((converted.len(), converted[0].converted.as_deref()), (1, Some("3 channels summed")));
-    let grey = Tensor::rand([2, 1, 16, 16], (Kind::Float, Device::Cpu));
-    let (other, of_coloured) = built(&net().with_input_channels(3));
+    let gray = Tensor::rand([2, 1, 16, 16], (Kind::Float, Device::Cpu));
+    let (other, of_colored) = built(&net().with_input_channels(3));
     load(&other, &file, &LoadConfig::new()).unwrap();
-    let coloured = of_coloured.forward_t(&grey.expand([2, 3, 16, 16], false), false);
-    let deviation = (model.forward_t(&grey, false) - &coloured).abs().max() / coloured.abs().max();
+    let colored = of_colored.forward_t(&gray.expand([2, 3, 16, 16], false), false);
+    let deviation = (model.forward_t(&gray, false) - &colored).abs().max() / colored.abs().max();
     assert!(deviation.double_value(&[]) < 1e-5, "{deviation}");
 }
 

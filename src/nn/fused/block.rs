@@ -1,4 +1,4 @@
-//! A dense block as the fused engine sees it: one buffer for all features, statistics computed once a channel, normalised values
+//! A dense block as the fused engine sees it: one buffer for all features, statistics computed once a channel, normalized values
 //! made again in the backward pass instead of kept.
 
 use super::norm::{ChannelStatistics, Norm};
@@ -40,13 +40,13 @@ impl Stage {
         to_channels_last(&self.weight.to_kind(kind))
     }
 
-    /// What it makes of some pictures.
+    /// What it makes of some images.
     pub fn output<T: Number>(
         &self,
         x: &Tensor,
         norm: &Norm<T::Wide>,
         kernels: &Tensor,
-        pictures: &Range<i64>,
+        images: &Range<i64>,
         scratch: &Scratch,
     ) -> Result<Tensor> {
         let mut normalized = scratch.like(x, self.inputs());
@@ -59,7 +59,7 @@ impl Stage {
             None => to_channels_last(&y),
             Some(mask) => {
                 let mut y = writable_channels_last(y)?;
-                let place = place(pictures, &y);
+                let place = place(images, &y);
                 passes::drop::<T>(&mut y, place, mask);
                 Ok(y)
             }
@@ -86,14 +86,14 @@ impl Layer {
         self.reader.inputs().max(self.writer().inputs())
     }
 
-    /// Pictures of features like these that its stages work on together.
+    /// Images of features like these that its stages work on together.
     pub fn groups(&self, features: &Tensor) -> Vec<Range<i64>> {
         let [n, _, h, w] = sizes(features);
         groups(n, self.widest() * h * w).collect()
     }
 }
 
-/// By which statistics the norms of a block normalise.
+/// By which statistics the norms of a block normalize.
 #[derive(Clone, Debug)]
 pub(super) struct Statistics {
     /// Of the features.
@@ -120,16 +120,16 @@ impl OfFeatures {
     }
 }
 
-/// How many normalised values a thread works on at a time: what is made of the features and lives only for a moment then
+/// How many normalized values a thread works on at a time: what is made of the features and lives only for a moment then
 /// takes little memory. Fewer, so that it stayed in the cores' caches, were slower: a convolution's start costs more than that saves.
 const VALUES_A_THREAD: usize = 1 << 21;
 
-/// Memory for the normalised values of a group, whichever layer reads them. Of its own for each layer, growing from one to the next, it left
+/// Memory for the normalized values of a group, whichever layer reads them. Of its own for each layer, growing from one to the next, it left
 /// holes in the C library's heap that nothing fitted into: up to half as much memory again in a deep block.
 pub(super) struct Scratch(Tensor);
 
 impl Scratch {
-    /// For these groups of pictures, whichever of the layers works on them.
+    /// For these groups of images, whichever of the layers works on them.
     pub fn new(features: &Tensor, layers: &[Layer], groups: &[Vec<Range<i64>>]) -> Self {
         let [.., h, w] = sizes(features);
         let most = layers.iter().zip(groups).map(|(layer, groups)| groups[0].end as usize * layer.widest());
@@ -137,29 +137,29 @@ impl Scratch {
         Scratch(Tensor::empty([values as i64], (features.kind(), features.device())))
     }
 
-    /// So many channels of these pictures, in channels-last order.
-    pub fn like(&self, pictures: &Tensor, channels: usize) -> Tensor {
-        let [n, _, h, w] = sizes(pictures).map(|size| size as i64);
+    /// So many channels of these images, in channels-last order.
+    pub fn like(&self, images: &Tensor, channels: usize) -> Tensor {
+        let [n, _, h, w] = sizes(images).map(|size| size as i64);
         let channels = channels as i64;
         self.0.narrow(0, 0, n * h * w * channels).view([n, h, w, channels]).permute([0, 3, 1, 2]).detach()
     }
 }
 
-/// Pictures that are worked on together, where each has so many normalised values. All threads get as many, as far as it goes.
-fn groups(pictures: usize, values: usize) -> impl Iterator<Item = Range<i64>> {
+/// Images that are worked on together, where each has so many normalized values. All threads get as many, as far as it goes.
+fn groups(images: usize, values: usize) -> impl Iterator<Item = Range<i64>> {
     let even = 4 * threads();
     let group = (VALUES_A_THREAD * threads() / values.max(1) / even).max(1) * even;
-    (0..pictures.max(1)).step_by(group).map(move |first| first as i64..pictures.min(first + group) as i64)
+    (0..images.max(1)).step_by(group).map(move |first| first as i64..images.min(first + group) as i64)
 }
 
-/// The place in its batch of the first value of these pictures.
-pub(super) fn place(pictures: &Range<i64>, values: &Tensor) -> usize {
-    pictures.start as usize * values.numel() / (pictures.end - pictures.start).max(1) as usize
+/// The place in its batch of the first value of these images.
+pub(super) fn place(images: &Range<i64>, values: &Tensor) -> usize {
+    images.start as usize * values.numel() / (images.end - images.start).max(1) as usize
 }
 
-/// Some pictures of a batch.
-pub(super) fn part(batch: &Tensor, pictures: &Range<i64>) -> Tensor {
-    batch.narrow(0, pictures.start, pictures.end - pictures.start)
+/// Some images of a batch.
+pub(super) fn part(batch: &Tensor, images: &Range<i64>) -> Tensor {
+    batch.narrow(0, images.start, images.end - images.start)
 }
 
 #[cfg(test)]
@@ -167,10 +167,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_cover_all_pictures_once() {
-        for (pictures, values) in [(1, 10), (64, 1 << 17), (64, 1 << 30), (7, 1 << 20), (1000, 3)] {
-            let groups: Vec<_> = groups(pictures, values).collect();
-            assert_eq!((groups[0].start, groups[groups.len() - 1].end), (0, pictures as i64));
+    fn groups_cover_all_images_once() {
+        for (images, values) in [(1, 10), (64, 1 << 17), (64, 1 << 30), (7, 1 << 20), (1000, 3)] {
+            let groups: Vec<_> = groups(images, values).collect();
+            assert_eq!((groups[0].start, groups[groups.len() - 1].end), (0, images as i64));
             assert!(groups.windows(2).all(|pair| pair[0].end == pair[1].start));
         }
         assert!(groups(64, 1 << 30).count() > 1);

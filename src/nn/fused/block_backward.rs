@@ -85,7 +85,7 @@ pub(super) struct Left<'a> {
     pub layers: &'a [Layer],
     /// What lies between the stages of each bottleneck layer, where it was kept.
     pub inner: &'a [Vec<Tensor>],
-    /// The pictures that each layer works on together.
+    /// The images that each layer works on together.
     pub groups: &'a [Vec<Range<i64>>],
 }
 
@@ -100,7 +100,7 @@ pub(super) fn backward<T: Number>(left: &Left, arriving: Arriving, needs: &Needs
         Some(arriving) => writable_channels_last(into_kind(arriving, wide))?,
         None => into_kind(to_channels_last(&features.zeros_like())?, wide),
     };
-    // Fixed statistics do not depend on what they normalise: with sums of 0 nothing is corrected.
+    // Fixed statistics do not depend on what they normalize: with sums of 0 nothing is corrected.
     let nothing = ChannelStatistics { mean: vec![0.0; channels], rstd: vec![1.0; channels] };
     let (batch, of_batch) = match &statistics.features {
         OfFeatures::Batch(statistics) => (statistics, true),
@@ -121,11 +121,10 @@ pub(super) fn backward<T: Number>(left: &Left, arriving: Arriving, needs: &Needs
         let mut reader = StageBackward::<T>::new(&layer.reader, of_reader, needed.reader, above, features.kind())?;
         let written = reader.norm.channels()..reader.norm.channels() + layer.writer().outputs();
         let correction = Correction::new(written.clone(), n * h * w, batch, &sums);
-        // The gradient of what the layer wrote into some pictures, and its sums.
-        let arrived = |pictures: &Range<i64>| {
-            let mut new = like(&part(features, pictures), written.len());
-            let sums =
-                passes::correct::<T>(&part(&gradient, pictures), &part(features, pictures), &correction, &mut new);
+        // The gradient of what the layer wrote into some images, and its sums.
+        let arrived = |images: &Range<i64>| {
+            let mut new = like(&part(features, images), written.len());
+            let sums = passes::correct::<T>(&part(&gradient, images), &part(features, images), &correction, &mut new);
             (new, sums)
         };
         let groups = &left.groups[number];
@@ -143,9 +142,9 @@ pub(super) fn backward<T: Number>(left: &Left, arriving: Arriving, needs: &Needs
                     }
                 };
                 let mut arriving = Vec::with_capacity(groups.len());
-                for (pictures, values) in groups.iter().zip(values) {
-                    let (new, sums) = arrived(pictures);
-                    if let Some(upstream) = writer.take(new, Some(sums), values, pictures, &scratch)? {
+                for (images, values) in groups.iter().zip(values) {
+                    let (new, sums) = arrived(images);
+                    if let Some(upstream) = writer.take(new, Some(sums), values, images, &scratch)? {
                         writer.sums.add(&passes::norm_sums::<T>(&upstream, values, &writer.norm));
                         arriving.push(upstream);
                     }
@@ -155,16 +154,16 @@ pub(super) fn backward<T: Number>(left: &Left, arriving: Arriving, needs: &Needs
                     readers.add(&writer.sums, &writer.norm);
                 }
                 let correction = Correction::new(0..inner.inputs(), n * h * w, own, &readers);
-                for ((pictures, values), mut new) in groups.iter().zip(values).zip(arriving) {
+                for ((images, values), mut new) in groups.iter().zip(values).zip(arriving) {
                     passes::norm_backward::<T>(&mut new, values, &writer.norm, &correction);
-                    reader.take_into(new, None, features, pictures, &scratch, &gradient)?;
+                    reader.take_into(new, None, features, images, &scratch, &gradient)?;
                 }
                 gradients.push(writer.finish(features));
             }
             _ => {
-                for pictures in groups {
-                    let (new, sums) = arrived(pictures);
-                    reader.take_into(new, Some(sums), features, pictures, &scratch, &gradient)?;
+                for images in groups {
+                    let (new, sums) = arrived(images);
+                    reader.take_into(new, Some(sums), features, images, &scratch, &gradient)?;
                 }
             }
         }
@@ -227,23 +226,22 @@ impl<'a, T: Number> StageBackward<'a, T> {
 
     /// What the stage wrote in the forward pass, made again.
     fn output(&self, x: &Tensor, groups: &[Range<i64>], scratch: &Scratch) -> Result<Vec<Tensor>> {
-        let of = |pictures: &Range<i64>| {
-            self.stage.output::<T>(&part(x, pictures), &self.norm, &self.kernels, pictures, scratch)
-        };
+        let of =
+            |images: &Range<i64>| self.stage.output::<T>(&part(x, images), &self.norm, &self.kernels, images, scratch);
         groups.iter().map(of).collect()
     }
 
-    /// Takes the gradient of what the stage wrote into some pictures, whose sums may be known, back through dropout and convolution.
+    /// Takes the gradient of what the stage wrote into some images, whose sums may be known, back through dropout and convolution.
     fn take(
         &mut self,
         mut new: Tensor,
         mut sums: Option<Vec<f64>>,
         x: &Tensor,
-        pictures: &Range<i64>,
+        images: &Range<i64>,
         scratch: &Scratch,
     ) -> Result<Option<Tensor>> {
         if let Some(mask) = self.stage.dropped {
-            let place = place(pictures, &new);
+            let place = place(images, &new);
             passes::drop::<T>(&mut new, place, mask);
             sums = None;
         }
@@ -271,13 +269,13 @@ impl<'a, T: Number> StageBackward<'a, T> {
         new: Tensor,
         sums: Option<Vec<f64>>,
         features: &Tensor,
-        pictures: &Range<i64>,
+        images: &Range<i64>,
         scratch: &Scratch,
         gradient: &Tensor,
     ) -> Result<()> {
-        let features = part(features, pictures);
-        if let Some(upstream) = self.take(new, sums, &features, pictures, scratch)? {
-            let mut gradient = part(gradient, pictures);
+        let features = part(features, images);
+        if let Some(upstream) = self.take(new, sums, &features, images, scratch)? {
+            let mut gradient = part(gradient, images);
             self.sums.add(&passes::accumulate::<T>(&upstream, &features, &self.norm, &mut gradient));
         }
         Ok(())

@@ -52,17 +52,17 @@ pub(super) fn forward<T: Number>(
         let of_batch = matches!(statistics.features, OfFeatures::Batch(_));
         match &layer.inner {
             None => {
-                for pictures in groups {
-                    let mut features = part(&features, pictures);
-                    let y = reader.output::<T>(&features, &norm, &kernels, pictures, &scratch)?;
+                for images in groups {
+                    let mut features = part(&features, images);
+                    let y = reader.output::<T>(&features, &norm, &kernels, images, &scratch)?;
                     slot.write::<T>(&y, &mut features, of_batch);
                 }
             }
             Some(inner) => {
                 let mut moments = Vec::new();
                 let mut values = Vec::with_capacity(groups.len());
-                for pictures in groups {
-                    let y = reader.output::<T>(&part(&features, pictures), &norm, &kernels, pictures, &scratch)?;
+                for images in groups {
+                    let y = reader.output::<T>(&part(&features, images), &norm, &kernels, images, &scratch)?;
                     if of_batch {
                         moments.push(passes::moments::<T>(&y));
                     }
@@ -73,9 +73,9 @@ pub(super) fn forward<T: Number>(
                 }
                 let norm = Norm::new(&inner.gamma, &inner.beta, &statistics.inner[number]);
                 let kernels = inner.kernels(x.kind())?;
-                for (pictures, values) in groups.iter().zip(&values) {
-                    let y = inner.output::<T>(values, &norm, &kernels, pictures, &scratch)?;
-                    slot.write::<T>(&y, &mut part(&features, pictures), of_batch);
+                for (images, values) in groups.iter().zip(&values) {
+                    let y = inner.output::<T>(values, &norm, &kernels, images, &scratch)?;
+                    slot.write::<T>(&y, &mut part(&features, images), of_batch);
                 }
                 if memory == Memory::Keep {
                     kept.push(values);

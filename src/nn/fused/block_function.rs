@@ -7,7 +7,7 @@ use super::norm::ChannelStatistics;
 use super::{by_kind, update_running};
 use crate::Result;
 use crate::kernels::DropMask;
-use crate::nn::{Features, ForwardContext, Memory, NormRelu, Statistics as TravellingStatistics};
+use crate::nn::{Features, ForwardContext, Memory, NormRelu, Statistics as TravelingStatistics};
 use crate::torch::{Forward, Function, apply};
 use std::ops::Range;
 use tch::nn::Conv2D;
@@ -54,7 +54,7 @@ pub(crate) fn dense_block(features: Features, layers: &[FusedLayer], ctx: &Forwa
     };
     let mut outputs = apply(function, &inputs)?.into_iter();
     let data = outputs.next().expect("features come first");
-    let mut next = || outputs.next().zip(outputs.next()).map(|(mean, rstd)| TravellingStatistics { mean, rstd });
+    let mut next = || outputs.next().zip(outputs.next()).map(|(mean, rstd)| TravelingStatistics { mean, rstd });
     let statistics = next();
     if let Some(statistics) = &statistics {
         for FusedLayer { stages } in layers {
@@ -128,7 +128,7 @@ struct BlockFunction {
     dropped: Vec<Option<DropMask>>,
     /// Fixed ones, or those of the batch once they are known.
     statistics: Option<Statistics>,
-    /// The pictures that each layer worked on together in the forward pass.
+    /// The images that each layer worked on together in the forward pass.
     groups: Vec<Vec<Range<i64>>>,
 }
 

@@ -1,6 +1,6 @@
 //! The dense block in libtorch's own operations, for GPUs: the passes of [`block_forward`](super::block_forward) and
 //! [`block_backward`](super::block_backward) over tensors, so that nothing waits for the device. Statistics are computed once a channel, and
-//! normalised values made again in the backward pass.
+//! normalized values made again in the backward pass.
 
 use super::block_backward::{Needs, StageNeeds};
 use super::block_function::{FusedLayer, Shape};

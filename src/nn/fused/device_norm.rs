@@ -1,4 +1,4 @@
-//! Batch normalisation in the parts that libtorch has for GPUs: statistics, normalisation, sums, gradient. It has none of them for the
+//! Batch normalization in the parts that libtorch has for GPUs: statistics, normalization, sums, gradient. It has none of them for the
 //! CPU, where compositions stand in, so that what is built of them can be tested without a GPU.
 
 use super::norm::wide_kind;
@@ -85,8 +85,8 @@ impl DeviceNorm<'_> {
         }
         let wide = wide_kind(x);
         let slope = rstd.square() * scale / count;
-        let centred = g.to_kind(wide) - channels(&(shift / count));
-        let gradient = centred - (x.to_kind(wide) - channels(mean)) * channels(&slope);
+        let centered = g.to_kind(wide) - channels(&(shift / count));
+        let gradient = centered - (x.to_kind(wide) - channels(mean)) * channels(&slope);
         (gradient * channels(&(self.gamma * rstd))).to_kind(x.kind())
     }
 }

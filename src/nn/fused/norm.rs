@@ -42,7 +42,7 @@ fn rstd(variance: f64, epsilon: f64) -> f64 {
     (variance + epsilon).sqrt().recip()
 }
 
-/// A norm over the first channels of some features: γ, β, and the statistics that it normalises by.
+/// A norm over the first channels of some features: γ, β, and the statistics that it normalizes by.
 #[derive(Debug)]
 pub(super) struct Norm<W> {
     pub gamma: Vec<f64>,

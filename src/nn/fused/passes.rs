@@ -16,7 +16,7 @@ fn pixels_a_part(features: &Tensor) -> usize {
     (n * h * w).div_ceil(32).clamp(32, 1024)
 }
 
-/// Rows of pictures like these that make up about a part.
+/// Rows of images like these that make up about a part.
 fn rows_a_part(features: &Tensor) -> usize {
     (pixels_a_part(features) / sizes(features)[3]).max(1)
 }
@@ -27,7 +27,7 @@ pub(super) fn sizes(tensor: &Tensor) -> [usize; 4] {
     [n, c, h, w].map(|size| size as usize)
 }
 
-/// Memory for so many channels of the same pictures.
+/// Memory for so many channels of the same images.
 pub(super) fn like(features: &Tensor, channels: usize) -> Tensor {
     let [n, _, h, w] = sizes(features);
     empty_channels_last([n, channels, h, w].map(|size| size as i64), features.kind())
@@ -70,7 +70,7 @@ pub(super) fn write_with_moments<T: Number>(y: &Tensor, out: &mut Tensor, offset
     }))
 }
 
-/// Drops from pictures of which the first value has the place `first` in its batch.
+/// Drops from images of which the first value has the place `first` in its batch.
 pub(super) fn drop<T: Number>(x: &mut Tensor, first: usize, mask: DropMask) {
     let part_length = pixels_a_part(x) * sizes(x)[1];
     for_parts(x, part_length, |part, x: &mut [T]| kernels::drop(x, (first + part * part_length) as u64, mask));

@@ -158,7 +158,7 @@ impl Function for MaxPool {
             let norm = Norm::new(gamma, beta, statistics);
             let pooled = MaxPooled { upstream: &arriving, winners, x, norm: &norm };
             let sums = passes::max_pool_sums::<T>(&pooled);
-            // Fixed statistics do not depend on what they normalise: with sums of 0 nothing is corrected.
+            // Fixed statistics do not depend on what they normalize: with sums of 0 nothing is corrected.
             let mut readers = ReaderSums::of(None, None, statistics);
             if self.train {
                 readers.add(&sums, &norm);

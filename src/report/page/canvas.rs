@@ -11,7 +11,7 @@ use plotters_backend::{
     BackendColor, BackendCoord, BackendStyle, BackendTextStyle, DrawingBackend, DrawingErrorKind as ErrorKind,
 };
 
-use crate::report::page::{font, picture};
+use crate::report::page::{font, image};
 
 /// How many pixels of the surface make one of the file, along a side.
 pub(super) const FINE: usize = 2;
@@ -33,39 +33,39 @@ impl Canvas {
         Canvas { width, height, pixels: vec![[255; 3]; width * height] }
     }
 
-    /// Lays a colour over a pixel; outside of the surface nothing happens.
-    pub(super) fn dot(&mut self, x: i32, y: i32, colour: Rgb, alpha: f32) {
+    /// Lays a color over a pixel; outside of the surface nothing happens.
+    pub(super) fn dot(&mut self, x: i32, y: i32, color: Rgb, alpha: f32) {
         let (Ok(x), Ok(y)) = (usize::try_from(x), usize::try_from(y)) else { return };
         if x < self.width && y < self.height {
             let under = &mut self.pixels[y * self.width + x];
-            for (under, over) in under.iter_mut().zip(colour) {
+            for (under, over) in under.iter_mut().zip(color) {
                 *under = (f32::from(*under) + (f32::from(over) - f32::from(*under)) * alpha).round() as u8;
             }
         }
     }
 
     /// Fills a rectangle.
-    pub(super) fn fill(&mut self, (left, top): (i32, i32), (width, height): (i32, i32), colour: Rgb) {
+    pub(super) fn fill(&mut self, (left, top): (i32, i32), (width, height): (i32, i32), color: Rgb) {
         for y in top..top + height {
             for x in left..left + width {
-                self.dot(x, y, colour, 1.0);
+                self.dot(x, y, color, 1.0);
             }
         }
     }
 
     /// Fills a circle.
-    pub(super) fn disc(&mut self, centre: (i32, i32), radius: i32, colour: Rgb) {
+    pub(super) fn disc(&mut self, center: (i32, i32), radius: i32, color: Rgb) {
         for y in -radius..=radius {
             for x in -radius..=radius {
                 let edge = radius as f32 + 0.5 - ((x * x + y * y) as f32).sqrt();
-                self.dot(centre.0 + x, centre.1 + y, colour, edge.clamp(0.0, 1.0));
+                self.dot(center.0 + x, center.1 + y, color, edge.clamp(0.0, 1.0));
             }
         }
     }
 
     /// Writes a line of text; its left end and its top are at the corner.
-    pub(super) fn text(&mut self, text: &str, size: f32, corner: (i32, i32), colour: Rgb) {
-        font::draw(text, size, |x, y, coverage| self.dot(corner.0 + x, corner.1 + y, colour, coverage));
+    pub(super) fn text(&mut self, text: &str, size: f32, corner: (i32, i32), color: Rgb) {
+        font::draw(text, size, |x, y, coverage| self.dot(corner.0 + x, corner.1 + y, color, coverage));
     }
 
     /// The file: each of its pixels is the mean of the fine ones.
@@ -79,7 +79,7 @@ impl Canvas {
                 bytes.push((sum / (FINE * FINE)) as u8);
             }
         }
-        picture::encode(png::ColorType::Rgb, width, height, &bytes)
+        image::encode(png::ColorType::Rgb, width, height, &bytes)
     }
 }
 
@@ -131,10 +131,10 @@ impl DrawingBackend for &mut Canvas {
             VPos::Center => height as i32 / 2,
             VPos::Bottom => height as i32,
         };
-        let (turn, colour) = (style.transform(), style.color());
+        let (turn, color) = (style.transform(), style.color());
         font::draw(text, style.size() as f32, |x, y, coverage| {
             let (x, y) = turn.transform(x - left, y - above);
-            self.dot(pos.0 + x, pos.1 + y, colour.rgb.into(), coverage * colour.alpha as f32);
+            self.dot(pos.0 + x, pos.1 + y, color.rgb.into(), coverage * color.alpha as f32);
         });
         Ok(())
     }
@@ -152,7 +152,7 @@ impl DrawingBackend for &mut Canvas {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::page::picture::tests::decoded;
+    use crate::report::page::image::tests::decoded;
 
     #[test]
     fn a_file_has_the_means_of_the_fine_pixels() {

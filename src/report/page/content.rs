@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::metrics::ConfusionMatrix;
-use crate::report::page::picture::Picture;
+use crate::report::page::image::Image;
 use crate::train::History;
 
 /// What a report shows.
@@ -23,10 +23,10 @@ pub struct ReportContent {
     pub classes: Vec<String>,
     /// How often each class was taken for each other, over the test set.
     pub confusion: Option<ConfusionMatrix>,
-    /// Test pictures and what was predicted for them.
-    pub pictures: Vec<LabelledPicture>,
+    /// Test images and what was predicted for them.
+    pub images: Vec<LabeledImage>,
     /// The layers of the model, as text that is set in one width.
-    pub plan: Option<String>,
+    pub summary: Option<String>,
     /// Configuration, versions, machine: one table a group, in this order.
     pub facts: Vec<FactGroup>,
 }
@@ -40,8 +40,8 @@ impl ReportContent {
             history: History::default(),
             classes: Vec::new(),
             confusion: None,
-            pictures: Vec::new(),
-            plan: None,
+            images: Vec::new(),
+            summary: None,
             facts: Vec::new(),
         }
     }
@@ -71,11 +71,11 @@ pub enum RunStatus {
     },
 }
 
-/// A picture of the test set, with its class and the predicted one.
+/// An image of the test set, with its class and the predicted one.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LabelledPicture {
-    /// The picture.
-    pub picture: Picture,
+pub struct LabeledImage {
+    /// The image.
+    pub image: Image,
     /// The name of its class.
     pub truth: String,
     /// The name of the predicted class.

@@ -55,8 +55,8 @@ fn rgb([r, g, b]: [u8; 3]) -> RGBColor {
     RGBColor(r, g, b)
 }
 
-fn letters(pixels: usize, colour: RGBColor) -> TextStyle<'static> {
-    ("sans-serif", px(pixels)).into_font().color(&colour)
+fn letters(pixels: usize, color: RGBColor) -> TextStyle<'static> {
+    ("sans-serif", px(pixels)).into_font().color(&color)
 }
 
 fn draw(canvas: &mut Canvas, title: &str, history: &History) -> Drawn {
@@ -87,9 +87,9 @@ fn legend(root: &Area, curves: &[Series]) -> Drawn {
     let mut x = px(32);
     let y = px(74);
     for curve in curves {
-        let colour = rgb(curve.colour);
-        root.draw(&PathElement::new([(x, y), (x + px(36), y)], colour.stroke_width(px(3) as u32)))?;
-        root.draw(&marker((x + px(18), y), curve.part, px(6), colour))?;
+        let color = rgb(curve.color);
+        root.draw(&PathElement::new([(x, y), (x + px(36), y)], color.stroke_width(px(3) as u32)))?;
+        root.draw(&marker((x + px(18), y), curve.part, px(6), color))?;
         let style = letters(20, INK).pos(Pos::new(HPos::Left, VPos::Center));
         root.draw(&Text::new(curve.name, (x + px(46), y), style))?;
         x += px(46 + 34) + font::width(curve.name, px(20) as f32) as i32;
@@ -141,12 +141,12 @@ fn chart(area: &Area, quantity: Quantity, curves: &[&Series]) -> Drawn {
         _ => (px(3), px(2)),
     };
     for curve in curves {
-        let colour = rgb(curve.colour);
+        let color = rgb(curve.color);
         let place = |&(epoch, value): &(usize, Option<f64>)| Some((epoch as f64, value.filter(|v| drawable(*v))?));
         let places: Vec<_> = curve.points.iter().map(place).collect();
         let pieces = places.windows(2).filter_map(|pair| Some([pair[0]?, pair[1]?]));
-        chart.draw_series(pieces.map(|piece| PathElement::new(piece, colour.stroke_width(width as u32))))?;
-        let mark = |at| EmptyElement::at(at) + marker((0, 0), curve.part, radius, colour);
+        chart.draw_series(pieces.map(|piece| PathElement::new(piece, color.stroke_width(width as u32))))?;
+        let mark = |at| EmptyElement::at(at) + marker((0, 0), curve.part, radius, color);
         chart.draw_series(places.iter().flatten().map(|at| mark(*at)))?;
     }
     Ok(())
@@ -158,17 +158,17 @@ fn drawable(value: f64) -> bool {
 }
 
 /// A disc for the training samples, a square for the validation split, a diamond for the test set.
-fn marker<'c>(at: (i32, i32), part: Part, radius: i32, colour: RGBColor) -> Mark<'c> {
+fn marker<'c>(at: (i32, i32), part: Part, radius: i32, color: RGBColor) -> Mark<'c> {
     let (x, y) = at;
     match part {
-        Part::Train => Circle::new(at, radius, colour.filled()).into_dyn(),
+        Part::Train => Circle::new(at, radius, color.filled()).into_dyn(),
         Part::Validation => {
             let half = radius * 9 / 10;
-            Rectangle::new([(x - half, y - half), (x + half, y + half)], colour.filled()).into_dyn()
+            Rectangle::new([(x - half, y - half), (x + half, y + half)], color.filled()).into_dyn()
         }
         Part::Test => {
             let far = radius * 13 / 10;
-            Polygon::new(vec![(x, y - far), (x + far, y), (x, y + far), (x - far, y)], colour.filled()).into_dyn()
+            Polygon::new(vec![(x, y - far), (x + far, y), (x, y + far), (x - far, y)], color.filled()).into_dyn()
         }
     }
 }
@@ -177,7 +177,7 @@ fn marker<'c>(at: (i32, i32), part: Part, radius: i32, colour: RGBColor) -> Mark
 mod tests {
     use super::*;
     use crate::report::page::examples;
-    use crate::report::page::picture::tests::decoded;
+    use crate::report::page::image::tests::decoded;
 
     fn drawn(history: History) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
@@ -190,17 +190,17 @@ mod tests {
         bytes
     }
 
-    fn count(bytes: &[u8], colour: [u8; 3]) -> usize {
-        bytes.chunks(3).filter(|pixel| *pixel == colour).count()
+    fn count(bytes: &[u8], color: [u8; 3]) -> usize {
+        bytes.chunks(3).filter(|pixel| *pixel == color).count()
     }
 
     #[test]
-    fn each_curve_appears_in_its_colour_for_any_number_of_epochs() {
+    fn each_curve_appears_in_its_color_for_any_number_of_epochs() {
         for epochs in [1, 2, 10, 300] {
             let history = examples::history(epochs);
             let bytes = drawn(history.clone());
             for curve in series::of(&history) {
-                let pixels = count(&bytes, curve.colour);
+                let pixels = count(&bytes, curve.color);
                 // The legend alone has about 150.
                 assert!(pixels > 200, "{} of {epochs} epochs: {pixels}", curve.name);
             }

@@ -1,8 +1,8 @@
 //! Contents of reports, for tests.
 
 use crate::metrics::{ConfusionMatrix, Scores};
-use crate::report::page::content::{FactGroup, LabelledPicture, ReportContent, RunStatus};
-use crate::report::page::picture::Picture;
+use crate::report::page::content::{FactGroup, LabeledImage, ReportContent, RunStatus};
+use crate::report::page::image::Image;
 use crate::train::{EpochRecord, History};
 
 /// A run that learns.
@@ -33,25 +33,25 @@ pub(super) fn regression(epochs: usize) -> History {
     history
 }
 
-/// A finished run with all parts: two classes, one picture predicted right and one wrong.
+/// A finished run with all parts: two classes, one image predicted right and one wrong.
 pub(super) fn content() -> ReportContent {
     let mut content = ReportContent::new("DenseNet on <Fashion>");
     content.status = RunStatus::Finished;
     content.history = history(3);
     content.classes = vec!["trouser".into(), "R&D </script> \"coat\"".into()];
-    content.pictures = vec![picture(content.classes[0].clone(), true), picture(content.classes[1].clone(), false)];
+    content.images = vec![image(content.classes[0].clone(), true), image(content.classes[1].clone(), false)];
     let mut confusion = ConfusionMatrix::new(2);
     for (truth, predicted) in [(0, Some(0)), (0, Some(0)), (0, Some(0)), (1, Some(0)), (1, Some(1)), (1, None)] {
         confusion.add(truth, predicted);
     }
     content.confusion = Some(confusion);
-    content.plan = Some("conv0   64 x 46 x 46\npool0   64 x 23 x 23".into());
+    content.summary = Some("conv0   64 x 46 x 46\npool0   64 x 23 x 23".into());
     content.facts = vec![FactGroup::new("Configuration").with("batch size", 64).with("stem", "<7x7>")];
     content
 }
 
-/// A picture of 4 by 4 pixels.
-pub(super) fn picture(truth: String, right: bool) -> LabelledPicture {
-    let picture = Picture::new([1, 4, 4], (0..16).map(|n| n * 8).collect()).unwrap();
-    LabelledPicture { picture, truth, predicted: "trouser".into(), right, probability: Some(0.61) }
+/// An image of 4 by 4 pixels.
+pub(super) fn image(truth: String, right: bool) -> LabeledImage {
+    let image = Image::new([1, 4, 4], (0..16).map(|n| n * 8).collect()).unwrap();
+    LabeledImage { image, truth, predicted: "trouser".into(), right, probability: Some(0.61) }
 }

@@ -1,4 +1,4 @@
-//! The font of the pictures that are drawn here, and where its letters go.
+//! The font of the images that are drawn here, and where its letters go.
 //!
 //! It comes with a crate, so that drawing needs no fonts on the machine. It covers the Latin, Greek and Cyrillic letters;
 //! others appear as boxes (`report.html` uses the reader's fonts).

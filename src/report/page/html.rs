@@ -4,7 +4,7 @@ mod confusion;
 mod curves;
 mod epochs;
 mod facts;
-mod pictures;
+mod images;
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::files::replace;
 use crate::report::page::content::{ReportContent, RunStatus};
 use crate::report::page::escape;
 
-/// Writes the page: curves, predictions, confusion matrix, accuracy of each class, epochs, configuration and plan.
+/// Writes the page: curves, predictions, confusion matrix, accuracy of each class, epochs, configuration and summary.
 ///
 /// Everything it needs is inside; a policy in its head forbids the browser to fetch anything. The file has about 4.5 MiB,
 /// nearly all of it plotly.js, which draws the curves; before the first epoch is finished it is left out.
@@ -29,11 +29,11 @@ fn page(content: &ReportContent) -> String {
     let parts = [
         facts::figures(content),
         curves::section(&content.history),
-        pictures::section(&content.pictures),
+        images::section(&content.images),
         beside(&[confusion::matrix(content), confusion::classes(content)]),
         epochs::section(&content.history),
         facts::groups(content),
-        facts::plan(content),
+        facts::summary(content),
     ];
     format!(
         include_str!("html/page.html"),

@@ -1,4 +1,4 @@
-//! The pages and pictures of a run, made of plain data.
+//! The pages and images of a run, made of plain data.
 
 mod canvas;
 pub mod content;
@@ -9,7 +9,7 @@ mod examples;
 mod font;
 mod format;
 pub mod html;
-pub mod picture;
+pub mod image;
 pub mod predictions;
 mod series;
 mod ticks;

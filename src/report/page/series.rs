@@ -1,4 +1,4 @@
-//! The curves of a run: which ones there are, their names and colours.
+//! The curves of a run: which ones there are, their names and colors.
 
 use crate::metrics::Scores;
 use crate::train::{EpochRecord, History};
@@ -19,7 +19,7 @@ impl Quantity {
     }
 }
 
-/// The samples that a curve is about. Each has a marker of its own, so that curves differ without their colours too.
+/// The samples that a curve is about. Each has a marker of its own, so that curves differ without their colors too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Train,
@@ -33,15 +33,15 @@ pub(super) struct Series {
     pub(super) name: &'static str,
     pub(super) quantity: Quantity,
     pub(super) part: Part,
-    pub(super) colour: [u8; 3],
+    pub(super) color: [u8; 3],
     /// Epochs and values; `None` where there is no value, or none that is finite.
     pub(super) points: Vec<(usize, Option<f64>)>,
 }
 
 impl Series {
-    /// The colour as CSS writes it.
-    pub(super) fn css_colour(&self) -> String {
-        let [r, g, b] = self.colour;
+    /// The color as CSS writes it.
+    pub(super) fn css_color(&self) -> String {
+        let [r, g, b] = self.color;
         format!("#{r:02x}{g:02x}{b:02x}")
     }
 }
@@ -54,7 +54,7 @@ pub(super) fn of(history: &History) -> Vec<Series> {
     let accuracies = |scores: Option<&Scores>| scores.and_then(|scores| scores.accuracy);
     let has_accuracy = history.epochs.iter().any(|record| record.test.accuracy.is_some());
 
-    let curve = |name, quantity, part, colour| {
+    let curve = |name, quantity, part, color| {
         let value = |record: &EpochRecord| {
             let scores = match part {
                 Train => Some(&record.train),
@@ -68,7 +68,7 @@ pub(super) fn of(history: &History) -> Vec<Series> {
             value.filter(|value| value.is_finite())
         };
         let points = history.epochs.iter().map(|record| (record.epoch, value(record))).collect();
-        Series { name, quantity, part, colour, points }
+        Series { name, quantity, part, color, points }
     };
     let mut curves = vec![
         curve("train loss", Loss, Train, [194, 65, 12]),

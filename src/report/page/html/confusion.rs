@@ -55,9 +55,9 @@ fn cell(count: u64, samples: u64, right: bool) -> String {
     let share = count as f64 / samples as f64;
     // The square root keeps rare mistakes visible. White letters from where black ones get hard to read.
     let shade = if right { 0.1 + 0.8 * share } else { 0.06 + 0.84 * share.sqrt() };
-    let colour = if right { "29,78,216" } else { "185,28,28" };
+    let color = if right { "29,78,216" } else { "185,28,28" };
     let dark = if shade > 0.5 { " class=\"dark\"" } else { "" };
-    format!("<td{dark} style=\"background:rgba({colour},{shade:.2})\">{count}</td>")
+    format!("<td{dark} style=\"background:rgba({color},{shade:.2})\">{count}</td>")
 }
 
 fn mistakes(content: &ReportContent, matrix: &ConfusionMatrix) -> String {

@@ -112,13 +112,13 @@ fn trace(curve: &Series) -> Box<Scatter<usize, Option<f64>>> {
         31..=100 => 5,
         _ => 4,
     };
-    let colour = curve.css_colour();
+    let color = curve.css_color();
     let (epochs, values) = curve.points.iter().copied().unzip();
     Scatter::new(epochs, values)
         .name(curve.name)
         .mode(Mode::LinesMarkers)
-        .line(Line::new().color(colour.clone()).width(2.0))
-        .marker(Marker::new().color(colour).symbol(symbol).size(size + larger))
+        .line(Line::new().color(color.clone()).width(2.0))
+        .marker(Marker::new().color(color).symbol(symbol).size(size + larger))
         .hover_template("%{y:.4~g}")
         .y_axis(match curve.quantity {
             Quantity::Loss => "y",

@@ -1,4 +1,4 @@
-//! The last figures, the configuration and the plan.
+//! The last figures, the configuration and the summary.
 
 use super::{beside, section as part};
 use crate::report::page::content::{FactGroup, ReportContent};
@@ -42,7 +42,9 @@ pub(super) fn groups(content: &ReportContent) -> String {
 }
 
 /// The layers of the model.
-pub(super) fn plan(content: &ReportContent) -> String {
-    let plan = content.plan.as_deref().filter(|plan| !plan.trim().is_empty());
-    plan.map_or_else(String::new, |plan| part("Plan", &format!("<pre class=\"scroll\">{}</pre>\n", escape::text(plan))))
+pub(super) fn summary(content: &ReportContent) -> String {
+    let summary = content.summary.as_deref().filter(|summary| !summary.trim().is_empty());
+    summary.map_or_else(String::new, |summary| {
+        part("Summary", &format!("<pre class=\"scroll\">{}</pre>\n", escape::text(summary)))
+    })
 }

@@ -45,7 +45,7 @@ fn a_value_that_is_no_number_is_a_gap_and_never_printed() {
     content.history.epochs[2].train.accuracy = Some(f64::NAN);
     content.history.epochs[2].learning_rate = f64::NAN;
     content.history.epochs[2].train_seconds = f64::NAN;
-    content.pictures[0].probability = Some(f64::NAN);
+    content.images[0].probability = Some(f64::NAN);
     let page = own(&content);
     for word in ["NaN", "inf<", "inf "] {
         assert!(!page.contains(word), "{word}");

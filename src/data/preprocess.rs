@@ -5,14 +5,14 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// The size that pictures are brought to.
+/// The size that images are brought to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Resize {
     /// As they are.
     #[default]
     Keep,
-    /// To this height and width in pixels, bilinear with half-pixel centres, without antialiasing.
+    /// To this height and width in pixels, bilinear with half-pixel centers, without antialiasing.
     Bilinear([usize; 2]),
 }
 
@@ -24,7 +24,7 @@ pub enum Normalization {
     #[default]
     Keep,
     /// (x − mean)/sd, one mean and one standard deviation a channel, in units of the scaled values.
-    MeanSd {
+    MeanStd {
         /// One a channel.
         mean: Vec<f64>,
         /// One a channel, each positive.
@@ -33,12 +33,12 @@ pub enum Normalization {
 }
 
 /// What happens to a whole batch on the training device: bytes become numbers in [0, 1], then come resizing and
-/// normalisation.
+/// normalization.
 ///
 /// # Examples
 ///
 /// ```
-/// use densenet::data::{Batch, Preparation, Targets, Values};
+/// use densenet::data::{Batch, Preprocess, Targets, Values};
 /// use densenet::tch::Device;
 ///
 /// let batch = Batch {
@@ -46,23 +46,23 @@ pub enum Normalization {
 ///     values: Values::U8(vec![0, 51, 102, 255]),
 ///     targets: Targets::Classes(vec![7]),
 /// };
-/// let (x, y) = Preparation::new().with_size([4, 4]).tensors(&batch, Device::Cpu)?;
+/// let (x, y) = Preprocess::new().with_size([4, 4]).tensors(&batch, Device::Cpu)?;
 /// assert_eq!((x.size(), y.size()), (vec![1, 1, 4, 4], vec![1]));
 /// # Ok::<(), densenet::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Preparation {
+pub struct Preprocess {
     /// Default: as they are.
     pub resize: Resize,
     /// Default: as they are.
     pub normalization: Normalization,
 }
 
-impl Preparation {
+impl Preprocess {
     /// Bytes divided by 255, f32 values as they are; nothing else.
     pub fn new() -> Self {
-        Preparation::default()
+        Preprocess::default()
     }
 
     setters! {
@@ -83,15 +83,15 @@ impl Preparation {
     /// [`Error::InvalidConfig`] where samples of this shape cannot be prepared so.
     pub fn output_shape(&self, sample_shape: &[usize]) -> Result<Vec<usize>> {
         let invalid = |field, value: String, expected| Err(Error::InvalidConfig { field, value, expected });
-        if let Normalization::MeanSd { mean, sd } = &self.normalization {
+        if let Normalization::MeanStd { mean, sd } = &self.normalization {
             let channels = sample_shape.first().copied().unwrap_or(0);
             if mean.len() != channels || sd.len() != channels {
                 let value = format!("{} means and {} deviations for {channels} channels", mean.len(), sd.len());
-                return invalid("normalisation", value, "one mean and one standard deviation a channel");
+                return invalid("normalization", value, "one mean and one standard deviation a channel");
             }
             if !(mean.iter().all(|m| m.is_finite()) && sd.iter().all(|s| s.is_finite() && *s > 0.0)) {
                 return invalid(
-                    "normalisation",
+                    "normalization",
                     format!("{mean:?} and {sd:?}"),
                     "finite means and positive deviations",
                 );
@@ -143,7 +143,7 @@ impl Preparation {
                 .f_upsample_bilinear2d([height as i64, width as i64], false, None, None)
                 .map_err(|error| libtorch("resizing", error))?;
         }
-        if let Normalization::MeanSd { mean, sd } = &self.normalization {
+        if let Normalization::MeanStd { mean, sd } = &self.normalization {
             let per_channel: Vec<i64> = (0..shape.len()).map(|axis| if axis == 1 { -1 } else { 1 }).collect();
             let per_channel =
                 |v: &[f64]| Tensor::from_slice(v).to_kind(Kind::Float).to_device(device).view(per_channel.as_slice());
@@ -153,7 +153,7 @@ impl Preparation {
     }
 }
 
-/// The longest side of a picture in pixels.
+/// The longest side of an image in pixels.
 const MAX_SIDE: usize = 16_384;
 
 fn libtorch(what: &'static str, error: tch::TchError) -> Error {
@@ -165,36 +165,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bilinear_has_half_pixel_centres() {
-        // 1×2 to 1×4: centres at −0.25, 0.25, 0.75, 1.25 of the old pixels, clamped at the borders.
-        let preparation = Preparation::new().with_size([1, 4]);
-        let x = preparation.inputs(&Values::F32(vec![0.0, 1.0]), &[1, 1, 2], 1, Device::Cpu).unwrap();
+    fn bilinear_has_half_pixel_centers() {
+        // 1×2 to 1×4: centers at −0.25, 0.25, 0.75, 1.25 of the old pixels, clamped at the borders.
+        let preprocess = Preprocess::new().with_size([1, 4]);
+        let x = preprocess.inputs(&Values::F32(vec![0.0, 1.0]), &[1, 1, 2], 1, Device::Cpu).unwrap();
         assert_eq!(Vec::<f32>::try_from(x.view(-1)).unwrap(), [0.0, 0.25, 0.75, 1.0]);
     }
 
     #[test]
-    fn normalisation_is_per_channel() {
-        let normalization = Normalization::MeanSd { mean: vec![0.0, 0.5], sd: vec![1.0, 0.5] };
-        let preparation = Preparation::new().with_normalization(normalization);
-        let x = preparation.inputs(&Values::U8(vec![0, 255, 255, 0]), &[2, 1, 2], 1, Device::Cpu).unwrap();
+    fn normalization_is_per_channel() {
+        let normalization = Normalization::MeanStd { mean: vec![0.0, 0.5], sd: vec![1.0, 0.5] };
+        let preprocess = Preprocess::new().with_normalization(normalization);
+        let x = preprocess.inputs(&Values::U8(vec![0, 255, 255, 0]), &[2, 1, 2], 1, Device::Cpu).unwrap();
         assert_eq!(Vec::<f32>::try_from(x.view(-1)).unwrap(), [0.0, 1.0, 1.0, -1.0]);
     }
 
     #[test]
     fn what_does_not_fit_the_samples_is_an_error() {
-        let two_channels = Normalization::MeanSd { mean: vec![0.0; 2], sd: vec![1.0; 2] };
-        let no_width = Normalization::MeanSd { mean: vec![0.0], sd: vec![0.0] };
-        for preparation in [
-            Preparation::new().with_size([0, 4]),
-            Preparation::new().with_size([4, 1 << 20]),
-            Preparation::new().with_normalization(two_channels),
-            Preparation::new().with_normalization(no_width),
+        let two_channels = Normalization::MeanStd { mean: vec![0.0; 2], sd: vec![1.0; 2] };
+        let no_width = Normalization::MeanStd { mean: vec![0.0], sd: vec![0.0] };
+        for preprocess in [
+            Preprocess::new().with_size([0, 4]),
+            Preprocess::new().with_size([4, 1 << 20]),
+            Preprocess::new().with_normalization(two_channels),
+            Preprocess::new().with_normalization(no_width),
         ] {
-            assert!(
-                matches!(preparation.output_shape(&[1, 2, 2]), Err(Error::InvalidConfig { .. })),
-                "{preparation:?}"
-            );
+            assert!(matches!(preprocess.output_shape(&[1, 2, 2]), Err(Error::InvalidConfig { .. })), "{preprocess:?}");
         }
-        assert!(Preparation::new().with_size([4, 4]).output_shape(&[8]).is_err());
+        assert!(Preprocess::new().with_size([4, 4]).output_shape(&[8]).is_err());
     }
 }

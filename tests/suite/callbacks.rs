@@ -1,6 +1,6 @@
 //! Who watches a run: in which order, with which lines, and what an error of theirs does.
 
-use crate::small_run::{Watch, bits, built, net, pictures, record, trainer, with_targets};
+use crate::small_run::{Watch, bits, built, images, net, record, trainer, with_targets};
 use densenet::data::{Dataset, Targets, ValidationSize};
 use densenet::report::{ConsoleLog, HistoryFile};
 use densenet::tch::{Reduction, Tensor};
@@ -17,7 +17,7 @@ fn config() -> TrainConfig {
 }
 
 fn fit(trainer: &mut Trainer<DenseNet>) -> Result<History, Error> {
-    trainer.fit(&pictures(20, 0), &pictures(8, 1))
+    trainer.fit(&images(20, 0), &images(8, 1))
 }
 
 /// Text that is written here can be read from a clone.
@@ -77,12 +77,12 @@ fn console_log_says_what_a_run_has() {
         console.lines()
     };
     let hold_out = config().with_validation(Validation::HoldOut(ValidationSize::Count(8)));
-    let with_validation = lines(trainer(hold_out), &pictures(20, 0), &pictures(8, 1));
+    let with_validation = lines(trainer(hold_out), &images(20, 0), &images(8, 1));
     let expected = "[epoch 0] loss 0.000, train acc 0.000, validation acc 0.000, test acc 0.000";
     assert_eq!(form(&with_validation[1]), expected);
 
     let targets = Targets::Values { data: vec![0.5; 4 * 20], width: 4 };
-    let numbers = with_targets(&pictures(20, 0), targets, &[]);
+    let numbers = with_targets(&images(20, 0), targets, &[]);
     let squares = |outputs: &Tensor, targets: &Tensor| outputs.mse_loss(targets, Reduction::Mean);
     let regression = lines(trainer(config()).with_loss(squares), &numbers, &numbers);
     assert_eq!(form(&regression[1]), "[epoch 0] loss 0.000, test loss 0.000");
@@ -95,7 +95,7 @@ fn console_log_says_what_a_run_has() {
         }
         Ok(Flow::Continue)
     }));
-    let stopped = lines(stopped, &pictures(20, 0), &pictures(8, 1));
+    let stopped = lines(stopped, &images(20, 0), &images(8, 1));
     assert_eq!(stopped, ["----------------start------------------", "stopped in epoch 1 after step 2 of 3"]);
 }
 

@@ -1,4 +1,4 @@
-//! The plan of a network: what each layer costs, before anything is built.
+//! The summary of a network: what each layer costs, before anything is built.
 
 use super::DenseNetConfig;
 use super::layout::{self, Layer, Operation, Size, layout};
@@ -6,54 +6,54 @@ use crate::nn::{ConvBias, Mode};
 use crate::{Error, Result};
 use std::fmt;
 
-/// One layer of a [`Plan`].
+/// One layer of a [`Summary`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlanRow {
+pub struct SummaryRow {
     /// The prefix of the layer's variables, such as `features.conv0`, or what it does where it has none.
     pub name: String,
     /// What the layer does, such as "conv 3×3".
     pub operation: String,
-    /// Shape of the output for one picture: `[C, H, W]`.
+    /// Shape of the output for one image: `[C, H, W]`.
     pub output: [usize; 3],
     /// Number of trained values.
     pub parameters: usize,
     /// Number of buffer values: running means and variances.
     pub buffers: usize,
-    /// Multiply-adds of a forward pass of one picture; norms and pooling are not counted.
+    /// Multiply-adds of a forward pass of one image; norms and pooling are not counted.
     pub multiply_adds: u64,
-    /// Values of one picture that composed execution keeps for the backward pass.
+    /// Values of one image that composed execution keeps for the backward pass.
     pub kept_activations: u64,
 }
 
-/// What a network does to a picture of a given size, layer by layer; printed as a table.
+/// What a network does to an image of a given size, layer by layer; printed as a table.
 ///
 /// # Examples
 ///
 /// ```
-/// let plan = densenet::DenseNetConfig::fashion_mnist().plan([1, 96, 96])?;
-/// assert_eq!(plan.parameters(), 758_226);
-/// assert_eq!(plan.smallest_input, 33);
-/// println!("{plan}");
+/// let summary = densenet::DenseNetConfig::fashion_mnist().summary([1, 96, 96])?;
+/// assert_eq!(summary.parameters(), 758_226);
+/// assert_eq!(summary.smallest_input, 33);
+/// println!("{summary}");
 /// # Ok::<(), densenet::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    /// Shape of one picture: `[C, H, W]`.
+pub struct Summary {
+    /// Shape of one image: `[C, H, W]`.
     pub input: [usize; 3],
     /// The layers in the order in which they run.
-    pub rows: Vec<PlanRow>,
-    /// Smallest side of a square picture that leaves every layer an output, in pixels.
+    pub rows: Vec<SummaryRow>,
+    /// Smallest side of a square image that leaves every layer an output, in pixels.
     pub smallest_input: usize,
 }
 
 impl DenseNetConfig {
-    /// Shapes and costs of every layer for a picture `[C, H, W]`.
+    /// Shapes and costs of every layer for an image `[C, H, W]`.
     ///
     /// # Errors
     ///
     /// What makes the configuration invalid, [`Error::InputShape`], [`Error::InputTooSmall`], and [`Error::Overflow`] where a
     /// layer's counts are beyond any machine's.
-    pub fn plan(&self, input: [usize; 3]) -> Result<Plan> {
+    pub fn summary(&self, input: [usize; 3]) -> Result<Summary> {
         let layers = layout(self)?;
         let [channels, height, width] = input;
         if channels != self.input_channels {
@@ -67,7 +67,7 @@ impl DenseNetConfig {
             size = layer.operation.out_size(size);
             row
         });
-        Ok(Plan { input, rows: rows.collect::<Result<_>>()?, smallest_input: layout::smallest_side(&layers)? })
+        Ok(Summary { input, rows: rows.collect::<Result<_>>()?, smallest_input: layout::smallest_side(&layers)? })
     }
 }
 
@@ -81,7 +81,7 @@ fn product(factors: [usize; 3]) -> Result<usize> {
         .ok_or(Error::Overflow { what: "a count of a layer", limit: MAX_COUNT })
 }
 
-fn plan_row(layer: &Layer, [height, width]: Size) -> Result<PlanRow> {
+fn plan_row(layer: &Layer, [height, width]: Size) -> Result<SummaryRow> {
     let [out_height, out_width] = layer.operation.out_size([height, width]);
     let (pixels, out_pixels) = (product([1, height, width])?, product([1, out_height, out_width])?);
     // Channels out, parameters, buffers, multiply-adds, values kept.
@@ -91,7 +91,7 @@ fn plan_row(layer: &Layer, [height, width]: Size) -> Result<PlanRow> {
             let biases = if conv.bias == ConvBias::With { conv.out_channels } else { 0 };
             let stride = if conv.stride == 1 { String::new() } else { format!(" /{}", conv.stride) };
             let name = format!("conv {0}×{0}{stride}", conv.kernel);
-            // Its input is the rectified output that the norm before it counts; only the stem's is the picture.
+            // Its input is the rectified output that the norm before it counts; only the stem's is the image.
             let kept = if layer.name == "features.conv0" { product([1, conv.in_channels, pixels])? } else { 0 };
             (name, conv.out_channels, weights + biases, 0, product([1, weights, out_pixels])?, kept)
         }
@@ -120,7 +120,7 @@ fn plan_row(layer: &Layer, [height, width]: Size) -> Result<PlanRow> {
             ("linear".to_owned(), outputs, inputs * outputs + outputs, 0, inputs * outputs, inputs)
         }
     };
-    Ok(PlanRow {
+    Ok(SummaryRow {
         name: layer.name.clone(),
         operation,
         output: [channels, out_height, out_width],
@@ -131,7 +131,7 @@ fn plan_row(layer: &Layer, [height, width]: Size) -> Result<PlanRow> {
     })
 }
 
-impl Plan {
+impl Summary {
     /// Number of trained values.
     pub fn parameters(&self) -> usize {
         self.rows.iter().map(|row| row.parameters).sum()
@@ -142,18 +142,18 @@ impl Plan {
         self.rows.iter().map(|row| row.buffers).sum()
     }
 
-    /// Multiply-adds of a forward pass of one picture.
+    /// Multiply-adds of a forward pass of one image.
     pub fn multiply_adds(&self) -> u64 {
         self.rows.iter().map(|row| row.multiply_adds).sum()
     }
 
-    /// Values of one picture that composed execution keeps for the backward pass.
+    /// Values of one image that composed execution keeps for the backward pass.
     pub fn kept_activations(&self) -> u64 {
         self.rows.iter().map(|row| row.kept_activations).sum()
     }
 }
 
-impl fmt::Display for Plan {
+impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shape = |[c, h, w]: [usize; 3]| format!("{c}×{h}×{w}");
         let name_width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max(5);

@@ -1,9 +1,9 @@
 //! PNG and JPEG files.
 #![no_main]
 
-use densenet::data::{Colours, Picture};
+use densenet::data::{Color, Image};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = Picture::decode(bytes, Colours::Rgb);
+    let _ = Image::decode(bytes, Color::Rgb);
 });

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tch::nn::VarStore;
 
 /// Is told what happens in a run, and may end it. It reads; what changes a step belongs in [`TrainConfig`].
-pub trait Observer {
-    /// Called at every [`Event`], in the order in which the observers were added.
+pub trait Callback {
+    /// Called at every [`Event`], in the order in which the callbacks were added.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ pub enum Event<'a> {
 pub enum Outcome {
     /// After its last epoch.
     Finished,
-    /// Early, as a stop handle or an observer wanted.
+    /// Early, as a stop handle or an callback wanted.
     Stopped {
         /// The epoch in which it stopped, from 1.
         epoch: usize,
@@ -135,7 +135,7 @@ pub struct Run<'a> {
     pub test: &'a dyn Dataset,
     /// Steps an epoch.
     pub steps_per_epoch: usize,
-    /// The optimiser's learning rate, which a schedule may change from step to step.
+    /// The optimizer's learning rate, which a schedule may change from step to step.
     pub learning_rate: f64,
     pub(super) loss: &'a dyn Loss,
 }

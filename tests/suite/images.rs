@@ -1,31 +1,31 @@
-//! Decoding of pictures: every form of PNG and JPEG that people have, and an error for everything else.
+//! Decoding of images: every form of PNG and JPEG that people have, and an error for everything else.
 
 use densenet::Error;
-use densenet::data::{Colours, Picture, Values};
+use densenet::data::{Color, Image, Values};
 use image::{DynamicImage, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use std::io::Cursor;
 
-fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
+fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Vec::new();
-    picture.into().write_to(&mut Cursor::new(&mut bytes), format).unwrap();
+    image.into().write_to(&mut Cursor::new(&mut bytes), format).unwrap();
     bytes
 }
 
-fn decoded(bytes: &[u8], colours: Colours) -> ([usize; 3], Vec<u8>) {
-    let picture = Picture::decode(bytes, colours).unwrap();
-    let Values::U8(values) = picture.values() else { panic!("bytes") };
-    (picture.shape(), values.clone())
+fn decoded(bytes: &[u8], colors: Color) -> ([usize; 3], Vec<u8>) {
+    let image = Image::decode(bytes, colors).unwrap();
+    let Values::U8(values) = image.values() else { panic!("bytes") };
+    (image.shape(), values.clone())
 }
 
 #[test]
-fn grey_coloured_transparent_and_16_bit_pngs_become_the_channels_that_are_wanted() {
-    let grey = image::ImageBuffer::from_fn(3, 2, |x, y| Luma([(10 * x + y) as u8]));
+fn grey_colored_transparent_and_16_bit_pngs_become_the_channels_that_are_wanted() {
+    let gray = image::ImageBuffer::from_fn(3, 2, |x, y| Luma([(10 * x + y) as u8]));
     let plane: Vec<u8> = vec![0, 10, 20, 1, 11, 21];
     let three = plane.repeat(3);
     let forms: [(&str, DynamicImage); 5] = [
-        ("grey", grey.clone().into()),
-        ("grey with alpha", image::ImageBuffer::from_fn(3, 2, |x, y| LumaA([(10 * x + y) as u8, 7])).into()),
-        ("coloured", image::ImageBuffer::from_fn(3, 2, |x, y| Rgb([(10 * x + y) as u8; 3])).into()),
+        ("gray", gray.clone().into()),
+        ("gray with alpha", image::ImageBuffer::from_fn(3, 2, |x, y| LumaA([(10 * x + y) as u8, 7])).into()),
+        ("colored", image::ImageBuffer::from_fn(3, 2, |x, y| Rgb([(10 * x + y) as u8; 3])).into()),
         (
             "with alpha",
             image::ImageBuffer::from_fn(3, 2, |x, y| {
@@ -36,13 +36,13 @@ fn grey_coloured_transparent_and_16_bit_pngs_become_the_channels_that_are_wanted
         ),
         ("16 bits", image::ImageBuffer::from_fn(3, 2, |x, y| Luma([257 * (10 * x + y) as u16])).into()),
     ];
-    for (what, picture) in forms {
-        let bytes = encoded(picture, ImageFormat::Png);
-        assert_eq!(decoded(&bytes, Colours::Grey), ([1, 2, 3], plane.clone()), "{what}");
-        assert_eq!(decoded(&bytes, Colours::Rgb), ([3, 2, 3], three.clone()), "{what}");
+    for (what, image) in forms {
+        let bytes = encoded(image, ImageFormat::Png);
+        assert_eq!(decoded(&bytes, Color::Gray), ([1, 2, 3], plane.clone()), "{what}");
+        assert_eq!(decoded(&bytes, Color::Rgb), ([3, 2, 3], three.clone()), "{what}");
     }
     let planes = image::ImageBuffer::from_fn(2, 1, |x, _| Rgb([x as u8, 10 + x as u8, 20 + x as u8]));
-    assert_eq!(decoded(&encoded(planes, ImageFormat::Png), Colours::Rgb), ([3, 1, 2], vec![0, 1, 10, 11, 20, 21]));
+    assert_eq!(decoded(&encoded(planes, ImageFormat::Png), Color::Rgb), ([3, 1, 2], vec![0, 1, 10, 11, 20, 21]));
 }
 
 fn jpeg() -> Vec<u8> {
@@ -52,13 +52,13 @@ fn jpeg() -> Vec<u8> {
 #[test]
 fn jpegs_are_decoded_and_turned_as_their_orientation_says() {
     let plain = jpeg();
-    let (shape, upright) = decoded(&plain, Colours::Rgb);
+    let (shape, upright) = decoded(&plain, Color::Rgb);
     assert_eq!(shape, [3, 24, 40]);
-    // Orientation 6: the picture has to be turned by a quarter, clockwise.
+    // Orientation 6: the image has to be turned by a quarter, clockwise.
     let mut exif = b"\xff\xe1\x00\x22Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00".to_vec();
     exif.extend([0; 4]);
     let turned = [&plain[..2], &exif, &plain[2..]].concat();
-    let (shape, values) = decoded(&turned, Colours::Rgb);
+    let (shape, values) = decoded(&turned, Color::Rgb);
     assert_eq!(shape, [3, 40, 24]);
     // The first row was the first column, from the bottom up.
     assert_eq!((values[0], values[23]), (upright[23 * 40], upright[0]));
@@ -66,8 +66,8 @@ fn jpegs_are_decoded_and_turned_as_their_orientation_says() {
 
 #[test]
 fn what_is_cut_damaged_too_large_or_something_else_is_an_error() {
-    let refused = |bytes: &[u8]| match Picture::decode(bytes, Colours::Rgb) {
-        Err(Error::Picture { problem }) => problem,
+    let refused = |bytes: &[u8]| match Image::decode(bytes, Color::Rgb) {
+        Err(Error::Image { problem }) => problem,
         other => panic!("{other:?}"),
     };
     let png = encoded(image::ImageBuffer::from_fn(9, 9, |x, y| Luma([(x * y) as u8])), ImageFormat::Png);

@@ -1,18 +1,18 @@
-//! A single picture in plain memory.
+//! A single image in plain memory.
 
 use super::Values;
 use crate::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
 
-/// One picture: `[C, H, W]`, with bytes from 0 to 255 or with numbers as they are.
+/// One image: `[C, H, W]`, with bytes from 0 to 255 or with numbers as they are.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Picture {
+pub struct Image {
     shape: [usize; 3],
     values: Values,
 }
 
-impl Picture {
-    /// A picture of these values, channel by channel and row by row.
+impl Image {
+    /// An image of these values, channel by channel and row by row.
     ///
     /// # Errors
     ///
@@ -20,7 +20,7 @@ impl Picture {
     pub fn new(shape: [usize; 3], values: Values) -> Result<Self> {
         let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
         match count {
-            Some(count @ 1..) if count == values.len() => Ok(Picture { shape, values }),
+            Some(count @ 1..) if count == values.len() => Ok(Image { shape, values }),
             _ => {
                 let expected = format!("as many values as there are: {}", values.len());
                 Err(Error::SampleShape { actual: shape.to_vec(), expected })
@@ -39,7 +39,7 @@ impl Picture {
     }
 }
 
-impl TryFrom<&Tensor> for Picture {
+impl TryFrom<&Tensor> for Image {
     type Error = Error;
 
     /// A tensor `[C, H, W]` on any device: bytes stay bytes, and other numbers become f32.
@@ -54,22 +54,22 @@ impl TryFrom<&Tensor> for Picture {
             Kind::Uint8 => Values::U8(Vec::try_from(flat).map_err(failed)?),
             _ => Values::F32(Vec::try_from(flat.to_kind(Kind::Float)).map_err(failed)?),
         };
-        Picture::new([channels, height, width], values)
+        Image::new([channels, height, width], values)
     }
 }
 
 #[cfg(feature = "images")]
 mod decode {
-    use super::{Picture, Values};
+    use super::{Image, Values};
     use crate::{Error, Result};
     use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
     use std::io::Cursor;
 
-    /// What a picture's colours are brought to.
+    /// What an image's colors are brought to.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum Colours {
+    pub enum Color {
         /// One channel, of luma.
-        Grey,
+        Gray,
         /// Red, green and blue.
         Rgb,
     }
@@ -83,16 +83,16 @@ mod decode {
     /// The most bytes that decoding may take.
     const MAX_MEMORY: u64 = 256 << 20;
 
-    impl Picture {
+    impl Image {
         /// Decodes a PNG or JPEG file, told by its content. Transparency is dropped, 16 bits become 8, and a JPEG's orientation is
         /// followed.
         ///
         /// # Errors
         ///
-        /// [`Error::Picture`] for anything else, for damage, and for what is too large: more than 64 MiB of file, 16,384 pixels a side,
+        /// [`Error::Image`] for anything else, for damage, and for what is too large: more than 64 MiB of file, 16,384 pixels a side,
         /// 2²⁶ pixels, or what takes more than 256 MiB to decode.
-        pub fn decode(bytes: &[u8], colours: Colours) -> Result<Self> {
-            let failed = |problem: String| Error::Picture { problem };
+        pub fn decode(bytes: &[u8], colors: Color) -> Result<Self> {
+            let failed = |problem: String| Error::Image { problem };
             if bytes.len() > MAX_BYTES {
                 return Err(failed(format!("it has {} bytes, and at most {MAX_BYTES} are read", bytes.len())));
             }
@@ -100,7 +100,7 @@ mod decode {
             let format = image::guess_format(bytes).map_err(|_| failed("it is neither PNG nor JPEG".to_owned()))?;
             match format {
                 ImageFormat::Png => {}
-                // The decoder fills what a cut file lacks with grey, and says nothing.
+                // The decoder fills what a cut file lacks with gray, and says nothing.
                 ImageFormat::Jpeg if ends_with_marker(bytes) => {}
                 ImageFormat::Jpeg => return Err(failed("it is cut off: a JPEG without its end".to_owned())),
                 other => return Err(failed(format!("it is {other:?}, and PNG and JPEG are read"))),
@@ -117,7 +117,7 @@ mod decode {
             }
             // As decoded, turned, converted, and in planes of its own.
             let pixels = u64::from(width) * u64::from(height);
-            let memory = 2 * decoder.total_bytes() + if colours == Colours::Rgb { 6 * pixels } else { pixels };
+            let memory = 2 * decoder.total_bytes() + if colors == Color::Rgb { 6 * pixels } else { pixels };
             if memory > MAX_MEMORY {
                 return Err(failed(format!("it would take {memory} bytes, and at most {MAX_MEMORY} are used")));
             }
@@ -125,15 +125,13 @@ mod decode {
             let mut image = DynamicImage::from_decoder(decoder).map_err(|error| failed(error.to_string()))?;
             image.apply_orientation(orientation);
             let (width, height) = (image.width() as usize, image.height() as usize);
-            Ok(match colours {
-                Colours::Grey => {
-                    Picture { shape: [1, height, width], values: Values::U8(image.into_luma8().into_raw()) }
-                }
-                Colours::Rgb => {
+            Ok(match colors {
+                Color::Gray => Image { shape: [1, height, width], values: Values::U8(image.into_luma8().into_raw()) },
+                Color::Rgb => {
                     let interleaved = image.into_rgb8().into_raw();
                     let mut planes = Vec::with_capacity(interleaved.len());
                     (0..3).for_each(|channel| planes.extend(interleaved.iter().skip(channel).step_by(3)));
-                    Picture { shape: [3, height, width], values: Values::U8(planes) }
+                    Image { shape: [3, height, width], values: Values::U8(planes) }
                 }
             })
         }
@@ -147,4 +145,4 @@ mod decode {
 }
 
 #[cfg(feature = "images")]
-pub use decode::Colours;
+pub use decode::Color;
