@@ -1,23 +1,25 @@
-//! Looks into files of weights and converts them: safetensors, and what torch.save wrote.
+//! Inspects files of weights, converts them, and runs a network with them: safetensors, and what `torch.save` wrote.
 //!
 //!     cargo run --example weights -- inspect densenet121.pth
 //!     cargo run --example weights -- convert densenet121.pth densenet121.safetensors --net densenet121
 //!     cargo run --example weights -- convert densenet121.pth mine.safetensors --net densenet121 --classes 5 --keep-head
 //!
-//! Expect a table of tensors, or a line such as `606 used (0 renamed, 0 converted), 0 kept, 0 missing, 0 unexpected, 121 ignored` and a file with
-//! torchvision's names.
+//! Expect a table of tensors, or a line such as
+//! `606 loaded (0 renamed, 0 converted), 0 missing, 0 unexpected, 0 kept, 121 ignored` and a file with torchvision's names.
 
 use clap::{Parser, Subcommand, ValueEnum};
+use densenet::DenseNetConfig;
 use densenet::models::Model;
 use densenet::nn::{ForwardContext, Mode};
 use densenet::tch::{Device, Tensor, nn::VarStore, no_grad};
-use densenet::weights::{Head, LoadConfig, Names, StemChannels, inspect, load, save_safetensors};
-use densenet::{DenseNetConfig, Result};
-use std::path::PathBuf;
+use densenet::weights::{Head, LoadConfig, StemChannels, Strictness, inspect, load, save_safetensors};
+use std::error::Error;
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// Inspect and convert files of DenseNet weights, or run a network with them
 #[derive(Parser)]
-#[command(about = "Inspects and converts weights of DenseNets")]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -25,28 +27,36 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// List the tensors of a file
-    Inspect { file: PathBuf },
-    /// Load a file into a network, completely or not at all, and save that
+    /// List the tensors of a file: number of values, dtype, shape and name
+    Inspect {
+        /// File of weights: safetensors, .pth or .pt
+        file: PathBuf,
+    },
+    /// Load a file into a network, completely or not at all, and save it as safetensors with torchvision's names
     Convert {
+        /// File of weights to load: safetensors, .pth or .pt
         from: PathBuf,
+        /// File to write, as safetensors
         to: PathBuf,
         #[command(flatten)]
         net: Net,
-        /// Leave the classifier as it is at the start: for another number of classes
+        /// Keep the network's own, new classifier, for another number of classes
         #[arg(long)]
         keep_head: bool,
-        /// Sum the three channels of the first convolution for gray images
+        /// Build the network for gray images, with the sum of the three channels of the file's first convolution
         #[arg(long)]
         gray: bool,
-        /// Accept missing and unexpected tensors where at least so many per cent of the variables are there
-        #[arg(long)]
-        least_percent: Option<u32>,
+        /// Load non-strictly: accept missing and unexpected tensors if the file has this percentage of the variables
+        #[arg(long, value_name = "PERCENT")]
+        min_percent: Option<u32>,
     },
-    /// Run a network on the tensor "x" of a safetensors file, and save its "logits"
+    /// Run a network on the tensor "x" of a safetensors file, and save its outputs as the tensor "logits"
     Run {
+        /// File of weights to load: safetensors, .pth or .pt
         weights: PathBuf,
+        /// Safetensors file with the input "x" of shape [N, 3, H, W]; its dtype is the one that the network runs in
         input: PathBuf,
+        /// Safetensors file to write, with the output "logits" of shape [N, classes]
         output: PathBuf,
         #[command(flatten)]
         net: Net,
@@ -55,8 +65,10 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Net {
+    /// Network that the weights are of
     #[arg(long)]
     net: Family,
+    /// Number of classes, which is the number of the network's outputs
     #[arg(long, default_value_t = 1000)]
     classes: usize,
 }
@@ -72,69 +84,79 @@ enum Family {
 
 impl Net {
     fn config(&self) -> DenseNetConfig {
-        let of = match self.net {
+        let preset = match self.net {
             Family::Densenet121 => DenseNetConfig::densenet121,
             Family::Densenet161 => DenseNetConfig::densenet161,
             Family::Densenet169 => DenseNetConfig::densenet169,
             Family::Densenet201 => DenseNetConfig::densenet201,
             Family::Densenet264 => DenseNetConfig::densenet264,
         };
-        of(self.classes)
+        preset(self.classes)
     }
 }
 
 fn main() -> ExitCode {
     match run(Args::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
+        // A reader such as `head` has seen enough.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {
+            ExitCode::SUCCESS
+        }
         Err(error) => {
-            eprintln!("error: {}", error.with_causes());
+            eprintln!("error: {}", with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(command: Command) -> Result<()> {
-    let mut vs = VarStore::new(Device::Cpu);
+fn run(command: Command) -> Result<(), Box<dyn Error>> {
     match command {
-        Command::Inspect { file } => {
-            let tensors = inspect(file)?;
-            let values = |shape: &[i64]| shape.iter().product::<i64>();
-            for tensor in &tensors {
-                println!(
-                    "{:10} {:12} {:20} {}",
-                    values(&tensor.shape),
-                    tensor.kind,
-                    format!("{:?}", tensor.shape),
-                    tensor.name
-                );
-            }
-            println!("{} values in {} tensors", tensors.iter().map(|t| values(&t.shape)).sum::<i64>(), tensors.len());
-        }
-        Command::Convert { from, to, net, keep_head, gray, least_percent } => {
-            let config = net.config().with_input_channels(if gray { 1 } else { 3 });
-            config.build(&vs.root())?;
-            let options = LoadConfig::new()
+        Command::Inspect { file } => print_tensors(&file)?,
+        Command::Convert { from, to, net, keep_head, gray, min_percent } => {
+            let vs = VarStore::new(Device::Cpu);
+            net.config().with_input_channels(if gray { 1 } else { 3 }).build(&vs.root())?;
+            let config = LoadConfig::new()
                 .with_head(if keep_head { Head::Keep } else { Head::Load })
                 .with_stem(if gray { StemChannels::Sum } else { StemChannels::Exact })
-                .with_names(least_percent.map_or(Names::Exact, |least_percent| Names::Partial { least_percent }));
-            println!("{}", load(&vs, from, &options)?);
+                .with_strictness(
+                    min_percent.map_or(Strictness::Strict, |min_percent| Strictness::NonStrict { min_percent }),
+                );
+            println!("{}", load(&vs, from, &config)?);
             save_safetensors(&vs, &to)?;
         }
         Command::Run { weights, input, output, net } => {
+            let mut vs = VarStore::new(Device::Cpu);
             let model = net.config().build(&vs.root())?;
-            let tensors = Tensor::read_safetensors(&input).map_err(|error| failed("reading of the input", &error))?;
+            let tensors = Tensor::read_safetensors(&input)?;
             let x = tensors.into_iter().find(|(name, _)| name == "x").map(|(_, x)| x);
-            let x = x.ok_or_else(|| failed("reading of the input", &"it has no tensor \"x\""))?;
-            // In f32 the weights are what the file has; f64 adds nothing to them but exactness of the sums.
+            let x = x.ok_or_else(|| format!("{} has no tensor \"x\"", input.display()))?;
+            // In f32 the weights are those of the file; f64 adds nothing to them but exactness of the sums.
             vs.set_kind(x.kind());
             load(&vs, weights, &LoadConfig::new())?;
             let logits = no_grad(|| model.forward(&x, &ForwardContext::new(Mode::Eval)))?;
-            Tensor::write_safetensors(&[("logits", &logits)], &output).map_err(|error| failed("writing", &error))?;
+            Tensor::write_safetensors(&[("logits", &logits)], &output)?;
         }
     }
     Ok(())
 }
 
-fn failed(what: &'static str, message: &dyn std::fmt::Display) -> densenet::Error {
-    densenet::Error::Libtorch { what, message: message.to_string() }
+fn print_tensors(file: &Path) -> Result<(), Box<dyn Error>> {
+    let tensors = inspect(file)?;
+    let mut out = io::stdout().lock();
+    let values = |shape: &[i64]| shape.iter().product::<i64>();
+    for tensor in &tensors {
+        let shape = format!("{:?}", tensor.shape);
+        writeln!(out, "{:10} {:5} {shape:20} {}", values(&tensor.shape), tensor.dtype, tensor.name)?;
+    }
+    let total: i64 = tensors.iter().map(|tensor| values(&tensor.shape)).sum();
+    writeln!(out, "{total} values in {} tensors", tensors.len())?;
+    Ok(())
+}
+
+/// The message of an error with those of its causes, on one line.
+fn with_causes(error: &dyn Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {}", with_causes(cause)),
+        None => error.to_string(),
+    }
 }

@@ -54,6 +54,7 @@ pub mod nn;
 pub mod optim;
 pub mod predict;
 pub mod report;
+mod tensor_file;
 pub mod torch;
 pub mod train;
 pub mod weights;

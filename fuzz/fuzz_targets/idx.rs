@@ -1,4 +1,4 @@
-//! IDX files, plain and compressed.
+//! Reads IDX files, plain and compressed.
 #![no_main]
 
 use densenet::data::{IdxArray, IdxLimits};

@@ -1,4 +1,4 @@
-//! PNG and JPEG files.
+//! Decodes PNG and JPEG files.
 #![no_main]
 
 use densenet::data::{Color, Image};

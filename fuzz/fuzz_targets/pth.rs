@@ -1,4 +1,4 @@
-//! Files of torch.save; begin with those of tests/fixtures/weights.
+//! Loads files of torch.save. `fuzz/run` seeds the corpus with those of tests/fixtures/weights.
 #![no_main]
 
 mod weights;

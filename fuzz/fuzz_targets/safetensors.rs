@@ -1,4 +1,4 @@
-//! safetensors files.
+//! Loads safetensors files.
 #![no_main]
 
 mod weights;

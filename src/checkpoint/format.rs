@@ -1,7 +1,7 @@
 //! What a checkpoint is as bytes: a safetensors file with a digest over all of it.
 
 use crate::error::CheckpointProblem;
-use crate::torch::{TensorBytes, TensorFile, check_limits, read_head};
+use crate::tensor_file::{TensorBytes, TensorFile, TensorFileProblem, check_limits, read_head};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
@@ -40,9 +40,9 @@ impl Checkpoint {
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointProblem> {
         let content = |name: &str, problem: String| CheckpointProblem::Content { name: name.to_owned(), problem };
         check_limits(self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dim())))
-            .map_err(|problem| content("the file", problem))?;
+            .map_err(|problem| content("the file", problem.to_string()))?;
         let entries = self.tensors.iter().map(|(name, tensor)| {
-            Ok((name.clone(), TensorBytes::of(tensor).map_err(|problem| content(name, problem))?))
+            Ok((name.clone(), TensorBytes::of(tensor).map_err(|problem| content(name, problem.to_string()))?))
         });
         let entries: BTreeMap<String, TensorBytes> = entries.collect::<Result<_, CheckpointProblem>>()?;
         let metadata = json!({ "digest": "0".repeat(DIGEST_LENGTH), "format": FORMAT, "state": self.state });
@@ -63,19 +63,19 @@ impl Checkpoint {
     pub fn read(mut reader: impl Read + Seek) -> Result<Self, CheckpointProblem> {
         let content = |name: &str, problem: String| CheckpointProblem::Content { name: name.to_owned(), problem };
         let of_file = |problem: String| content("the file", problem);
-        let head = read_head(&mut reader, MAX_HEADER).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => CheckpointProblem::NoDigest,
-            _ => of_file(error.to_string()),
+        let head = read_head(&mut reader, MAX_HEADER).map_err(|problem| match problem {
+            TensorFileProblem::TruncatedHeader => CheckpointProblem::NoDigest,
+            problem => of_file(problem.to_string()),
         })?;
         check_digest(head.clone(), &mut reader)?;
-        let mut file = TensorFile::with_head(reader, &head).map_err(of_file)?;
+        let mut file = TensorFile::with_head(reader, &head).map_err(|problem| of_file(problem.to_string()))?;
         let text = file.metadata(KEY).ok_or_else(|| of_file(format!("it has no metadata {KEY:?}")))?;
         let mut metadata: Value = serde_json::from_str(text).map_err(|error| of_file(error.to_string()))?;
         if metadata["format"] != FORMAT {
             return Err(CheckpointProblem::Format { found: metadata["format"].to_string(), known: FORMAT });
         }
         let tensors = file.names().into_iter().map(|name| {
-            let tensor = file.read(&name).map_err(|problem| content(&name, problem))?;
+            let tensor = file.read(&name).map_err(|problem| content(&name, problem.to_string()))?;
             Ok((name, tensor))
         });
         Ok(Checkpoint { tensors: tensors.collect::<Result<_, CheckpointProblem>>()?, state: metadata["state"].take() })

@@ -76,14 +76,14 @@ pub(crate) fn values<T: OfKind>(tensor: &Tensor) -> &[T] {
 }
 
 /// The memory of a tensor that is on the CPU and contiguous.
-pub(super) fn bytes(tensor: &Tensor) -> &[u8] {
+pub(crate) fn bytes(tensor: &Tensor) -> &[u8] {
     let (first, length) = byte_range(tensor);
     // SAFETY: a contiguous tensor's values lie here one after the other; it lives as long as the tensor.
     unsafe { std::slice::from_raw_parts(first, length) }
 }
 
 /// As [`bytes`], of a tensor whose memory nobody else has.
-pub(super) fn bytes_mut(tensor: &mut Tensor) -> &mut [u8] {
+pub(crate) fn bytes_mut(tensor: &mut Tensor) -> &mut [u8] {
     let (first, length) = byte_range(tensor);
     // SAFETY: as above, and the tensor is borrowed alone.
     unsafe { std::slice::from_raw_parts_mut(first, length) }

@@ -9,7 +9,6 @@ mod fused_optim;
 mod memory;
 mod memory_format;
 mod parallel;
-mod tensor_file;
 mod variables;
 mod versions;
 
@@ -24,8 +23,7 @@ pub use versions::{Versions, versions};
 
 pub(crate) use convolution::{OfConvolution, convolution_backward};
 pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
-pub(crate) use memory::{Number, for_parts, for_parts_of_two, is_plain, map, release_free_memory, values};
+pub(crate) use memory::{
+    Number, bytes, bytes_mut, for_parts, for_parts_of_two, is_plain, map, release_free_memory, values,
+};
 pub(crate) use memory_format::{empty_channels_last, writable_channels_last};
-#[cfg(feature = "pth")]
-pub(crate) use tensor_file::MAX_NAME;
-pub(crate) use tensor_file::{TensorBytes, TensorFile, check_limits, read_head};

@@ -1,75 +1,83 @@
-//! Weights into a model: all of them or none.
+//! Loads weights into a model: all of them or none.
 
-use super::names::{Matched, matched, wrapper};
-use super::source::{self, TensorInfo};
+use super::names::{Matched, common_prefix, matched};
+use super::open::open;
+use super::report::{LoadReport, LoadedTensor};
+use super::source::{TensorInfo, TensorSource};
 use crate::error::WeightsProblem;
+use crate::tensor_file::dtype_name;
 use crate::torch::{Variable, named_variables};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 use tch::nn::VarStore;
 use tch::{Kind, Tensor, no_grad};
 
-/// What is done with the classifier's weights.
+/// Choice of what happens to the classifier, the last layer of the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Head {
-    /// They are loaded like all others.
+    /// Load the classifier from the file as every other layer.
     #[default]
     Load,
-    /// The model keeps its own, as it was built: for another number of classes.
+    /// Keep the classifier as the model was built, to fine-tune on a different number of classes.
     Keep,
 }
 
-/// What is done where the file's first convolution reads three channels and the model's one.
+/// Choice of what happens where the file's first convolution has three input channels and the model's has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StemChannels {
-    /// It is an error, as every other shape is.
+    /// Require equal shapes, as for every other tensor.
     #[default]
     Exact,
-    /// The weights of the three are summed: a gray image then gives what it would give as a colored one.
+    /// Sum the weights over the three channels: a gray image then gives the features that it would give as an RGB image.
     Sum,
 }
 
-/// What is done where names differ.
+/// Choice of what happens where the file and the model do not have the same names, as `strict` in PyTorch's `load_state_dict`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Names {
-    /// A missing or an unexpected tensor is an error.
+pub enum Strictness {
+    /// Refuse a file with a missing or an unexpected tensor.
     #[default]
-    Exact,
-    /// What is there is loaded, and what is not stays as it is, where the file has at least so many per cent of the model's variables.
-    Partial {
-        /// 1 to 100.
-        least_percent: u32,
+    Strict,
+    /// Load the tensors that the model has variables for. Missing variables keep their values, and unexpected tensors are left out.
+    NonStrict {
+        /// Least share of the model's variables, in percent from 1 to 100, that the file has to have.
+        min_percent: u32,
     },
 }
 
-/// In which part of a file the weights are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Part {
-    /// Where the most of the model's names are; two such parts are an error.
-    #[default]
-    Found,
-    /// Behind this name, such as "state_dict_ema.": what stands before the variables' own names.
-    Behind(String),
-}
-
-/// How weights are loaded. By default the file has exactly the model's variables.
+/// Options of [`load`]. By default the file has to have exactly the model's variables.
+///
+/// # Examples
+///
+/// ```
+/// use densenet::weights::{Head, LoadConfig, StemChannels, Strictness};
+///
+/// // Weights of ImageNet for a model of gray images with other classes.
+/// let config = LoadConfig::new().with_head(Head::Keep).with_stem(StemChannels::Sum);
+///
+/// // The averaged weights in a larger training checkpoint, even if a few are missing.
+/// let config = LoadConfig::new()
+///     .with_prefix("state_dict_ema.")
+///     .with_strictness(Strictness::NonStrict { min_percent: 95 });
+/// # let _ = config;
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadConfig {
-    /// Default: it is loaded.
+    /// What happens to the classifier. Default: [`Head::Load`].
     pub head: Head,
-    /// Default: the shape has to fit.
+    /// What happens to a first convolution of three input channels in a model of one. Default: [`StemChannels::Exact`].
     pub stem: StemChannels,
-    /// Default: all of them have to fit.
-    pub names: Names,
-    /// Default: it is looked for.
-    pub part: Part,
+    /// Whether missing and unexpected tensors are errors. Default: [`Strictness::Strict`].
+    pub strictness: Strictness,
+    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without it are ignored.
+    /// Default: `None`, the prefix that gives the most of the model's names. Two such prefixes are an error.
+    pub prefix: Option<String>,
 }
 
 impl LoadConfig {
-    /// Everything, exactly.
+    /// Loads every variable and refuses every other tensor.
     pub fn new() -> Self {
         LoadConfig::default()
     }
@@ -77,72 +85,38 @@ impl LoadConfig {
     setters! {
         with_head => head: Head,
         with_stem => stem: StemChannels,
-        with_names => names: Names,
-        with_part => part: Part,
+        with_strictness => strictness: Strictness,
+    }
+
+    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without it are ignored.
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
+        self
     }
 }
 
-/// A tensor that was loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Used {
-    /// The variable.
-    pub variable: String,
-    /// The tensor's name in the file.
-    pub tensor: String,
-    /// What was changed on the way, such as "Half to Float".
-    pub converted: Option<String>,
-}
-
-/// What became of every tensor and every variable.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LoadReport {
-    /// What was loaded, by variable.
-    pub used: Vec<Used>,
-    /// Variables that stayed as they were since the file has no tensor for them.
-    pub missing: Vec<String>,
-    /// Variables of the classifier that were kept.
-    pub kept: Vec<String>,
-    /// Tensors that are no variable of the model.
-    pub unexpected: Vec<String>,
-    /// Tensors that are not meant to be: counters of batches, the kept classifier's, what lies beside the weights in a larger file.
-    pub ignored: Vec<String>,
-}
-
-impl fmt::Display for LoadReport {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let converted = self.used.iter().filter(|used| used.converted.is_some()).count();
-        let renamed = self.used.iter().filter(|used| used.variable != used.tensor).count();
-        write!(f, "{} used ({renamed} renamed, {converted} converted)", self.used.len())?;
-        for (what, names) in [
-            ("kept", &self.kept),
-            ("missing", &self.missing),
-            ("unexpected", &self.unexpected),
-            ("ignored", &self.ignored),
-        ] {
-            write!(f, ", {} {what}", names.len())?;
-        }
-        Ok(())
-    }
-}
-
-/// The tensors of a file of weights, by name. Nothing but their descriptions is read.
+/// Lists the tensors of a file of weights with their dtypes and shapes. Reads no values.
 ///
 /// # Errors
 ///
-/// [`Error::Io`], [`Error::Weights`].
+/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged or of an unknown format.
 pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
-    Ok(source::open(path.as_ref())?.tensors())
+    Ok(open(path.as_ref())?.tensors())
 }
 
-/// Loads a file of weights: safetensors, or what `torch.save` wrote (with the feature `pth`). Names may be torchvision's, those of its first
-/// files, timm's or efficient_densenet_pytorch's, with or without a wrapper's name before them.
+/// Loads pretrained weights from a file: safetensors, or what `torch.save` wrote (with the feature `pth`).
 ///
-/// All names and shapes are checked and all tensors read before the first variable changes. Values of another kind of number are converted to
-/// the variable's. No code in a file is run.
+/// Names may be torchvision's, those of its first files, timm's or efficient_densenet_pytorch's, with or without the
+/// prefix of a wrapper such as `module.`. Values of another dtype are converted to that of the variable.
+///
+/// All names and shapes are checked and all tensors are read before the first variable changes: an error leaves the
+/// model as it was. No code in a file is run.
 ///
 /// # Errors
 ///
-/// [`Error::Io`]; [`Error::Weights`] for a file that is damaged, hostile, or of another model.
+/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged, hostile or of another model;
+/// [`Error::InvalidConfig`] for a percentage that is not from 1 to 100.
 ///
 /// # Examples
 ///
@@ -166,90 +140,106 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
 /// # Ok::<(), densenet::Error>(())
 /// ```
 pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Result<LoadReport> {
-    let path = path.as_ref();
-    let failed = |problem| Error::Weights { path: path.to_owned(), problem };
-    if let Names::Partial { least_percent: percent @ (0 | 101..) } = config.names {
+    if let Strictness::NonStrict { min_percent: percent @ (0 | 101..) } = config.strictness {
         let (field, value, expected) = ("the least share of variables", format!("{percent} %"), "1 to 100 %");
         return Err(Error::InvalidConfig { field, value, expected });
     }
-    let mut file = source::open(path)?;
-    let infos: BTreeMap<String, TensorInfo> =
-        file.tensors().into_iter().map(|info| (info.name.clone(), info)).collect();
+    let path = path.as_ref();
+    let failed = |problem| Error::Weights { path: path.to_owned(), problem };
+    let mut file = open(path)?;
     let variables: BTreeMap<String, Tensor> =
         named_variables(vs).into_iter().map(|Variable { name, tensor, .. }| (name, tensor)).collect();
-    let names: Vec<String> = infos.keys().cloned().collect();
-    let wanted = variables.keys().cloned().collect();
-    let prefix = match &config.part {
-        Part::Found => wrapper(&names, &wanted).map_err(|parts| failed(WeightsProblem::Ambiguous { parts }))?,
-        Part::Behind(prefix) => prefix,
-    };
-    let mut found = matched(&names, prefix, &wanted);
-    if let Some([first, second, variable]) = found.twice {
-        return Err(failed(WeightsProblem::Twice { first, second, variable }));
-    }
-    let mut report = report(&mut found, &variables, config).map_err(failed)?;
-    // All shapes before any tensor is read.
-    let plans = found.tensors.iter().map(|(variable, tensor)| {
-        let conversion = Conversion::of(&infos[tensor], variable, &variables[variable], config.stem)?;
-        Ok((variable, tensor, conversion))
-    });
-    let plans: Vec<_> = plans.collect::<Result<_, WeightsProblem>>().map_err(failed)?;
-    let mut pairs = Vec::with_capacity(plans.len());
-    for (variable, tensor, conversion) in plans {
-        let own = &variables[variable];
-        let new = file.read(tensor).and_then(|new| is_of_weights(tensor, new)).map_err(failed)?;
-        let new = conversion.apply(new);
-        let converted = conversion.describe(new.kind(), own.kind());
+    let (mut report, steps) = plan(file.as_ref(), &variables, config).map_err(failed)?;
+    let mut copies = Vec::with_capacity(steps.len());
+    for Step { variable, tensor, conversion } in steps {
+        let target = &variables[&variable];
+        let source = file.read(&tensor).and_then(|source| require_float(&tensor, source)).map_err(failed)?;
+        let converted = conversion.describe(source.kind(), target.kind());
         // What can fail for want of memory comes before the first copy.
-        let new = new.f_to_device(own.device()).and_then(|new| new.f_to_kind(own.kind()));
-        let new = new.map_err(|error| Error::Libtorch { what: "conversion of weights", message: error.to_string() })?;
-        pairs.push((own.shallow_clone(), new));
-        report.used.push(Used { variable: variable.clone(), tensor: tensor.clone(), converted });
+        let source = conversion
+            .apply(&source)
+            .and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind()))
+            .map_err(|error| Error::Libtorch { what: "conversion of weights", message: error.to_string() })?;
+        copies.push((target.shallow_clone(), source));
+        report.loaded.push(LoadedTensor { variable, tensor, converted });
     }
-    no_grad(|| pairs.into_iter().for_each(|(mut own, new)| own.copy_(&new)));
+    no_grad(|| copies.into_iter().for_each(|(mut target, source)| target.copy_(&source)));
     Ok(report)
 }
 
-/// Sets aside what is not to be loaded, or says what is wrong with names.
-fn report(
-    found: &mut Matched,
+/// One tensor that is to be loaded.
+struct Step {
+    variable: String,
+    tensor: String,
+    conversion: Conversion,
+}
+
+/// Decides by names and shapes what is to be loaded, before any tensor is read.
+fn plan(
+    file: &dyn TensorSource,
+    variables: &BTreeMap<String, Tensor>,
+    config: &LoadConfig,
+) -> Result<(LoadReport, Vec<Step>), WeightsProblem> {
+    let infos: BTreeMap<String, TensorInfo> =
+        file.tensors().into_iter().map(|info| (info.name.clone(), info)).collect();
+    let names: Vec<String> = infos.keys().cloned().collect();
+    let wanted = variables.keys().cloned().collect();
+    let prefix = match &config.prefix {
+        Some(prefix) => prefix,
+        None => common_prefix(&names, &wanted).map_err(|parts| WeightsProblem::Ambiguous { parts })?,
+    };
+    let mut matched = matched(&names, prefix, &wanted);
+    if let Some([first, second, variable]) = matched.duplicate {
+        return Err(WeightsProblem::Twice { first, second, variable });
+    }
+    let report = check_names(&mut matched, variables, config)?;
+    let steps = matched.tensors.into_iter().map(|(variable, tensor)| {
+        let conversion = Conversion::of(&infos[&tensor], &variable, &variables[&variable], config.stem)?;
+        Ok(Step { variable, tensor, conversion })
+    });
+    Ok((report, steps.collect::<Result<_, WeightsProblem>>()?))
+}
+
+/// Removes what is not to be loaded from `matched`, and checks the rest as strictly as the configuration says.
+fn check_names(
+    matched: &mut Matched,
     variables: &BTreeMap<String, Tensor>,
     config: &LoadConfig,
 ) -> Result<LoadReport, WeightsProblem> {
     let is_head = |name: &str| name.starts_with("classifier.");
-    let mut report = LoadReport { ignored: found.ignored.clone(), ..Default::default() };
+    let mut report = LoadReport { ignored: matched.ignored.clone(), ..Default::default() };
     if config.head == Head::Keep {
         report.kept = variables.keys().filter(|name| is_head(name)).cloned().collect();
-        report.ignored.extend(report.kept.iter().filter_map(|name| found.tensors.remove(name)));
+        report.ignored.extend(report.kept.iter().filter_map(|name| matched.tensors.remove(name)));
     }
-    let wanted = variables.len() - report.kept.len();
-    let without = variables.keys().filter(|name| !found.tensors.contains_key(*name) && !report.kept.contains(name));
-    report.missing = without.cloned().collect();
-    report.unexpected = found.unexpected.clone();
-    match config.names {
-        Names::Exact if !report.unexpected.is_empty() => {
-            return Err(WeightsProblem::Unexpected { tensors: report.unexpected });
+    let is_missing = |name: &&String| !matched.tensors.contains_key(*name) && !report.kept.contains(name);
+    report.missing = variables.keys().filter(is_missing).cloned().collect();
+    report.unexpected = matched.unexpected.clone();
+    let (loaded, wanted) = (matched.tensors.len(), variables.len() - report.kept.len());
+    match config.strictness {
+        Strictness::Strict if !report.unexpected.is_empty() => {
+            Err(WeightsProblem::Unexpected { tensors: report.unexpected })
         }
-        Names::Exact if !report.missing.is_empty() => return Err(WeightsProblem::Missing { tensors: report.missing }),
-        Names::Partial { least_percent: percent } if found.tensors.len() * 100 < wanted * percent as usize => {
-            return Err(WeightsProblem::Coverage { used: found.tensors.len(), variables: wanted, percent });
+        Strictness::Strict if !report.missing.is_empty() => Err(WeightsProblem::Missing { tensors: report.missing }),
+        Strictness::NonStrict { min_percent: percent } if loaded * 100 < wanted * percent as usize => {
+            Err(WeightsProblem::Coverage { used: loaded, variables: wanted, percent })
         }
-        _ => {}
+        _ => Ok(report),
     }
-    Ok(report)
 }
 
-fn is_of_weights(name: &str, tensor: Tensor) -> Result<Tensor, WeightsProblem> {
+/// Refuses a tensor of integers or truth values, which are no weights.
+fn require_float(name: &str, tensor: Tensor) -> Result<Tensor, WeightsProblem> {
     match tensor.kind() {
         Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double => Ok(tensor),
         kind => {
-            let problem = format!("its numbers are {kind:?}, which is no kind of weights");
+            let problem = format!("its dtype is {}, which no weights have", dtype_name(kind));
             Err(WeightsProblem::Tensor { tensor: name.to_owned(), problem })
         }
     }
 }
 
-/// What is done with a tensor before it is copied.
+/// The change of a tensor's shape before it is copied.
 enum Conversion {
     None,
     SumChannels,
@@ -262,30 +252,26 @@ impl Conversion {
             return Ok(Conversion::None);
         }
         let is_stem = name == "features.conv0.weight";
-        let summed = match info.shape[..] {
-            [out, 3, h, w] if is_stem && stem == StemChannels::Sum => wanted == [out, 1, h, w],
-            _ => false,
-        };
-        match summed {
-            true => Ok(Conversion::SumChannels),
-            false => Err(WeightsProblem::Shape { tensor: info.name.clone(), found: info.shape.clone(), wanted }),
-        }
-    }
-
-    fn apply(&self, tensor: Tensor) -> Tensor {
-        match self {
-            Conversion::None => tensor,
-            Conversion::SumChannels => tensor.sum_dim_intlist([1].as_slice(), true, None::<Kind>),
-        }
-    }
-
-    fn describe(&self, found: Kind, wanted: Kind) -> Option<String> {
-        let kinds = (found != wanted).then(|| format!("{found:?} to {wanted:?}"));
-        match self {
-            Conversion::None => kinds,
-            Conversion::SumChannels => {
-                Some(["3 channels summed".to_owned()].into_iter().chain(kinds).collect::<Vec<_>>().join(", "))
+        match info.shape[..] {
+            [out, 3, h, w] if is_stem && stem == StemChannels::Sum && wanted == [out, 1, h, w] => {
+                Ok(Conversion::SumChannels)
             }
+            _ => Err(WeightsProblem::Shape { tensor: info.name.clone(), found: info.shape.clone(), wanted }),
         }
+    }
+
+    fn apply(&self, tensor: &Tensor) -> Result<Tensor, tch::TchError> {
+        match self {
+            Conversion::None => Ok(tensor.shallow_clone()),
+            Conversion::SumChannels => tensor.f_sum_dim_intlist([1].as_slice(), true, None::<Kind>),
+        }
+    }
+
+    /// Says in words what changes in shape and dtype; `None` where nothing does.
+    fn describe(&self, found: Kind, wanted: Kind) -> Option<String> {
+        let shape = matches!(self, Conversion::SumChannels).then(|| "3 channels summed".to_owned());
+        let dtype = (found != wanted).then(|| format!("{} to {}", dtype_name(found), dtype_name(wanted)));
+        let changes: Vec<String> = shape.into_iter().chain(dtype).collect();
+        (!changes.is_empty()).then(|| changes.join(", "))
     }
 }

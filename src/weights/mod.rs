@@ -1,12 +1,15 @@
-//! Weights in and out: all of them or none.
+//! Weights in files: pretrained ones of other libraries in, safetensors out. A file is loaded completely or not at all.
 
 mod load;
 mod names;
+mod open;
 #[cfg(feature = "pth")]
 mod pytorch;
-mod save;
+mod report;
+mod safetensors;
 mod source;
 
-pub use load::{Head, LoadConfig, LoadReport, Names, Part, StemChannels, Used, inspect, load};
-pub use save::save_safetensors;
+pub use load::{Head, LoadConfig, StemChannels, Strictness, inspect, load};
+pub use report::{LoadReport, LoadedTensor};
+pub use safetensors::save_safetensors;
 pub use source::TensorInfo;

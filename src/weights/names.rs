@@ -1,59 +1,64 @@
-//! What others call the variables of a DenseNet.
+//! Finds which tensor of a file is which variable, whatever names another library gave them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The variable that a tensor is, by torchvision's names, where a file uses other ones:
+/// The variable's name in torchvision, which this crate uses too, for a tensor's name in any known scheme:
 ///
-/// - torchvision's first files: `denselayer1.norm.1.weight` for `denselayer1.norm1.weight`;
-/// - efficient_densenet_pytorch: `norm_final` for `norm5`.
-fn of_today(name: &str) -> String {
-    let mut today = String::with_capacity(name.len());
-    let mut before = "";
+/// - torchvision's first files have `denselayer1.norm.1.weight` for `denselayer1.norm1.weight`;
+/// - efficient_densenet_pytorch has `norm_final` for `norm5`.
+fn torchvision_name(name: &str) -> String {
+    let mut torchvision = String::with_capacity(name.len());
+    let mut previous = "";
     let mut parts = name.split('.').peekable();
     while let Some(part) = parts.next() {
-        today.push_str(if part == "norm_final" { "norm5" } else { part });
-        let is_apart = before.starts_with("denselayer") && matches!(part, "norm" | "conv");
-        if !(is_apart && parts.peek().is_some_and(|next| matches!(*next, "1" | "2"))) && parts.peek().is_some() {
-            today.push('.');
+        torchvision.push_str(if part == "norm_final" { "norm5" } else { part });
+        let in_two_parts = previous.starts_with("denselayer")
+            && matches!(part, "norm" | "conv")
+            && parts.peek().is_some_and(|next| matches!(*next, "1" | "2"));
+        if !in_two_parts && parts.peek().is_some() {
+            torchvision.push('.');
         }
-        before = part;
+        previous = part;
     }
-    today
+    torchvision
 }
 
-/// Which tensors of a file are which variables.
+/// The tensors of a file, sorted into those that are variables of the model and the others.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Matched {
-    /// The tensors' names by the variables'.
+    /// Names of tensors in the file by the names of their variables.
     pub tensors: BTreeMap<String, String>,
-    /// Tensors that are no variable of the model.
+    /// Names of tensors that the model has no variable for.
     pub unexpected: Vec<String>,
-    /// Tensors that are not meant to be: counters of batches, and what lies beside the weights in a larger file.
+    /// Names of batch counters, and of tensors without the prefix.
     pub ignored: Vec<String>,
-    /// Two tensors and the variable that both are.
-    pub twice: Option<[String; 3]>,
+    /// The names of two tensors that belong to one variable, and of that variable.
+    pub duplicate: Option<[String; 3]>,
 }
 
-/// What stands before the variables' names in a file. Weights may lie in a dictionary of a larger file, or carry the name of a
-/// wrapper, such as `module.` or `state_dict.`: what stands before the most names is not a part of them.
+/// The prefix that gives the most names of variables when it is removed, such as `module.` or `state_dict.`: weights
+/// may lie in a dictionary of a larger file, or carry the name of a wrapper.
 ///
-/// Two that stand before as many are an error that names them.
-pub(super) fn wrapper<'a>(tensors: &'a [String], variables: &BTreeSet<String>) -> Result<&'a str, [String; 2]> {
-    let mut found: BTreeMap<&str, usize> = BTreeMap::new();
+/// # Errors
+///
+/// Two prefixes that give equally many.
+pub(super) fn common_prefix<'a>(tensors: &'a [String], variables: &BTreeSet<String>) -> Result<&'a str, [String; 2]> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for name in tensors {
-        if let Some(prefix) = prefixes(name).find(|prefix| variables.contains(&of_today(&name[prefix.len()..]))) {
-            *found.entry(prefix).or_default() += 1;
+        let is_variable = |prefix: &&str| variables.contains(&torchvision_name(&name[prefix.len()..]));
+        if let Some(prefix) = prefixes(name).find(is_variable) {
+            *counts.entry(prefix).or_default() += 1;
         }
     }
-    let most = found.values().max().copied().unwrap_or(0);
-    let mut first = found.into_iter().filter(|(_, count)| *count == most).map(|(prefix, _)| prefix);
-    match (first.next(), first.next()) {
+    let most = counts.values().max().copied().unwrap_or(0);
+    let mut best = counts.into_iter().filter(|(_, count)| *count == most).map(|(prefix, _)| prefix);
+    match (best.next(), best.next()) {
         (Some(one), Some(other)) => Err([one, other].map(str::to_owned)),
         (one, _) => Ok(one.unwrap_or("")),
     }
 }
 
-/// Which tensors are which variables, behind a wrapper's name.
+/// Finds the variable of each tensor whose name has the prefix.
 pub(super) fn matched(tensors: &[String], prefix: &str, variables: &BTreeSet<String>) -> Matched {
     let mut matched = Matched::default();
     for name in tensors {
@@ -61,24 +66,24 @@ pub(super) fn matched(tensors: &[String], prefix: &str, variables: &BTreeSet<Str
             matched.ignored.push(name.clone());
             continue;
         };
-        let variable = of_today(own);
+        let variable = torchvision_name(own);
         if variable.ends_with(".num_batches_tracked") {
             matched.ignored.push(name.clone());
         } else if !variables.contains(&variable) {
             matched.unexpected.push(name.clone());
         } else if let Some(first) = matched.tensors.insert(variable.clone(), name.clone()) {
-            matched.twice = Some([first, name.clone(), variable]);
+            matched.duplicate = Some([first, name.clone(), variable]);
         }
     }
     matched
 }
 
-/// How many names of wrappers may stand before a variable's.
-const MAX_WRAPPERS: usize = 8;
+/// Most parts of a name that are tried as a prefix, so that a name of many dots takes little time.
+const MAX_PREFIX_PARTS: usize = 8;
 
-/// Nothing, and what ends in each of the first dots of a name.
+/// All prefixes of a name that may be tried: the empty one, and those that end with one of its first dots.
 fn prefixes(name: &str) -> impl Iterator<Item = &str> {
-    let dots = name.match_indices('.').take(MAX_WRAPPERS).map(|(dot, _)| &name[..=dot]);
+    let dots = name.match_indices('.').take(MAX_PREFIX_PARTS).map(|(dot, _)| &name[..=dot]);
     std::iter::once("").chain(dots)
 }
 
@@ -95,20 +100,20 @@ mod tests {
     }
 
     fn found_in(tensors: &[String], variables: &BTreeSet<String>) -> Matched {
-        matched(tensors, wrapper(tensors, variables).unwrap(), variables)
+        matched(tensors, common_prefix(tensors, variables).unwrap(), variables)
     }
 
     #[test]
-    fn two_wrappers_of_as_many_names_are_an_error() {
+    fn two_prefixes_of_equally_many_names_are_an_error() {
         let variables = set(&["a.weight", "a.bias"]);
         let tensors = list(&["student.a.weight", "student.a.bias", "teacher.a.weight", "teacher.a.bias"]);
-        assert_eq!(wrapper(&tensors, &variables), Err(["student.", "teacher."].map(str::to_owned)));
-        assert_eq!(wrapper(&tensors[..3], &variables), Ok("student."));
+        assert_eq!(common_prefix(&tensors, &variables), Err(["student.", "teacher."].map(str::to_owned)));
+        assert_eq!(common_prefix(&tensors[..3], &variables), Ok("student."));
         assert_eq!(matched(&tensors, "teacher.", &variables).ignored.len(), 2);
     }
 
     #[test]
-    fn names_of_others_become_torchvisions() {
+    fn names_of_other_libraries_become_torchvisions() {
         for (other, own) in [
             ("features.denseblock1.denselayer1.norm.1.weight", "features.denseblock1.denselayer1.norm1.weight"),
             ("features.denseblock4.denselayer16.conv.2.weight", "features.denseblock4.denselayer16.conv2.weight"),
@@ -122,12 +127,12 @@ mod tests {
             ("", ""),
             ("..", ".."),
         ] {
-            assert_eq!(of_today(other), own);
+            assert_eq!(torchvision_name(other), own);
         }
     }
 
     #[test]
-    fn a_wrapper_is_what_stands_before_the_most_names() {
+    fn the_prefix_of_the_most_names_is_found() {
         let variables = set(&["a.weight", "a.bias", "b.weight"]);
         for prefix in ["", "module.", "model.", "state_dict.", "checkpoint.model.module._orig_mod."] {
             let tensors: Vec<String> = variables.iter().map(|name| prefix.to_owned() + name).collect();
@@ -138,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beside_the_weights_is_ignored_and_what_is_among_them_is_not() {
+    fn tensors_without_the_prefix_are_ignored_and_others_with_it_are_unexpected() {
         let variables = set(&["a.weight", "a.bias", "b.weight"]);
         let tensors = list(&["model.a.weight", "model.a.bias", "model.c", "optimizer.a.weight", "step"]);
         let found = found_in(&tensors, &variables);
@@ -150,9 +155,9 @@ mod tests {
     }
 
     #[test]
-    fn two_tensors_for_one_variable_are_seen() {
+    fn two_tensors_for_one_variable_are_found() {
         let variables = set(&["denselayer1.norm1.weight"]);
         let found = found_in(&list(&["denselayer1.norm.1.weight", "denselayer1.norm1.weight"]), &variables);
-        assert!(found.twice.is_some());
+        assert!(found.duplicate.is_some());
     }
 }

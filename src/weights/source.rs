@@ -1,64 +1,24 @@
-//! A file of weights, whichever format it has.
+//! The interface of a weight format: what a file holds, and its tensors one by one.
 
-#[cfg(feature = "pth")]
-use super::pytorch::PyTorchFile;
 use crate::error::WeightsProblem;
-use crate::torch::TensorFile;
-use crate::{Error, Result};
-use std::fs::File;
-use std::io::{ErrorKind, Seek};
-use std::path::Path;
 use tch::Tensor;
 
-/// A tensor of a file.
+/// The description of one tensor in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
-    /// Its name.
+    /// Name of the tensor in the file; in a file of nested dictionaries their keys joined by dots.
     pub name: String,
-    /// The kind of its numbers, such as "Float".
-    pub kind: String,
-    /// Its shape.
+    /// Dtype of the tensor's values, such as "f32", "bf16" or "i64".
+    pub dtype: String,
+    /// Sizes of the dimensions; empty for a scalar.
     pub shape: Vec<i64>,
 }
 
-/// An open file of tensors.
+/// An open file of tensors. A weight format implements it, and `open` recognizes the format.
 pub(super) trait TensorSource {
-    /// Those that are in it, by name.
+    /// Describes all tensors of the file.
     fn tensors(&self) -> Vec<TensorInfo>;
 
-    /// One of them, on the CPU.
+    /// Reads one tensor to the CPU, with the dtype that it has in the file.
     fn read(&mut self, name: &str) -> Result<Tensor, WeightsProblem>;
-}
-
-/// Opens a file by what it begins with, whatever its name is.
-pub(super) fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
-    let failed = |source| Error::Io { action: "read", path: path.to_owned(), source };
-    let problem = |problem| Error::Weights { path: path.to_owned(), problem };
-    let opened = File::open(path).and_then(|file| file.metadata().map(|about| (file, about)));
-    let (mut file, about) = opened.map_err(failed)?;
-    if about.is_dir() {
-        return Err(failed(ErrorKind::IsADirectory.into()));
-    }
-    #[cfg(feature = "pth")]
-    if let Some(file) = PyTorchFile::open(file.try_clone().map_err(failed)?).map_err(problem)? {
-        return Ok(Box::new(file));
-    }
-    file.rewind().map_err(failed)?;
-    Ok(Box::new(TensorFile::open(file).map_err(|text| problem(WeightsProblem::Damaged(text)))?))
-}
-
-impl TensorSource for TensorFile<File> {
-    fn tensors(&self) -> Vec<TensorInfo> {
-        let info = |name: String| TensorInfo {
-            kind: self.kind(&name).unwrap_or_default(),
-            shape: self.shape(&name).unwrap_or_default(),
-            name,
-        };
-        self.names().into_iter().map(info).collect()
-    }
-
-    fn read(&mut self, name: &str) -> Result<Tensor, WeightsProblem> {
-        let failed = |problem| WeightsProblem::Tensor { tensor: name.to_owned(), problem };
-        TensorFile::read(self, name).map_err(failed)
-    }
 }

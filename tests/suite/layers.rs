@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 8] = [
     &["error", "files", "setters", "kernels"],
     &["torch"],
-    &["data", "optim", "metrics", "distributed"],
+    &["data", "optim", "metrics", "distributed", "tensor_file"],
     &["nn"],
     &["models"],
     &["weights", "checkpoint", "export"],

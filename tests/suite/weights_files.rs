@@ -1,17 +1,17 @@
-//! Weights in and out: all of them, bit for bit, or an error and none.
+//! Weights saved and loaded: all of them, bit for bit, or an error and none.
 
 use crate::small_run::{bits, built, net};
 use densenet::error::WeightsProblem;
 use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore, no_grad};
 use densenet::torch::named_variables;
-use densenet::weights::{Head, LoadConfig, Names, StemChannels, load, save_safetensors};
+use densenet::weights::{Head, LoadConfig, StemChannels, Strictness, load, save_safetensors};
 use densenet::{DenseNetConfig, Error};
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Variables that differ from a new net's in every value.
+/// A net whose variables differ from a new one's in every value.
 fn trained(net: &DenseNetConfig) -> VarStore {
     let (vs, _model) = built(net);
     for mut variable in named_variables(&vs) {
@@ -21,7 +21,7 @@ fn trained(net: &DenseNetConfig) -> VarStore {
     vs
 }
 
-/// Name, type, shape and bytes of a file's tensors.
+/// The tensors of a file by name: dtype, shape and bytes.
 type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
 fn read(file: &Path) -> Tensors {
@@ -44,7 +44,7 @@ struct Case {
     tensors: Tensors,
 }
 
-/// A file of a trained net.
+/// Saves a trained net.
 fn saved() -> Case {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
@@ -53,7 +53,7 @@ fn saved() -> Case {
     Case { _folder: folder, file, tensors }
 }
 
-/// Which tensor the error of loading names; no variable of the new net has changed.
+/// Checks that loading fails and changes no variable, and returns the tensor that the error names, with its message.
 fn refused(file: &Path) -> (String, String) {
     let (vs, _model) = built(&net());
     let before = bits(&vs);
@@ -137,7 +137,7 @@ fn another_shape_is_an_error_even_where_the_values_would_fit() {
 }
 
 #[test]
-fn a_type_that_is_no_number_is_an_error_and_other_numbers_are_converted() {
+fn a_dtype_that_is_no_float_is_an_error_and_other_floats_are_converted() {
     let case = saved();
     let name = "features.transition1.norm.running_var";
     let (_, shape, data) = case.tensors[name].clone();
@@ -145,7 +145,7 @@ fn a_type_that_is_no_number_is_an_error_and_other_numbers_are_converted() {
     tensors.insert(name.to_owned(), (Dtype::BOOL, shape.clone(), vec![1; data.len() / 4]));
     write(&case.file, &tensors);
     let (tensor, text) = refused(&case.file);
-    assert!(tensor == name && text.contains("BOOL"), "{text}");
+    assert!(tensor == name && text.contains("bool"), "{text}");
 
     // 1.5 in f64 and in half precision.
     let count = data.len() / 4;
@@ -157,13 +157,13 @@ fn a_type_that_is_no_number_is_an_error_and_other_numbers_are_converted() {
         let (vs, _model) = built(&net());
         load(&vs, &case.file, &LoadConfig::new()).unwrap();
         let variable = vs.variables().remove(name).unwrap();
-        assert_eq!(variable.kind(), Kind::Float, "the model's own type stays");
+        assert_eq!(variable.kind(), Kind::Float, "the model's own dtype stays");
         assert_eq!(Vec::<f32>::try_from(variable).unwrap(), vec![1.5; count]);
     }
 }
 
 #[test]
-fn a_file_that_is_cut_or_none_is_an_error() {
+fn a_file_that_is_truncated_or_of_another_format_is_an_error() {
     let case = saved();
     let whole = fs::read(&case.file).unwrap();
     let header = 8 + u64::from_le_bytes(whole[..8].try_into().unwrap()) as usize;
@@ -236,7 +236,7 @@ fn a_file_that_cannot_be_read_or_written_is_an_error_that_names_it() {
 }
 
 #[test]
-fn another_head_is_kept_and_every_other_variable_loaded() {
+fn a_kept_head_stays_as_it_is_and_every_other_variable_is_loaded() {
     let case = saved();
     let other = net().with_classes(7);
     let (vs, _model) = built(&other);
@@ -256,7 +256,7 @@ fn another_head_is_kept_and_every_other_variable_loaded() {
 }
 
 #[test]
-fn a_stem_of_three_channels_is_summed_for_grey_images_on_request() {
+fn a_stem_of_three_channels_is_summed_for_gray_images_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
     let colored = trained(&net().with_input_channels(3));
@@ -264,7 +264,7 @@ fn a_stem_of_three_channels_is_summed_for_grey_images_on_request() {
     assert_eq!(refused(&file).0, "features.conv0.weight");
     let (vs, model) = built(&net());
     let report = load(&vs, &file, &LoadConfig::new().with_stem(StemChannels::Sum)).unwrap();
-    let converted: Vec<_> = report.used.iter().filter(|used| used.converted.is_some()).collect();
+    let converted: Vec<_> = report.loaded.iter().filter(|loaded| loaded.converted.is_some()).collect();
     assert_eq!((converted.len(), converted[0].converted.as_deref()), (1, Some("3 channels summed")));
     let gray = Tensor::rand([2, 1, 16, 16], (Kind::Float, Device::Cpu));
     let (other, of_colored) = built(&net().with_input_channels(3));
@@ -275,21 +275,21 @@ fn a_stem_of_three_channels_is_summed_for_grey_images_on_request() {
 }
 
 #[test]
-fn a_part_is_loaded_on_request_if_it_is_large_enough() {
+fn non_strict_loading_takes_a_part_of_the_variables_if_it_is_large_enough() {
     let mut case = saved();
     let all = case.tensors.len();
     case.tensors.remove("features.norm5.bias");
     case.tensors.insert("another".to_owned(), (Dtype::F32, vec![1], vec![0; 4]));
     write(&case.file, &case.tensors);
-    let partial = |least_percent| LoadConfig::new().with_names(Names::Partial { least_percent });
+    let non_strict = |min_percent| LoadConfig::new().with_strictness(Strictness::NonStrict { min_percent });
     let (vs, _model) = built(&net());
-    let report = load(&vs, &case.file, &partial(90)).unwrap();
-    assert_eq!((report.used.len(), &report.missing[..]), (all - 1, &["features.norm5.bias".to_owned()][..]));
+    let report = load(&vs, &case.file, &non_strict(90)).unwrap();
+    assert_eq!((report.loaded.len(), &report.missing[..]), (all - 1, &["features.norm5.bias".to_owned()][..]));
     assert_eq!(report.unexpected, ["another"]);
     assert!(report.to_string().contains("1 missing, 1 unexpected"), "{report}");
     let (vs, _model) = built(&net());
     let before = bits(&vs);
-    match load(&vs, &case.file, &partial(100)) {
+    match load(&vs, &case.file, &non_strict(100)) {
         Err(Error::Weights { problem: WeightsProblem::Coverage { used, variables, percent: 100 }, .. }) => {
             assert_eq!((used, variables), (all - 1, all));
         }
@@ -297,9 +297,9 @@ fn a_part_is_loaded_on_request_if_it_is_large_enough() {
     }
     // A file of another network altogether is not "loaded" with nothing of it used.
     write(&case.file, &BTreeMap::from([("other.weight".to_owned(), (Dtype::F32, vec![1], vec![0; 4]))]));
-    assert!(load(&vs, &case.file, &partial(1)).is_err());
+    assert!(load(&vs, &case.file, &non_strict(1)).is_err());
     for percent in [0, 101] {
-        assert!(matches!(load(&vs, &case.file, &partial(percent)), Err(Error::InvalidConfig { .. })));
+        assert!(matches!(load(&vs, &case.file, &non_strict(percent)), Err(Error::InvalidConfig { .. })));
     }
     assert!(bits(&vs) == before);
 }

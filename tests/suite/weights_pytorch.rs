@@ -8,7 +8,7 @@ use densenet::error::WeightsProblem;
 use densenet::nn::LayerKind;
 use densenet::tch::{Device, Kind, Tensor, nn::VarStore};
 use densenet::torch::named_variables;
-use densenet::weights::{LoadConfig, LoadReport, Part, inspect, load};
+use densenet::weights::{LoadConfig, LoadReport, inspect, load};
 use densenet::{DenseNetConfig, Error, Result};
 use std::fs::{self, File};
 use std::io::Write;
@@ -49,25 +49,28 @@ fn assert_loaded(name: &str) -> LoadReport {
         assert_eq!(own.tensor.kind(), Kind::Float);
         assert!(own.tensor.equal(&expected), "{name}: {variable}");
     }
-    assert_eq!(report.used.len(), expected().len());
+    assert_eq!(report.loaded.len(), expected().len());
     assert!(report.missing.is_empty() && report.unexpected.is_empty() && report.kept.is_empty());
     report
 }
 
 #[test]
-fn every_format_names_wrapper_and_memory_order_loads_value_by_value() {
+fn every_format_naming_prefix_and_memory_format_loads_value_by_value() {
     for name in ["zipped.pth", "legacy.pth", "protocol4.pth", "strided.pth", "parameters.pth"] {
         let report = assert_loaded(name);
-        assert!(report.used.iter().all(|used| used.variable == used.tensor && used.converted.is_none()), "{name}");
+        assert!(
+            report.loaded.iter().all(|loaded| loaded.variable == loaded.tensor && loaded.converted.is_none()),
+            "{name}"
+        );
         let counters = report.ignored.iter().all(|name| name.ends_with("num_batches_tracked"));
         assert!(counters && !report.ignored.is_empty(), "{:?}", report.ignored);
     }
     let report = assert_loaded("old_names.pth");
-    let renamed: Vec<_> = report.used.iter().filter(|used| used.variable != used.tensor).collect();
+    let renamed: Vec<_> = report.loaded.iter().filter(|loaded| loaded.variable != loaded.tensor).collect();
     // Four layers of two norms of four variables, and two kernels.
     assert_eq!(renamed.len(), 4 * (2 * 4 + 2));
     let report = assert_loaded("training.pth");
-    assert!(report.used.iter().all(|used| used.tensor == format!("state_dict.module.{}", used.variable)));
+    assert!(report.loaded.iter().all(|loaded| loaded.tensor == format!("state_dict.module.{}", loaded.variable)));
     assert!(report.ignored.iter().any(|name| name.contains("momentum_buffer")) || report.ignored.len() > 10);
 }
 
@@ -75,7 +78,7 @@ fn every_format_names_wrapper_and_memory_order_loads_value_by_value() {
 fn half_precision_in_the_file_leaves_the_variables_in_f32() {
     let (vs, outcome) = loaded(&fixture("half.pth"));
     let report = outcome.unwrap();
-    assert!(report.used.iter().all(|used| used.converted.as_deref() == Some("Half to Float")), "{report:?}");
+    assert!(report.loaded.iter().all(|loaded| loaded.converted.as_deref() == Some("f16 to f32")), "{report:?}");
     for ((name, expected), own) in expected().into_iter().zip(named_variables(&vs)) {
         assert_eq!(own.tensor.kind(), Kind::Float);
         assert!(own.tensor.equal(&expected.to_kind(Kind::Half).to_kind(Kind::Float)), "{name}");
@@ -83,12 +86,12 @@ fn half_precision_in_the_file_leaves_the_variables_in_f32() {
 }
 
 #[test]
-fn inspection_lists_what_is_there() {
+fn inspection_lists_names_dtypes_and_shapes() {
     let tensors = inspect(fixture("legacy.pth")).unwrap();
     let conv = tensors.iter().find(|tensor| tensor.name == "features.conv0.weight").unwrap();
-    assert_eq!((conv.kind.as_str(), &conv.shape[..]), ("Float", &[8, 3, 7, 7][..]));
+    assert_eq!((conv.dtype.as_str(), &conv.shape[..]), ("f32", &[8, 3, 7, 7][..]));
     let counter = tensors.iter().find(|tensor| tensor.name == "features.norm0.num_batches_tracked").unwrap();
-    assert_eq!((counter.kind.as_str(), &counter.shape[..]), ("Int64", &[][..]));
+    assert_eq!((counter.dtype.as_str(), &counter.shape[..]), ("i64", &[][..]));
 }
 
 /// What is wrong with a file; no variable has changed.
@@ -110,7 +113,7 @@ fn a_whole_model_is_refused_by_the_name_of_its_class() {
 }
 
 #[test]
-fn a_file_that_is_cut_anywhere_or_has_another_bit_changes_nothing_or_is_noticed() {
+fn a_file_truncated_anywhere_or_with_a_flipped_bit_changes_nothing_or_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("damaged.pth");
     for name in ["zipped.pth", "legacy.pth"] {
@@ -141,7 +144,7 @@ fn a_file_that_is_cut_anywhere_or_has_another_bit_changes_nothing_or_is_noticed(
 }
 
 #[test]
-fn a_bit_of_a_value_in_a_zipped_file_is_noticed() {
+fn a_flipped_bit_of_a_value_in_a_zipped_file_is_noticed() {
     let whole = fs::read(fixture("zipped.pth")).unwrap();
     let first = uniform(1, 0).double_value(&[0]);
     assert!(first.abs() < 0.5);
@@ -349,7 +352,7 @@ fn names_that_are_long_or_nested_are_errors_soon() {
 }
 
 #[test]
-fn the_parts_of_a_file_are_told_apart_or_named() {
+fn equally_good_prefixes_are_an_error_until_one_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("two.safetensors");
     let tensors: Vec<_> = ["student", "teacher"]
@@ -362,9 +365,10 @@ fn the_parts_of_a_file_are_told_apart_or_named() {
     Tensor::write_safetensors(&named, &path).unwrap();
     assert_eq!(refused(&path), WeightsProblem::Ambiguous { parts: ["student.", "teacher."].map(str::to_owned) });
     let vs = net();
-    let report = load(&vs, &path, &LoadConfig::new().with_part(Part::Behind("teacher.".to_owned()))).unwrap();
+    let report = load(&vs, &path, &LoadConfig::new().with_prefix("teacher.")).unwrap();
     assert!(
-        report.used.iter().all(|used| used.tensor.starts_with("teacher.")) && report.ignored.len() == report.used.len()
+        report.loaded.iter().all(|loaded| loaded.tensor.starts_with("teacher."))
+            && report.ignored.len() == report.loaded.len()
     );
 }
 

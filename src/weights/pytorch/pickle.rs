@@ -1,31 +1,50 @@
-//! The pickle of a file of `torch.save`: plain values and descriptions of tensors. Nothing that a pickle names is ever called; what is not
-//! on a short list is an error.
+//! Reads the pickle of a file of `torch.save`: plain values and descriptions of tensors. Nothing that a pickle names is
+//! ever called, and a name that is not on a short list is an error.
 
-use super::Result;
-use super::values::{Allowed, Id, Pickle, Placed, Storage, Value};
+use super::opcodes as op;
+use super::values::{Global, Id, Pickle, Result, Storage, TensorLayout, Value};
 use crate::error::WeightsProblem;
 use byteorder::{LE, ReadBytesExt};
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
-/// The most values that are read; a file of a large network has some ten thousand.
+/// Most values that are read; a file of a large network has some ten thousand.
 const MAX_VALUES: usize = 1 << 20;
+/// Longest text, in bytes, that is read.
 const MAX_TEXT: u64 = 1 << 16;
+/// Most dimensions of a tensor that are read.
 const MAX_RANK: usize = 8;
 
 impl Pickle {
-    /// Reads one pickle, up to its end, of protocol 2 to 4.
+    /// Reads one pickle of protocol 2 to 4, up to its end.
+    ///
+    /// # Errors
+    ///
+    /// [`WeightsProblem::Damaged`], [`WeightsProblem::TooLarge`], and [`WeightsProblem::NotAllowed`] for a function or
+    /// type that no weights need.
     pub fn read(reader: &mut impl BufRead) -> Result<Pickle> {
-        Machine::default().run(reader)
+        let mut machine = Machine::default();
+        loop {
+            match checked(reader.read_u8())? {
+                op::STOP => {
+                    let root = machine.pop()?;
+                    return Ok(Pickle { values: machine.values, root });
+                }
+                opcode => machine.step(opcode, reader)?,
+            }
+            if machine.stack.len() > MAX_VALUES || machine.marks.len() > MAX_VALUES {
+                return too_many(machine.stack.len() as u64);
+            }
+        }
     }
 }
 
-/// What is made while a pickle is read.
+/// The state of the stack machine that a pickle is a program for.
 #[derive(Default)]
 struct Machine {
     values: Vec<Value>,
     stack: Vec<Id>,
-    /// How long the stack was at each mark.
+    /// Length of the stack at each mark.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
 }
@@ -34,128 +53,48 @@ fn damaged<T>(problem: impl Into<String>) -> Result<T> {
     Err(WeightsProblem::Damaged(problem.into()))
 }
 
-fn read<T>(result: io::Result<T>) -> Result<T> {
+/// Says of a failed read that it was in the pickle.
+fn checked<T>(result: io::Result<T>) -> Result<T> {
     result.or_else(|error| damaged(format!("its pickle: {error}")))
 }
 
 impl Machine {
-    fn run(mut self, r: &mut impl BufRead) -> Result<Pickle> {
-        loop {
-            match read(r.read_u8())? {
-                b'.' => {
-                    let root = self.pop()?;
-                    return Ok(Pickle { values: self.values, root });
-                }
-                // Protocol; frame.
-                0x80 => drop(read(r.read_u8())?),
-                0x95 => drop(read(r.read_u64::<LE>())?),
-                b'N' => self.push(Value::None)?,
-                0x88 => self.push(Value::Bool(true))?,
-                0x89 => self.push(Value::Bool(false))?,
-                b'K' => {
-                    let value = read(r.read_u8())?.into();
-                    self.push(Value::Integer(value))?;
-                }
-                b'M' => {
-                    let value = read(r.read_u16::<LE>())?.into();
-                    self.push(Value::Integer(value))?;
-                }
-                b'J' => {
-                    let value = read(r.read_i32::<LE>())?.into();
-                    self.push(Value::Integer(value))?;
-                }
-                0x8a => {
-                    let length = read(r.read_u8())?;
-                    let bytes = text_bytes(r, length.into())?;
-                    self.push(integer(bytes))?;
-                }
-                b'G' => {
-                    read(r.read_u64::<LE>())?;
-                    self.push(Value::Float)?;
-                }
-                b'X' | b'T' => {
-                    let length = read(r.read_u32::<LE>())?;
-                    self.push_text(r, length.into())?;
-                }
-                0x8c | b'U' => {
-                    let length = read(r.read_u8())?;
-                    self.push_text(r, length.into())?;
-                }
-                b'}' => self.push(Value::Dict(Vec::new()))?,
-                b']' => self.push(Value::List(Vec::new()))?,
-                b')' => self.push(Value::Tuple(Vec::new()))?,
-                b'(' => self.marks.push(self.stack.len()),
-                b't' => {
-                    let items = self.pop_to_mark()?;
-                    self.push(Value::Tuple(items))?;
-                }
-                code @ 0x85..=0x87 => {
-                    let count = usize::from(code - 0x84);
-                    let items = self.pop_many(count)?;
-                    self.push(Value::Tuple(items))?;
-                }
-                b'a' => {
-                    let item = self.pop()?;
-                    self.append(vec![item])?;
-                }
-                b'e' => {
-                    let items = self.pop_to_mark()?;
-                    self.append(items)?;
-                }
-                b's' => {
-                    let pair = self.pop_many(2)?;
-                    self.set_items(pair)?;
-                }
-                b'u' => {
-                    let items = self.pop_to_mark()?;
-                    self.set_items(items)?;
-                }
-                b'q' => {
-                    let place = read(r.read_u8())?.into();
-                    self.remember(place)?;
-                }
-                b'r' => {
-                    let place = read(r.read_u32::<LE>())?;
-                    self.remember(place)?;
-                }
-                0x94 => {
-                    let place = self.memo.len() as u32;
-                    self.remember(place)?;
-                }
-                b'h' => {
-                    let place = read(r.read_u8())?.into();
-                    self.recall(place)?;
-                }
-                b'j' => {
-                    let place = read(r.read_u32::<LE>())?;
-                    self.recall(place)?;
-                }
-                b'c' => {
-                    let (module, name) = (line(r)?, line(r)?);
-                    self.push(Value::Allowed(Allowed::of(&module, &name)?))?;
-                }
-                0x93 => {
-                    let names = self.pop_many(2)?;
-                    let allowed = Allowed::of(self.text(names[0])?, self.text(names[1])?)?;
-                    self.push(Value::Allowed(allowed))?;
-                }
-                b'Q' => {
-                    let id = self.pop()?;
-                    let storage = self.storage(id)?;
-                    self.push(Value::Storage(storage))?;
-                }
-                b'R' => {
-                    let parts = self.pop_many(2)?;
-                    self.call(parts[0], parts[1])?;
-                }
-                // Attributes, such as the versions of modules in a state_dict.
-                b'b' => drop(self.pop()?),
-                b'0' => drop(self.pop()?),
-                code => return damaged(format!("its pickle has the operation {code:#04x}, which is not read")),
+    /// Executes one opcode, whose operands follow in the reader.
+    fn step(&mut self, opcode: u8, r: &mut impl BufRead) -> Result<()> {
+        if let Some(value) = plain_value(opcode, r)? {
+            return self.push(value);
+        }
+        match opcode {
+            op::PROTO => checked(r.read_u8()).map(drop),
+            op::FRAME => checked(r.read_u64::<LE>()).map(drop),
+            op::MARK => {
+                self.marks.push(self.stack.len());
+                Ok(())
             }
-            if self.stack.len() > MAX_VALUES || self.marks.len() > MAX_VALUES {
-                return too_many(self.stack.len() as u64);
+            op::TUPLE => self.pop_to_mark().and_then(|items| self.push(Value::Tuple(items))),
+            op::TUPLE1 => self.pop_many(1).and_then(|items| self.push(Value::Tuple(items))),
+            op::TUPLE2 => self.pop_many(2).and_then(|items| self.push(Value::Tuple(items))),
+            op::TUPLE3 => self.pop_many(3).and_then(|items| self.push(Value::Tuple(items))),
+            op::APPEND => self.pop_many(1).and_then(|items| self.append(items)),
+            op::APPENDS => self.pop_to_mark().and_then(|items| self.append(items)),
+            op::SETITEM => self.pop_many(2).and_then(|items| self.set_items(items)),
+            op::SETITEMS => self.pop_to_mark().and_then(|items| self.set_items(items)),
+            op::POP => self.pop().map(drop),
+            op::BINPUT => checked(r.read_u8()).and_then(|key| self.memoize(key.into())),
+            op::LONG_BINPUT => checked(r.read_u32::<LE>()).and_then(|key| self.memoize(key)),
+            op::MEMOIZE => self.memoize(self.memo.len() as u32),
+            op::BINGET => checked(r.read_u8()).and_then(|key| self.get(key.into())),
+            op::LONG_BINGET => checked(r.read_u32::<LE>()).and_then(|key| self.get(key)),
+            op::STACK_GLOBAL => self.stack_global(),
+            op::BINPERSID => {
+                let id = self.pop()?;
+                let storage = self.storage(id)?;
+                self.push(Value::Storage(storage))
             }
+            op::REDUCE => self.pop_many(2).and_then(|parts| self.reduce(parts[0], parts[1])),
+            // Sets attributes, such as the versions of modules in a state_dict: they do not matter.
+            op::BUILD => self.pop().map(drop),
+            _ => damaged(format!("its pickle has the opcode {opcode:#04x}, which is not read")),
         }
     }
 
@@ -168,17 +107,11 @@ impl Machine {
         Ok(())
     }
 
-    fn push_text(&mut self, reader: &mut impl Read, length: u64) -> Result<()> {
-        let bytes = text_bytes(reader, length)?;
-        let text = String::from_utf8(bytes).or_else(|error| damaged(format!("its pickle: {error}")))?;
-        self.push(Value::Text(text))
-    }
-
     fn pop(&mut self) -> Result<Id> {
-        let least = self.marks.last().copied().unwrap_or(0);
-        match self.stack.len() > least {
-            true => Ok(self.stack.pop().expect("it is longer than that")),
-            false => damaged("its pickle takes more than there is"),
+        let bottom = self.marks.last().copied().unwrap_or(0);
+        match self.stack.pop() {
+            Some(id) if self.stack.len() >= bottom => Ok(id),
+            _ => damaged("its pickle takes more than there is"),
         }
     }
 
@@ -205,40 +138,47 @@ impl Machine {
     fn append(&mut self, items: Vec<Id>) -> Result<()> {
         match self.top()? {
             Value::List(list) => list.extend(items),
-            other => return damaged(format!("its pickle appends to {}", other.what())),
+            other => return damaged(format!("its pickle appends to {}", other.description())),
         }
         Ok(())
     }
 
+    /// Adds pairs of a key and a value, which alternate in `items`, to the dictionary on top of the stack.
     fn set_items(&mut self, items: Vec<Id>) -> Result<()> {
         match self.top()? {
             Value::Dict(dict) => dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1]))),
-            other => return damaged(format!("its pickle sets items of {}", other.what())),
+            other => return damaged(format!("its pickle sets items of {}", other.description())),
         }
         Ok(())
     }
 
-    fn remember(&mut self, place: u32) -> Result<()> {
+    fn memoize(&mut self, key: u32) -> Result<()> {
         match self.stack.last() {
             Some(_) if self.memo.len() == MAX_VALUES => return too_many(MAX_VALUES as u64 + 1),
-            Some(&id) => drop(self.memo.insert(place, id)),
+            Some(&id) => drop(self.memo.insert(key, id)),
             None => return damaged("its pickle takes more than there is"),
         }
         Ok(())
     }
 
-    fn recall(&mut self, place: u32) -> Result<()> {
-        match self.memo.get(&place) {
+    fn get(&mut self, key: u32) -> Result<()> {
+        match self.memo.get(&key) {
             Some(&id) => self.stack.push(id),
-            None => return damaged(format!("its pickle recalls {place}, which it has not kept")),
+            None => return damaged(format!("its pickle gets {key} from its memo, which is not in it")),
         }
         Ok(())
+    }
+
+    fn stack_global(&mut self) -> Result<()> {
+        let names = self.pop_many(2)?;
+        let global = Global::of(self.text(names[0])?, self.text(names[1])?)?;
+        self.push(Value::Global(global))
     }
 
     fn text(&self, id: Id) -> Result<&str> {
         match &self.values[id] {
             Value::Text(text) => Ok(text),
-            other => damaged(format!("its pickle has {} where a text is wanted", other.what())),
+            other => damaged(format!("its pickle has {} where a text is wanted", other.description())),
         }
     }
 
@@ -246,14 +186,14 @@ impl Machine {
         match self.values[id] {
             Value::Integer(number @ 0..) => Ok(number as u64),
             Value::Integer(number) => damaged(format!("its pickle has {number} where a number from 0 is wanted")),
-            ref other => damaged(format!("its pickle has {} where a number is wanted", other.what())),
+            ref other => damaged(format!("its pickle has {} where a number is wanted", other.description())),
         }
     }
 
     fn tuple(&self, id: Id) -> Result<&[Id]> {
         match &self.values[id] {
             Value::Tuple(items) => Ok(items),
-            other => damaged(format!("its pickle has {} where a tuple is wanted", other.what())),
+            other => damaged(format!("its pickle has {} where a tuple is wanted", other.description())),
         }
     }
 
@@ -268,7 +208,8 @@ impl Machine {
         }
     }
 
-    /// What a persistent id names: ("storage", type, key, device, elements), in older files with a view as the last one.
+    /// The storage that a persistent id names: ("storage", type, key, device, elements), in older files with a view as
+    /// the last one.
     fn storage(&self, id: Id) -> Result<Storage> {
         let (parts, view) = match self.tuple(id)? {
             &[tag, kind, key, _, len] => ([tag, kind, key, len], None),
@@ -280,31 +221,32 @@ impl Machine {
         }
         let [tag, kind, key, len] = parts;
         match (self.text(tag)?, &self.values[kind]) {
-            ("storage", &Value::Allowed(Allowed::Storage(kind))) => {
+            ("storage", &Value::Global(Global::Storage(kind))) => {
                 self.text(key)?;
                 Ok(Storage { key, kind, len: self.number(len)? })
             }
-            (tag, kind) => damaged(format!("a storage is {tag:?} of {}", kind.what())),
+            (tag, kind) => damaged(format!("a storage is {tag:?} of {}", kind.description())),
         }
     }
 
-    fn call(&mut self, function: Id, arguments: Id) -> Result<()> {
-        let Value::Allowed(function) = self.values[function] else {
-            return damaged(format!("its pickle calls {}", self.values[function].what()));
+    /// Makes the value that a call of an allowed function would make, without a call.
+    fn reduce(&mut self, function: Id, arguments: Id) -> Result<()> {
+        let Value::Global(function) = self.values[function] else {
+            return damaged(format!("its pickle calls {}", self.values[function].description()));
         };
         let value = match (function, self.tuple(arguments)?) {
-            (Allowed::OrderedDict, []) => Value::Dict(Vec::new()),
-            // What these make of a value is here that value.
-            (Allowed::Size, &[same]) | (Allowed::RebuildParameter, &[same, ..]) => {
+            (Global::OrderedDict, []) => Value::Dict(Vec::new()),
+            // These are as good as the value that they wrap.
+            (Global::Size, &[same]) | (Global::RebuildParameter, &[same, ..]) => {
                 self.stack.push(same);
                 return Ok(());
             }
-            (Allowed::RebuildTensor, &[storage, offset, shape, strides, ..]) => {
+            (Global::RebuildTensor, &[storage, offset, shape, strides, ..]) => {
                 let (offset, shape, strides) =
                     (self.number(offset)?, self.dimensions(shape)?, self.dimensions(strides)?);
                 match &self.values[storage] {
-                    Value::Storage(_) => Value::Tensor(Placed { storage, offset, shape, strides }),
-                    other => return damaged(format!("a tensor lies in {}", other.what())),
+                    Value::Storage(_) => Value::Tensor(TensorLayout { storage, offset, shape, strides }),
+                    other => return damaged(format!("a tensor lies in {}", other.description())),
                 }
             }
             (function, arguments) => {
@@ -315,21 +257,58 @@ impl Machine {
     }
 }
 
+/// Reads the value of an opcode that pushes one value and needs nothing of the machine; `None` for other opcodes.
+fn plain_value(opcode: u8, r: &mut impl BufRead) -> Result<Option<Value>> {
+    Ok(Some(match opcode {
+        op::NONE => Value::None,
+        op::NEWTRUE => Value::Bool(true),
+        op::NEWFALSE => Value::Bool(false),
+        op::BININT => Value::Integer(checked(r.read_i32::<LE>())?.into()),
+        op::BININT1 => Value::Integer(checked(r.read_u8())?.into()),
+        op::BININT2 => Value::Integer(checked(r.read_u16::<LE>())?.into()),
+        op::LONG1 => {
+            let length = checked(r.read_u8())?;
+            integer(text_bytes(r, length.into())?)
+        }
+        op::BINFLOAT => checked(r.read_u64::<LE>()).map(|_| Value::Float)?,
+        op::BINUNICODE | op::BINSTRING => {
+            let length = checked(r.read_u32::<LE>())?;
+            Value::Text(utf8(text_bytes(r, length.into())?)?)
+        }
+        op::SHORT_BINUNICODE | op::SHORT_BINSTRING => {
+            let length = checked(r.read_u8())?;
+            Value::Text(utf8(text_bytes(r, length.into())?)?)
+        }
+        op::EMPTY_DICT => Value::Dict(Vec::new()),
+        op::EMPTY_LIST => Value::List(Vec::new()),
+        op::EMPTY_TUPLE => Value::Tuple(Vec::new()),
+        op::GLOBAL => {
+            let (module, name) = (line(r)?, line(r)?);
+            Value::Global(Global::of(&module, &name)?)
+        }
+        _ => return Ok(None),
+    }))
+}
+
 fn too_many<T>(value: u64) -> Result<T> {
     Err(WeightsProblem::TooLarge { what: "the number of values in a pickle", value, limit: MAX_VALUES as u64 })
 }
 
-/// So many bytes, in memory that follows what is there.
+/// Reads `length` bytes. Memory grows with what the file has, not with the number that it claims.
 fn text_bytes(reader: &mut impl Read, length: u64) -> Result<Vec<u8>> {
     if length > MAX_TEXT {
         return Err(WeightsProblem::TooLarge { what: "the length of a text", value: length, limit: MAX_TEXT });
     }
     let mut bytes = Vec::new();
-    read(reader.take(length).read_to_end(&mut bytes))?;
+    checked(reader.take(length).read_to_end(&mut bytes))?;
     if bytes.len() as u64 == length { Ok(bytes) } else { damaged("its pickle is cut off") }
 }
 
-/// A little-endian integer in two's complement.
+fn utf8(bytes: Vec<u8>) -> Result<String> {
+    String::from_utf8(bytes).or_else(|error| damaged(format!("its pickle: {error}")))
+}
+
+/// Decodes a little-endian integer in two's complement.
 fn integer(bytes: Vec<u8>) -> Value {
     if bytes.len() > 8 {
         return Value::Large(bytes);
@@ -340,12 +319,12 @@ fn integer(bytes: Vec<u8>) -> Value {
     Value::Integer(i64::from_le_bytes(all))
 }
 
-/// Up to the end of a line.
+/// Reads the rest of a line, without its end.
 fn line(reader: &mut impl BufRead) -> Result<String> {
     let mut bytes = Vec::new();
-    read(reader.take(MAX_TEXT).read_until(b'\n', &mut bytes))?;
+    checked(reader.take(MAX_TEXT).read_until(b'\n', &mut bytes))?;
     if bytes.pop() != Some(b'\n') {
         return damaged("its pickle is cut off");
     }
-    String::from_utf8(bytes).or_else(|error| damaged(format!("its pickle: {error}")))
+    utf8(bytes)
 }

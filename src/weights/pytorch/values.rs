@@ -1,26 +1,27 @@
-//! What a pickle of `torch.save` holds: plain values, and where tensors lie. Values refer to each other by their number, so that a hostile
-//! pickle can nest them as deep as it likes without a deep recursion.
+//! The values of a pickle of `torch.save`: plain ones, storages, and the layouts of tensors. Values refer to each other
+//! by number, so that a hostile pickle can nest them as deep as it likes without a deep recursion.
 
-use super::Result;
 use crate::error::WeightsProblem;
 use tch::Kind;
 
-/// The number of a value.
+pub(super) type Result<T, E = WeightsProblem> = std::result::Result<T, E>;
+
+/// Index of a value in its pickle.
 pub(super) type Id = usize;
 
-/// A piece of memory that tensors lie in.
+/// The description of a piece of memory that tensors lie in.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Storage {
-    /// Its name, a text.
+    /// Name of the storage in the file, a text.
     pub key: Id,
     pub kind: Kind,
-    /// Elements.
+    /// Number of elements.
     pub len: u64,
 }
 
-/// Where a tensor lies in its storage, in elements.
+/// The place of a tensor in its storage; offset and strides count elements.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Placed {
+pub(super) struct TensorLayout {
     pub storage: Id,
     pub offset: u64,
     pub shape: Vec<u64>,
@@ -40,14 +41,14 @@ pub(super) enum Value {
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
-    Allowed(Allowed),
+    Global(Global),
     Storage(Storage),
-    Tensor(Placed),
+    Tensor(TensorLayout),
 }
 
 impl Value {
-    /// What it is, in a message.
-    pub fn what(&self) -> &'static str {
+    /// Names the type of the value in a message.
+    pub fn description(&self) -> &'static str {
         match self {
             Value::None => "nothing",
             Value::Bool(_) => "a truth value",
@@ -57,16 +58,16 @@ impl Value {
             Value::Tuple(_) => "a tuple",
             Value::List(_) => "a list",
             Value::Dict(_) => "a dictionary",
-            Value::Allowed(_) => "a function or type",
+            Value::Global(_) => "a function or type",
             Value::Storage(_) => "a storage",
             Value::Tensor(_) => "a tensor",
         }
     }
 }
 
-/// What a pickle may name.
+/// A function or type that a pickle may name; pickle calls such names globals.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Allowed {
+pub(super) enum Global {
     OrderedDict,
     Size,
     RebuildTensor,
@@ -74,33 +75,35 @@ pub(super) enum Allowed {
     Storage(Kind),
 }
 
-impl Allowed {
+impl Global {
+    /// Looks a name up in the list of those that weights need; every other name is an error.
     pub fn of(module: &str, name: &str) -> Result<Self> {
         Ok(match (module, name) {
-            ("collections", "OrderedDict") => Allowed::OrderedDict,
-            ("torch", "Size") => Allowed::Size,
+            ("collections", "OrderedDict") => Global::OrderedDict,
+            ("torch", "Size") => Global::Size,
             // The second one has two more arguments, which do not matter.
-            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Allowed::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Allowed::RebuildParameter,
-            ("torch", "FloatStorage") => Allowed::Storage(Kind::Float),
-            ("torch", "DoubleStorage") => Allowed::Storage(Kind::Double),
-            ("torch", "HalfStorage") => Allowed::Storage(Kind::Half),
-            ("torch", "BFloat16Storage") => Allowed::Storage(Kind::BFloat16),
-            ("torch", "LongStorage") => Allowed::Storage(Kind::Int64),
-            ("torch", "IntStorage") => Allowed::Storage(Kind::Int),
-            ("torch", "ShortStorage") => Allowed::Storage(Kind::Int16),
-            ("torch", "CharStorage") => Allowed::Storage(Kind::Int8),
-            ("torch", "ByteStorage") => Allowed::Storage(Kind::Uint8),
-            ("torch", "BoolStorage") => Allowed::Storage(Kind::Bool),
+            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Global::RebuildTensor,
+            ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
+            ("torch", "FloatStorage") => Global::Storage(Kind::Float),
+            ("torch", "DoubleStorage") => Global::Storage(Kind::Double),
+            ("torch", "HalfStorage") => Global::Storage(Kind::Half),
+            ("torch", "BFloat16Storage") => Global::Storage(Kind::BFloat16),
+            ("torch", "LongStorage") => Global::Storage(Kind::Int64),
+            ("torch", "IntStorage") => Global::Storage(Kind::Int),
+            ("torch", "ShortStorage") => Global::Storage(Kind::Int16),
+            ("torch", "CharStorage") => Global::Storage(Kind::Int8),
+            ("torch", "ByteStorage") => Global::Storage(Kind::Uint8),
+            ("torch", "BoolStorage") => Global::Storage(Kind::Bool),
             _ => return Err(WeightsProblem::NotAllowed(format!("{module}.{name}"))),
         })
     }
 }
 
-/// All values of a pickle, and which one it is about.
+/// All values of a pickle.
 #[derive(Debug)]
 pub(super) struct Pickle {
-    pub(super) values: Vec<Value>,
+    pub values: Vec<Value>,
+    /// The value that the pickle stands for; the others are parts of it.
     pub root: Id,
 }
 
@@ -113,13 +116,13 @@ impl Pickle {
         if let Value::Text(text) = self.get(id) { Some(text) } else { None }
     }
 
-    /// A storage and its key.
+    /// The storage of this number with its key; `None` where the value is none.
     pub fn storage(&self, id: Id) -> Option<(&Storage, &str)> {
         let Value::Storage(storage) = self.get(id) else { return None };
         Some((storage, self.text(storage.key)?))
     }
 
-    /// The keys of all storages, and the bytes of an element of each.
+    /// The keys of all storages, each with the bytes per element.
     pub fn storages(&self) -> impl Iterator<Item = (&str, usize)> {
         let width = |value: &Value| match value {
             Value::Storage(storage) => Some((storage.key, storage.kind.elt_size_in_bytes())),

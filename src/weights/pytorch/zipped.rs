@@ -1,20 +1,21 @@
-//! The format of PyTorch 1.6 and later: a zip archive with the pickle and one entry a storage.
+//! The format of PyTorch 1.6 and later: a zip archive with the pickle and one entry per storage.
 
-use super::values::Pickle;
-use super::{MAX_PICKLE, Storages, read_exactly};
+use super::storages::{MAX_PICKLE, Storages, read_exactly};
+use super::values::{Pickle, Result};
 use crate::error::WeightsProblem;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use zip::ZipArchive;
 
-/// The archive, and the name of the folder in it that all entries are in.
+/// The archive, with the folder in it that has all entries.
 pub(super) struct Zipped {
     archive: ZipArchive<BufReader<File>>,
     folder: String,
 }
 
-pub(super) fn open(reader: BufReader<File>) -> Result<(Pickle, Zipped), WeightsProblem> {
+/// Finds and reads the pickle.
+pub(super) fn open(reader: BufReader<File>) -> Result<(Pickle, Zipped)> {
     let mut archive = ZipArchive::new(reader).map_err(damaged)?;
     let names = archive.file_names().collect::<Result<Vec<_>, _>>().map_err(damaged)?;
     let mut folders = names.iter().filter_map(|name| name.strip_suffix("data.pkl"));
@@ -46,14 +47,14 @@ pub(super) fn open(reader: BufReader<File>) -> Result<(Pickle, Zipped), WeightsP
 }
 
 impl Storages for Zipped {
-    fn read(&mut self, key: &str, length: u64, part: Range<u64>) -> Result<Vec<u8>, WeightsProblem> {
+    fn read(&mut self, key: &str, length: u64, range: Range<u64>) -> Result<Vec<u8>> {
         let mut entry = self.archive.by_name(&format!("{}data/{key}", self.folder)).map_err(damaged)?;
         if entry.size() != length {
             let problem = format!("storage {key} has {} bytes, but should have {length}", entry.size());
             return Err(WeightsProblem::Damaged(problem));
         }
-        io::copy(&mut entry.by_ref().take(part.start), &mut io::sink()).map_err(|error| damaged(error.into()))?;
-        let bytes = read_exactly(&mut entry, part.end - part.start, key)?;
+        io::copy(&mut entry.by_ref().take(range.start), &mut io::sink()).map_err(|error| damaged(error.into()))?;
+        let bytes = read_exactly(&mut entry, range.end - range.start, key)?;
         // The checksum is compared at the end.
         io::copy(&mut entry, &mut io::sink()).map_err(|error| damaged(error.into()))?;
         Ok(bytes)

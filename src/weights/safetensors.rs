@@ -1,0 +1,71 @@
+//! Weights in the safetensors format, read under any names and written under torchvision's.
+
+use super::source::{TensorInfo, TensorSource};
+use crate::error::WeightsProblem;
+use crate::tensor_file::{TensorBytes, TensorFile};
+use crate::torch::named_variables;
+use crate::{Error, Result, files};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Display;
+use std::fs::File;
+use std::path::Path;
+use tch::Tensor;
+use tch::nn::VarStore;
+
+/// Writes all variables, parameters and running statistics, to a safetensors file. torchvision's `load_state_dict`
+/// accepts the file in strict mode where the network is one of torchvision's.
+///
+/// The file is replaced atomically: a reader sees the old file or the complete new one. Equal variables give equal bytes.
+///
+/// # Errors
+///
+/// [`Error::Io`] where the file cannot be written; [`Error::Weights`] for a variable whose dtype is none of f16, bf16,
+/// f32, f64 and i64.
+///
+/// # Examples
+///
+/// ```
+/// use densenet::DenseNetConfig;
+/// use densenet::tch::{Device, nn::VarStore};
+/// use densenet::weights::{inspect, save_safetensors};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("densenet.safetensors");
+/// let vs = VarStore::new(Device::Cpu);
+/// DenseNetConfig::new(10).with_growth_rate(8).with_layers_per_block([2, 2]).build(&vs.root())?;
+/// save_safetensors(&vs, &path)?;
+/// assert_eq!(inspect(&path)?.len(), vs.variables().len());
+/// # Ok::<(), densenet::Error>(())
+/// ```
+pub fn save_safetensors(vs: &VarStore, path: impl AsRef<Path>) -> Result<()> {
+    let path = path.as_ref();
+    let failed = |tensor: &str, problem: &dyn Display| {
+        let problem = WeightsProblem::Tensor { tensor: tensor.to_owned(), problem: problem.to_string() };
+        Error::Weights { path: path.to_owned(), problem }
+    };
+    let entries = named_variables(vs).into_iter().map(|variable| {
+        let entry = TensorBytes::of(&variable.tensor).map_err(|problem| failed(&variable.name, &problem))?;
+        Ok((variable.name, entry))
+    });
+    let entries: BTreeMap<String, TensorBytes> = entries.collect::<Result<_>>()?;
+    // PyTorch's readers look for this entry.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    let bytes = ::safetensors::serialize(entries, Some(metadata)).map_err(|error| failed("the file", &error))?;
+    files::replace(path, &bytes)
+}
+
+impl TensorSource for TensorFile<File> {
+    fn tensors(&self) -> Vec<TensorInfo> {
+        let info = |name: String| TensorInfo {
+            dtype: self.dtype(&name).unwrap_or_default(),
+            shape: self.shape(&name).unwrap_or_default(),
+            name,
+        };
+        self.names().into_iter().map(info).collect()
+    }
+
+    fn read(&mut self, name: &str) -> Result<Tensor, WeightsProblem> {
+        let failed = |problem: String| WeightsProblem::Tensor { tensor: name.to_owned(), problem };
+        TensorFile::read(self, name).map_err(|problem| failed(problem.to_string()))
+    }
+}
