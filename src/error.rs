@@ -320,6 +320,20 @@ pub enum Error {
         /// The output.
         output: f32,
     },
+    /// A model's output has not one row per sample.
+    #[error("the model's output has shape {actual:?}, but has to have {samples} rows, one per sample")]
+    OutputShape {
+        /// Shape of the output.
+        actual: Vec<i64>,
+        /// Number of samples that went through the model.
+        samples: usize,
+    },
+    /// The operating system did not start the thread of a predictor.
+    #[error("cannot start the thread of a predictor")]
+    PredictorStart {
+        /// The operating system's error.
+        source: std::io::Error,
+    },
     /// A model panicked.
     #[error("the model panicked: {message}")]
     ModelPanicked {

@@ -41,8 +41,8 @@ fn serve(side: &str, arguments: &[&str]) -> Server {
     Server { child, address: address.expect("it listens"), _folder: folder }
 }
 
-/// Status and JSON of an answer.
-fn ask(address: SocketAddr, method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
+/// Sends a request, and returns status and JSON of the response.
+fn request(address: SocketAddr, method: &str, path: &str, kind: &str, body: &[u8]) -> (u16, Value) {
     let mut stream = TcpStream::connect(address).unwrap();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
@@ -50,9 +50,9 @@ fn ask(address: SocketAddr, method: &str, path: &str, kind: &str, body: &[u8]) -
     );
     // A server that refuses a body may close before it has read all of it.
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    let text = String::from_utf8_lossy(&answer);
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response);
+    let text = String::from_utf8_lossy(&response);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{text}"));
     (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or(Value::Null))
 }
@@ -72,20 +72,20 @@ fn png(side: u32) -> Vec<u8> {
 const JSON: &str = "application/json";
 
 #[test]
-fn images_and_numbers_are_answered_and_everything_else_is_refused_by_its_status() {
+fn images_and_pixels_are_predicted_and_everything_else_is_refused_with_its_status() {
     let server = serve("33", &["--max-bytes", "100000"]);
     let at = server.address;
-    assert_eq!(ask(at, "GET", "/health", JSON, b""), (200, json!({ "status": "ok" })));
-    let (status, answer) = ask(at, "POST", "/predict", JSON, &pixels(0));
-    let classes = answer["classes"].as_array().unwrap();
-    assert!(status == 200 && classes.len() == 3, "{answer}");
-    assert!(FashionMnist::CLASSES.contains(&classes[0]["name"].as_str().unwrap()));
-    let probabilities: Vec<f64> = classes.iter().map(|class| class["probability"].as_f64().unwrap()).collect();
+    assert_eq!(request(at, "GET", "/health", JSON, b""), (200, json!({ "status": "ok" })));
+    let (status, response) = request(at, "POST", "/predict", JSON, &pixels(0));
+    let predictions = response["predictions"].as_array().unwrap();
+    assert!(status == 200 && predictions.len() == 3, "{response}");
+    assert!(FashionMnist::CLASSES.contains(&predictions[0]["name"].as_str().unwrap()));
+    let probabilities: Vec<f64> = predictions.iter().map(|class| class["probability"].as_f64().unwrap()).collect();
     assert!(probabilities.is_sorted_by(|a, b| a >= b) && probabilities[0] <= 1.0);
-    let (status, answer) = ask(at, "POST", "/predict?top=10", "image/png", &png(28));
+    let (status, response) = request(at, "POST", "/predict?top=10", "image/png", &png(28));
     let sum: f64 =
-        answer["classes"].as_array().unwrap().iter().map(|class| class["probability"].as_f64().unwrap()).sum();
-    assert!(status == 200 && (sum - 1.0).abs() < 1e-6, "{answer}");
+        response["predictions"].as_array().unwrap().iter().map(|class| class["probability"].as_f64().unwrap()).sum();
+    assert!(status == 200 && (sum - 1.0).abs() < 1e-6, "{response}");
     let cut = &png(28)[..60];
     for (path, kind, body, expected) in [
         ("/predict", JSON, &b"{"[..], 422),
@@ -99,21 +99,21 @@ fn images_and_numbers_are_answered_and_everything_else_is_refused_by_its_status(
         ("/predict", JSON, &[b' '; 200_000], 413),
         ("/elsewhere", JSON, b"", 404),
     ] {
-        let (status, answer) = ask(at, "POST", path, kind, body);
-        assert_eq!(status, expected, "{path} {kind}: {answer}");
+        let (status, response) = request(at, "POST", path, kind, body);
+        assert_eq!(status, expected, "{path} {kind}: {response}");
     }
-    assert_eq!(ask(at, "GET", "/predict", JSON, b"").0, 405);
-    assert_eq!(ask(at, "GET", "/health", JSON, b"").0, 200, "it is there after all that");
+    assert_eq!(request(at, "GET", "/predict", JSON, b"").0, 405);
+    assert_eq!(request(at, "GET", "/health", JSON, b"").0, 200, "it is there after all that");
 }
 
 #[test]
-fn sixty_four_clients_get_the_same_answers_as_one() {
+fn sixty_four_clients_get_the_same_predictions_as_one() {
     let server = serve("33", &[]);
     let at = server.address;
     let top = |number: usize| {
-        let (status, answer) = ask(at, "POST", "/predict?top=1", JSON, &pixels(number));
-        assert_eq!(status, 200, "{answer}");
-        (answer["classes"][0]["class"].clone(), answer["classes"][0]["probability"].as_f64().unwrap())
+        let (status, response) = request(at, "POST", "/predict?top=1", JSON, &pixels(number));
+        assert_eq!(status, 200, "{response}");
+        (response["predictions"][0]["class"].clone(), response["predictions"][0]["probability"].as_f64().unwrap())
     };
     let expected: Vec<_> = (0..7).map(top).collect();
     thread::scope(|scope| {
@@ -131,28 +131,28 @@ fn sixty_four_clients_get_the_same_answers_as_one() {
 }
 
 #[test]
-fn more_than_may_wait_is_503_and_the_rest_is_answered() {
+fn a_full_queue_is_status_503_and_the_other_requests_succeed() {
     let server = serve("96", &["--queue", "2", "--batch-size", "1"]);
     let at = server.address;
     let statuses: Vec<u16> = thread::scope(|scope| {
         let clients: Vec<_> =
-            (0..64).map(|n| scope.spawn(move || ask(at, "POST", "/predict", JSON, &pixels(n)).0)).collect();
+            (0..64).map(|n| scope.spawn(move || request(at, "POST", "/predict", JSON, &pixels(n)).0)).collect();
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
     assert!(statuses.contains(&200) && statuses.contains(&503), "{statuses:?}");
-    assert_eq!(ask(at, "GET", "/health", JSON, b"").0, 200);
+    assert_eq!(request(at, "GET", "/health", JSON, b"").0, 200);
 }
 
 #[test]
-fn a_signal_ends_it_after_the_last_answers_and_idle_clients_do_not_keep_it() {
+fn a_signal_ends_the_server_after_accepted_requests_and_despite_idle_clients() {
     for signal in ["-INT", "-TERM"] {
         let mut server = serve("33", &["--grace-seconds", "1"]);
         let at = server.address;
         let _idle = TcpStream::connect(at).unwrap();
         let statuses: Vec<u16> = thread::scope(|scope| {
             let clients: Vec<_> =
-                (0..16).map(|n| scope.spawn(move || ask(at, "POST", "/predict", JSON, &pixels(n)).0)).collect();
+                (0..16).map(|n| scope.spawn(move || request(at, "POST", "/predict", JSON, &pixels(n)).0)).collect();
             thread::sleep(Duration::from_millis(150));
             let id = server.child.id().to_string();
             assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());

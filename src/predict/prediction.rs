@@ -1,37 +1,37 @@
-//! What a model says about one sample.
+//! The prediction for one sample.
 
 use crate::{Error, Result};
 use std::sync::Arc;
 
-/// The outputs of a model for one sample.
+/// The prediction of a model for one sample.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
-    /// What the model gave: logits, or the values of a regression. All of them are finite.
+pub struct Prediction {
+    /// Outputs of the model: one logit per class, or the values of a regression. All of them are finite.
     pub outputs: Vec<f32>,
     classes: Arc<[String]>,
 }
 
-/// A class and how likely it is.
+/// A class with its probability.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RankedClass {
-    /// Its index.
+    /// Index of the class, from 0.
     pub class: usize,
-    /// Its name, where the names are known.
+    /// Name of the class; `None` where the predictor was given no name for it.
     pub name: Option<String>,
-    /// Its softmax probability, from 0 to 1.
+    /// Softmax probability of the class, from 0 to 1.
     pub probability: f64,
 }
 
-impl Answer {
-    /// Of outputs that are all finite.
+impl Prediction {
+    /// Makes a prediction of outputs that are all finite; others are an error.
     pub(super) fn new(outputs: Vec<f32>, classes: Arc<[String]>) -> Result<Self> {
         match outputs.iter().find(|output| !output.is_finite()) {
-            None => Ok(Answer { outputs, classes }),
+            None => Ok(Prediction { outputs, classes }),
             Some(&output) => Err(Error::NonFiniteOutput { output }),
         }
     }
 
-    /// The `count` most likely classes, the most likely one first; of two that are as likely, the one with the smaller index.
+    /// The `count` most likely classes, most likely first; of equally likely ones that with the smaller index first.
     pub fn top(&self, count: usize) -> Vec<RankedClass> {
         let largest = self.outputs.iter().fold(f32::NEG_INFINITY, |largest, &output| largest.max(output));
         let exponentials: Vec<f64> = self.outputs.iter().map(|&output| f64::from(output - largest).exp()).collect();
@@ -54,8 +54,8 @@ mod tests {
     #[test]
     fn the_most_likely_classes_come_first_with_their_names() {
         let names: Arc<[String]> = ["a", "b", "c"].map(str::to_owned).into();
-        let answer = Answer::new(vec![1.0, 3.0, 3.0, -200.0], names.clone()).unwrap();
-        let top = answer.top(9);
+        let prediction = Prediction::new(vec![1.0, 3.0, 3.0, -200.0], names.clone()).unwrap();
+        let top = prediction.top(9);
         assert_eq!(top.iter().map(|ranked| ranked.class).collect::<Vec<_>>(), [1, 2, 0, 3]);
         assert_eq!(
             top.iter().map(|ranked| ranked.name.as_deref()).collect::<Vec<_>>(),
@@ -63,9 +63,9 @@ mod tests {
         );
         assert!((top.iter().map(|ranked| ranked.probability).sum::<f64>() - 1.0).abs() < 1e-12);
         assert!((top[0].probability - 1.0 / (2.0 + (-2.0_f64).exp())).abs() < 1e-12);
-        assert_eq!(answer.top(0), []);
+        assert_eq!(prediction.top(0), []);
         for output in [f32::NAN, f32::INFINITY] {
-            assert!(matches!(Answer::new(vec![0.0, output], names.clone()), Err(Error::NonFiniteOutput { .. })));
+            assert!(matches!(Prediction::new(vec![0.0, output], names.clone()), Err(Error::NonFiniteOutput { .. })));
         }
     }
 }

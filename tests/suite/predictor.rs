@@ -1,10 +1,10 @@
-//! A predictor gives each of many threads the answer to its own question.
+//! A predictor gives each of many threads the prediction for its own image.
 
 use crate::small_run::{built, net};
-use densenet::data::{Image, Values};
+use densenet::data::{Image, SyntheticConfig, Values};
 use densenet::models::Model;
 use densenet::nn::{ForwardContext, Mode};
-use densenet::predict::{PredictConfig, Predictor, PredictorConfig, predict_tensor};
+use densenet::predict::{PredictConfig, Predictor, PredictorConfig, predict, predict_tensor};
 use densenet::tch::{Device, Kind, Tensor};
 use densenet::{Error, Preprocess, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,7 +33,7 @@ fn predictor(config: PredictorConfig) -> Predictor {
 fn sixty_four_threads_get_what_single_calls_get() {
     let single = predictor(config(1));
     let expected: Vec<_> = (0..64).map(|number| single.predict(image(number, 12 + number % 3)).unwrap()).collect();
-    let shared = predictor(config(16).with_longest_wait(Duration::from_millis(5)));
+    let shared = predictor(config(16).with_max_wait(Duration::from_millis(5)));
     let start = Barrier::new(64);
     thread::scope(|scope| {
         for (number, expected) in expected.iter().enumerate() {
@@ -41,16 +41,20 @@ fn sixty_four_threads_get_what_single_calls_get() {
             scope.spawn(move || {
                 start.wait();
                 for _ in 0..10 {
-                    let answer = predictor.predict(image(number, 12 + number % 3)).unwrap();
+                    let prediction = predictor.predict(image(number, 12 + number % 3)).unwrap();
                     // Convolutions of larger batches may sum in another order.
-                    let deviation =
-                        answer.outputs.iter().zip(&expected.outputs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                    let deviation = prediction
+                        .outputs
+                        .iter()
+                        .zip(&expected.outputs)
+                        .map(|(a, b)| (a - b).abs())
+                        .fold(0.0, f32::max);
                     assert!(deviation <= 1e-5, "{number}: {deviation}");
                 }
             });
         }
     });
-    // Alone in its batch an answer is the same, bit for bit.
+    // Alone in its batch a prediction is the same, bit for bit.
     assert_eq!(shared.predict(image(5, 14)).unwrap(), expected[5]);
 }
 
@@ -91,9 +95,9 @@ fn plain(batch_size: usize) -> PredictorConfig {
 }
 
 #[test]
-fn samples_that_wait_go_together_and_none_waits_for_ever() {
+fn requests_that_wait_are_batched_and_none_waits_for_ever() {
     let (model, batches) = Mean::new(Duration::from_millis(20));
-    let predictor = Predictor::start(model, plain(8).with_longest_wait(Duration::from_millis(10))).unwrap();
+    let predictor = Predictor::start(model, plain(8).with_max_wait(Duration::from_millis(10))).unwrap();
     thread::scope(|scope| {
         for number in 0..40 {
             let predictor = &predictor;
@@ -115,7 +119,7 @@ fn samples_that_wait_go_together_and_none_waits_for_ever() {
 #[test]
 fn an_error_reaches_only_the_caller_that_it_belongs_to() {
     let (model, batches) = Mean::new(Duration::ZERO);
-    let predictor = Predictor::start(model, plain(16).with_longest_wait(Duration::from_millis(50))).unwrap();
+    let predictor = Predictor::start(model, plain(16).with_max_wait(Duration::from_millis(50))).unwrap();
     let start = Barrier::new(16);
     thread::scope(|scope| {
         for number in 0..16 {
@@ -139,11 +143,33 @@ fn an_error_reaches_only_the_caller_that_it_belongs_to() {
     });
     let sizes = batches.lock().unwrap().clone();
     assert!(sizes.iter().any(|&size| size > 1), "some went together: {sizes:?}");
-    assert_eq!(predictor.predict(numbers(vec![0.5, 0.0])).unwrap().outputs, [0.25], "it goes on after a panic");
+    assert_eq!(predictor.predict(numbers(vec![0.5, 0.0])).unwrap().outputs, [0.25], "it continues after a panic");
+}
+
+/// A model with an output row too few for each batch.
+struct RowTooFew;
+
+impl Model for RowTooFew {
+    fn forward(&self, x: &Tensor, _: &ForwardContext) -> Result<Tensor> {
+        Ok(x.flatten(1, -1).narrow(0, 1, x.size()[0] - 1))
+    }
 }
 
 #[test]
-fn samples_that_do_not_fit_are_errors_before_they_wait() {
+fn a_model_whose_output_has_not_one_row_per_sample_is_an_error_that_says_so() {
+    let is_output_shape = |result: Result<()>, expected: usize| {
+        assert!(matches!(result, Err(Error::OutputShape { samples, .. }) if samples == expected), "{result:?}");
+    };
+    let predictor = Predictor::start(RowTooFew, plain(4)).unwrap();
+    is_output_shape(predictor.predict(numbers(vec![0.5])).map(drop), 1);
+    let x = Tensor::zeros([3, 1, 2, 2], (Kind::Float, Device::Cpu));
+    is_output_shape(predict_tensor(&RowTooFew, &x).map(drop), 3);
+    let samples = SyntheticConfig::new(6).with_sample_shape([1, 2, 2]).with_classes(3).build().unwrap();
+    is_output_shape(predict(&RowTooFew, &samples, &plain(4).predict).map(drop), 4);
+}
+
+#[test]
+fn images_of_a_wrong_shape_are_errors_before_they_wait() {
     let (_vs, model) = built(&net());
     let predictor = Predictor::start(model, config(4).with_sample_shape([1, 16, 16])).unwrap();
     let colors = Image::new([3, 16, 16], Values::U8(vec![0; 3 * 256])).unwrap();
@@ -154,25 +180,29 @@ fn samples_that_do_not_fit_are_errors_before_they_wait() {
     assert!(matches!(Image::new([1, 2, 2], Values::U8(vec![0; 5])), Err(Error::SampleShape { .. })));
     assert!(matches!(Image::new([usize::MAX, 2, 2], Values::U8(vec![])), Err(Error::SampleShape { .. })));
     let (model, _) = Mean::new(Duration::ZERO);
-    let patient = Predictor::start(model, plain(2).with_longest_wait(Duration::MAX).with_largest_sample(3)).unwrap();
+    let patient = Predictor::start(model, plain(2).with_max_wait(Duration::MAX).with_max_image_values(3)).unwrap();
     assert!(matches!(patient.predict(numbers(vec![0.0; 4])), Err(Error::SampleShape { .. })));
     thread::scope(|scope| {
-        let asked = [0.25, 0.75].map(|value| {
+        let waiting = [0.25, 0.75].map(|value| {
             scope.spawn({
                 let patient = &patient;
                 move || patient.predict(numbers(vec![value])).unwrap().outputs[0]
             })
         });
-        assert_eq!(asked.map(|asked| asked.join().unwrap()), [0.25, 0.75], "they wait for each other, however long");
+        assert_eq!(
+            waiting.map(|thread| thread.join().unwrap()),
+            [0.25, 0.75],
+            "they wait for each other, however long"
+        );
     });
-    for config in [config(0), config(1).with_queue(0)] {
+    for config in [config(0), config(1).with_queue_capacity(0)] {
         let (_vs, model) = built(&net());
         assert!(matches!(Predictor::start(model, config), Err(Error::InvalidConfig { .. })));
     }
 }
 
 #[test]
-fn tensors_are_asked_like_images() {
+fn tensors_are_predicted_like_images() {
     let predictor = predictor(config(4));
     let bytes = Tensor::from_slice(&(0..=255).collect::<Vec<u8>>()).view([1, 16, 16]);
     let of = |tensor: &Tensor| predictor.predict(Image::try_from(tensor).unwrap()).unwrap();
@@ -185,14 +215,14 @@ fn tensors_are_asked_like_images() {
 }
 
 #[test]
-fn a_full_queue_is_an_error_at_once_where_that_is_asked_for() {
+fn try_predict_fails_at_once_where_the_queue_is_full() {
     let (model, _) = Mean::new(Duration::from_millis(100));
-    let predictor = Predictor::start(model, plain(1).with_queue(2)).unwrap();
+    let predictor = Predictor::start(model, plain(1).with_queue_capacity(2)).unwrap();
     let refused = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..12 {
             scope.spawn(|| match predictor.try_predict(numbers(vec![0.5])) {
-                Ok(answer) => assert_eq!(answer.outputs, [0.5]),
+                Ok(prediction) => assert_eq!(prediction.outputs, [0.5]),
                 Err(Error::QueueFull { limit: 2 }) => drop(refused.fetch_add(1, Ordering::SeqCst)),
                 Err(other) => panic!("{other:?}"),
             });
@@ -203,16 +233,16 @@ fn a_full_queue_is_an_error_at_once_where_that_is_asked_for() {
 }
 
 #[test]
-fn shutdown_answers_what_was_asked_and_refuses_what_comes_later() {
+fn shutdown_completes_accepted_requests_and_refuses_later_ones() {
     for by_drop in [false, true] {
         let (model, batches) = Mean::new(Duration::from_millis(10));
-        let predictor = Predictor::start(model, plain(4).with_queue(2)).unwrap();
-        let (answered, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let predictor = Predictor::start(model, plain(4).with_queue_capacity(2)).unwrap();
+        let (completed, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
         thread::scope(|scope| {
             for _ in 0..32 {
-                let (predictor, answered, refused) = (predictor.clone(), &answered, &refused);
+                let (predictor, completed, refused) = (predictor.clone(), &completed, &refused);
                 scope.spawn(move || match predictor.predict(numbers(vec![0.5])) {
-                    Ok(_) => drop(answered.fetch_add(1, Ordering::SeqCst)),
+                    Ok(_) => drop(completed.fetch_add(1, Ordering::SeqCst)),
                     Err(Error::PredictorStopped) => drop(refused.fetch_add(1, Ordering::SeqCst)),
                     Err(other) => panic!("{other:?}"),
                 });
@@ -222,9 +252,13 @@ fn shutdown_answers_what_was_asked_and_refuses_what_comes_later() {
                 predictor.shutdown();
             }
         });
-        let (answered, refused) = (answered.into_inner(), refused.into_inner());
-        assert_eq!(answered + refused, 32);
-        assert_eq!(batches.lock().unwrap().iter().sum::<i64>(), answered as i64, "all that were asked were answered");
+        let (completed, refused) = (completed.into_inner(), refused.into_inner());
+        assert_eq!(completed + refused, 32);
+        assert_eq!(
+            batches.lock().unwrap().iter().sum::<i64>(),
+            completed as i64,
+            "every accepted request got a response"
+        );
         if by_drop {
             assert_eq!(refused, 0);
         } else {
@@ -244,7 +278,7 @@ fn many_threads_get_almost_the_throughput_of_batches() {
     let values = Vec::<f32>::try_from(x.view(-1)).unwrap();
     let image = Image::new([1, 64, 64], Values::F32(values[..64 * 64].to_vec())).unwrap();
     let (_vs, other) = built(&net);
-    let predictor = Predictor::start(other, plain(32).with_longest_wait(Duration::from_millis(5))).unwrap();
+    let predictor = Predictor::start(other, plain(32).with_max_wait(Duration::from_millis(5))).unwrap();
     let seconds = |work: &dyn Fn()| {
         let started = Instant::now();
         work();

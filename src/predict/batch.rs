@@ -1,0 +1,113 @@
+//! Batched inference over data sets and tensors.
+
+use super::config::PredictConfig;
+use crate::data::{Dataset, LoaderConfig};
+use crate::metrics::{ClassPrediction, class_predictions};
+use crate::models::Model;
+use crate::nn::{ForwardContext, Mode};
+use crate::train::Inference;
+use crate::{Error, Result};
+use ndarray::Array2;
+use tch::{Device, Kind, Tensor, no_grad};
+
+/// The outputs of a model for many samples, one row per sample.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    /// Outputs of the model, `[N, classes]` logits or `[N, values]` of a regression.
+    pub outputs: Array2<f32>,
+}
+
+impl Predictions {
+    /// The most likely class of each row of logits, with its probability.
+    pub fn classes(&self) -> Vec<ClassPrediction> {
+        class_predictions(&self.tensor())
+    }
+
+    /// The softmax probabilities of logits, `[N, classes]`; each row sums to 1.
+    pub fn probabilities(&self) -> Array2<f32> {
+        to_rows(&self.tensor().softmax(-1, Kind::Float), self.outputs.nrows()).expect("softmax keeps the shape")
+    }
+
+    fn tensor(&self) -> Tensor {
+        let (rows, columns) = self.outputs.dim();
+        let values: Vec<f32> = self.outputs.iter().copied().collect();
+        Tensor::from_slice(&values).view([rows as i64, columns as i64])
+    }
+}
+
+/// Predicts every sample of a data set, in its order and in evaluation mode. Changes no variable.
+///
+/// # Errors
+///
+/// Those of the data set and of the model; [`Error::EmptyDataset`]; [`Error::OutputShape`] for a model whose output has
+/// not one row per sample; [`Error::InvalidConfig`] for a batch size out of range.
+///
+/// # Examples
+///
+/// ```
+/// use densenet::data::SyntheticConfig;
+/// use densenet::models::ModuleModel;
+/// use densenet::predict::{PredictConfig, predict};
+/// use densenet::tch::{Device, nn};
+///
+/// let vs = nn::VarStore::new(Device::Cpu);
+/// let layer = nn::linear(vs.root(), 64, 3, Default::default());
+/// let model = ModuleModel(nn::seq_t().add_fn(move |x| x.flatten(1, -1).apply(&layer)));
+/// let samples = SyntheticConfig::new(10).with_sample_shape([1, 8, 8]).with_classes(3).build()?;
+/// let predictions = predict(&model, &samples, &PredictConfig::default().with_device(Device::Cpu))?;
+/// assert_eq!(predictions.outputs.dim(), (10, 3));
+/// # Ok::<(), densenet::Error>(())
+/// ```
+pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig) -> Result<Predictions> {
+    let inference = Inference {
+        model,
+        preprocess: &config.preprocess,
+        loader: LoaderConfig::new(config.batch_size).with_workers(1),
+        device: config.device,
+        context: config.context(),
+    };
+    let (mut outputs, mut samples) = (Vec::new(), 0);
+    inference.run(dataset, |batch, targets| {
+        let rows = targets.size()[0] as usize;
+        check_rows(batch, rows)?;
+        samples += rows;
+        outputs.push(batch.to_device(Device::Cpu));
+        Ok(())
+    })?;
+    if outputs.is_empty() {
+        return Err(Error::EmptyDataset);
+    }
+    let joined = Tensor::f_cat(&outputs, 0);
+    let joined = joined.map_err(|error| Error::Libtorch { what: "joining of outputs", message: error.to_string() })?;
+    Ok(Predictions { outputs: to_rows(&joined, samples)? })
+}
+
+/// Predicts a batch of preprocessed inputs `[N, …]` on the model's device, in evaluation mode and f32. Changes no variable.
+///
+/// # Errors
+///
+/// Those of the model; [`Error::OutputShape`] for a model whose output has not one row per sample.
+pub fn predict_tensor(model: &dyn Model, inputs: &Tensor) -> Result<Predictions> {
+    let outputs = no_grad(|| model.forward(inputs, &ForwardContext::new(Mode::Eval)))?;
+    let samples = inputs.size().first().map_or(0, |&samples| samples as usize);
+    Ok(Predictions { outputs: to_rows(&outputs, samples)? })
+}
+
+/// Copies outputs `[samples, …]` to the CPU as f32, with everything after the first dimension in one row.
+pub(super) fn to_rows(outputs: &Tensor, samples: usize) -> Result<Array2<f32>> {
+    check_rows(outputs, samples)?;
+    let flat = outputs.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view(-1);
+    let values = Vec::<f32>::try_from(flat)
+        .map_err(|error| Error::Libtorch { what: "copy of a model's outputs", message: error.to_string() })?;
+    let columns = values.len() / samples.max(1);
+    Ok(Array2::from_shape_vec((samples, columns), values).expect("a tensor's values divide into its rows"))
+}
+
+/// Checks that outputs have one row per sample.
+fn check_rows(outputs: &Tensor, samples: usize) -> Result<()> {
+    let actual = outputs.size();
+    match actual.first() {
+        Some(&rows) if rows as usize == samples => Ok(()),
+        _ => Err(Error::OutputShape { actual, samples }),
+    }
+}
