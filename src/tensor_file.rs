@@ -1,5 +1,5 @@
-//! Safetensors files: tensors as their bytes, and a reader that takes them from a file one by one. Files of weights
-//! and checkpoints both use it.
+//! Safetensors files: tensors as their bytes, and a reader that takes them from a file one by one.
+//! Files of weights and checkpoints both use it.
 
 use crate::torch::{bytes, bytes_mut};
 use safetensors::tensor::{Dtype, Metadata, View};
@@ -19,18 +19,12 @@ pub(crate) enum TensorFileProblem {
     Header(#[from] serde_json::Error),
     #[error("it ends within its header")]
     TruncatedHeader,
-    #[error("its header would have {length} bytes, and at most {limit} are read")]
-    HeaderTooLong { length: u64, limit: u64 },
+    #[error("{what} is {value}, and at most {limit} is read")]
+    TooLarge { what: &'static str, value: u64, limit: u64 },
     #[error("it has {length} bytes, but {header} of header and {tensors} of tensors")]
     Length { length: u64, header: u64, tensors: usize },
     #[error("{0} is in it twice")]
     DuplicateName(String),
-    #[error("it has {0} tensors, and at most {MAX_TENSORS} are read")]
-    TooManyTensors(usize),
-    #[error("a name has {0} bytes, and at most {MAX_NAME} are read")]
-    NameTooLong(usize),
-    #[error("{name} has {rank} dimensions, and at most {MAX_RANK} are read")]
-    TooManyDimensions { name: String, rank: usize },
     #[error("the file has no such tensor")]
     MissingTensor,
     #[error("the dtype {0} is not supported")]
@@ -85,18 +79,16 @@ pub(crate) const MAX_NAME: usize = 1024;
 
 /// Checks that [`TensorFile`] will read tensors of these names and ranks.
 pub(crate) fn check_limits<'a>(tensors: impl ExactSizeIterator<Item = (&'a str, usize)>) -> Result<()> {
-    if tensors.len() > MAX_TENSORS {
-        return Err(TensorFileProblem::TooManyTensors(tensors.len()));
-    }
+    at_most("the number of tensors", tensors.len() as u64, MAX_TENSORS as u64)?;
     for (name, rank) in tensors {
-        if name.len() > MAX_NAME {
-            return Err(TensorFileProblem::NameTooLong(name.len()));
-        }
-        if rank > MAX_RANK {
-            return Err(TensorFileProblem::TooManyDimensions { name: name.to_owned(), rank });
-        }
+        at_most("the length of a name", name.len() as u64, MAX_NAME as u64)?;
+        at_most("the number of a tensor's dimensions", rank as u64, MAX_RANK as u64)?;
     }
     Ok(())
+}
+
+fn at_most(what: &'static str, value: u64, limit: u64) -> Result<()> {
+    if value > limit { Err(TensorFileProblem::TooLarge { what, value, limit }) } else { Ok(()) }
 }
 
 /// A safetensors file whose tensors are read one by one, straight into their own memory.
@@ -114,7 +106,8 @@ impl<R: Read + Seek> TensorFile<R> {
         Self::with_head(reader, &head)
     }
 
-    /// Does the same as [`open`](Self::open) for a file whose head was read by [`read_head`] already.
+    /// Does the same as [`open`](Self::open) for a file whose head was read by [`read_head`]
+    /// already.
     pub fn with_head(mut reader: R, head: &[u8]) -> Result<Self> {
         let start = head.len() as u64;
         let length = reader.seek(SeekFrom::End(0))?;
@@ -159,8 +152,9 @@ impl<R: Read + Seek> TensorFile<R> {
         let (Some(shape), Some(info)) = (self.shape(name), self.header.info(name)) else {
             return Err(TensorFileProblem::MissingTensor);
         };
-        let unsupported = || TensorFileProblem::UnsupportedDtype(info.dtype.to_string().to_lowercase());
-        let kind = kind(info.dtype).ok_or_else(unsupported)?;
+        let Some(&(kind, _)) = DTYPES.iter().find(|pair| pair.1 == info.dtype) else {
+            return Err(TensorFileProblem::UnsupportedDtype(info.dtype.to_string().to_lowercase()));
+        };
         let mut tensor = Tensor::f_empty(&shape, (kind, Device::Cpu))?;
         self.reader.seek(SeekFrom::Start(self.start + info.data_offsets.0 as u64))?;
         self.reader.read_exact(bytes_mut(&mut tensor))?;
@@ -196,49 +190,35 @@ impl<'de> Deserialize<'de> for Keys {
 /// Width in bytes of the number that says how long the header is.
 const LENGTH: usize = 8;
 
-/// Reads what comes before the tensors: the header's length, and the header, which may have at most `limit` bytes.
-/// Memory grows with what the file has, not with the length that it claims.
+/// Reads what comes before the tensors: the header's length, and the header, which may have at most
+/// `limit` bytes. Memory grows with what the file has, not with the length that it claims.
 pub(crate) fn read_head(reader: &mut impl Read, limit: u64) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     reader.take(LENGTH as u64).read_to_end(&mut head)?;
     let length = u64::from_le_bytes(head[..].try_into().map_err(|_| TensorFileProblem::TruncatedHeader)?);
-    if length > limit {
-        return Err(TensorFileProblem::HeaderTooLong { length, limit });
-    }
+    at_most("the length of its header", length, limit)?;
     let read = reader.take(length).read_to_end(&mut head)?;
     if read as u64 == length { Ok(head) } else { Err(TensorFileProblem::TruncatedHeader) }
 }
 
-/// The dtypes that both libtorch and safetensors have, and that weights and states of a run use.
-const KINDS: [(Kind, Dtype); 5] = [
-    (Kind::Float, Dtype::F32),
-    (Kind::Double, Dtype::F64),
+/// The dtypes of numbers that both libtorch and safetensors have.
+const DTYPES: [(Kind, Dtype); 9] = [
     (Kind::Half, Dtype::F16),
     (Kind::BFloat16, Dtype::BF16),
+    (Kind::Float, Dtype::F32),
+    (Kind::Double, Dtype::F64),
+    (Kind::Uint8, Dtype::U8),
+    (Kind::Int8, Dtype::I8),
+    (Kind::Int16, Dtype::I16),
+    (Kind::Int, Dtype::I32),
     (Kind::Int64, Dtype::I64),
 ];
 
 fn dtype(kind: Kind) -> Option<Dtype> {
-    KINDS.iter().find(|pair| pair.0 == kind).map(|pair| pair.1)
-}
-
-fn kind(dtype: Dtype) -> Option<Kind> {
-    KINDS.iter().find(|pair| pair.1 == dtype).map(|pair| pair.0)
+    DTYPES.iter().find(|pair| pair.0 == kind).map(|pair| pair.1)
 }
 
 /// The name of a dtype in messages and reports, such as "f32".
 pub(crate) fn dtype_name(kind: Kind) -> String {
-    let name = match kind {
-        Kind::Half => "f16",
-        Kind::BFloat16 => "bf16",
-        Kind::Float => "f32",
-        Kind::Double => "f64",
-        Kind::Uint8 => "u8",
-        Kind::Int8 => "i8",
-        Kind::Int16 => "i16",
-        Kind::Int => "i32",
-        Kind::Int64 => "i64",
-        other => return format!("{other:?}").to_lowercase(),
-    };
-    name.to_owned()
+    dtype(kind).map_or_else(|| format!("{kind:?}"), |dtype| dtype.to_string()).to_lowercase()
 }

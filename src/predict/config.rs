@@ -13,7 +13,8 @@ use tch::Device;
 pub struct PredictConfig {
     /// Most samples that go through the model together, from 1 to 65,536. Default: 64.
     pub batch_size: usize,
-    /// Preprocessing of each batch on the device; it has to be the one of the training. Default: none.
+    /// Preprocessing of each batch on the device, which has to be that of the training.
+    /// Default: none.
     pub preprocess: Preprocess,
     /// Device that has the model's variables. Default: [`default_device`].
     pub device: Device,
@@ -75,39 +76,34 @@ impl PredictConfig {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PredictorConfig {
-    /// How images go through the model. Its batch size is the most requests that are answered together.
+    /// How images go through the model. Its batch size is the most requests that form a batch.
     pub predict: PredictConfig,
-    /// Names of the classes in the order of the model's outputs, for [`RankedClass::name`](super::RankedClass::name).
-    /// Default: empty, for no names.
+    /// Names of the classes in the order of the model's outputs, for
+    /// [`RankedClass::name`](super::RankedClass::name). Default: empty, for no names.
     pub classes: Vec<String>,
-    /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error of its request alone.
-    /// Default: `None`, any shape that the model accepts.
+    /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error
+    /// of its request alone. Default: `None`, any shape that the model accepts.
     pub sample_shape: Option<[usize; 3]>,
     /// Longest time that a request waits for others to form a batch with. Default: 1 ms.
     pub max_wait: Duration,
     /// Most requests that wait in the queue, at least 1. Default: 256.
     pub queue_capacity: usize,
-    /// Most values of an image before preprocessing: channels times height times width. Default: 2²².
+    /// Most values of an image before preprocessing: channels times height times width.
+    /// Default: 2²².
     pub max_image_values: usize,
 }
 
-impl Default for PredictorConfig {
-    fn default() -> Self {
+impl PredictorConfig {
+    /// The defaults for everything but how images go through the model.
+    pub fn new(predict: PredictConfig) -> Self {
         PredictorConfig {
-            predict: PredictConfig::default(),
+            predict,
             classes: Vec::new(),
             sample_shape: None,
             max_wait: Duration::from_millis(1),
             queue_capacity: 256,
             max_image_values: 1 << 22,
         }
-    }
-}
-
-impl PredictorConfig {
-    /// The defaults for everything but how images go through the model.
-    pub fn new(predict: PredictConfig) -> Self {
-        PredictorConfig { predict, ..Default::default() }
     }
 
     setters! {
@@ -117,7 +113,8 @@ impl PredictorConfig {
         with_max_image_values => max_image_values: usize,
     }
 
-    /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error of its request alone.
+    /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error
+    /// of its request alone.
     #[must_use]
     pub fn with_sample_shape(mut self, shape: [usize; 3]) -> Self {
         self.sample_shape = Some(shape);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 /// The prediction of a model for one sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// Outputs of the model: one logit per class, or the values of a regression. All of them are finite.
+    /// Outputs of the model: one logit per class, or the values of a regression. All of them are
+    /// finite.
     pub outputs: Vec<f32>,
     classes: Arc<[String]>,
 }
@@ -31,7 +32,8 @@ impl Prediction {
         }
     }
 
-    /// The `count` most likely classes, most likely first; of equally likely ones that with the smaller index first.
+    /// The `count` most likely classes, most likely first; of equally likely ones that with the
+    /// smaller index first.
     pub fn top(&self, count: usize) -> Vec<RankedClass> {
         let largest = self.outputs.iter().fold(f32::NEG_INFINITY, |largest, &output| largest.max(output));
         let exponentials: Vec<f64> = self.outputs.iter().map(|&output| f64::from(output - largest).exp()).collect();

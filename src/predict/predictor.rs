@@ -10,10 +10,12 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
-/// A handle to a model that runs on a thread of its own and predicts for any number of threads. Clones share the model.
+/// A handle to a model that runs on a thread of its own and predicts for any number of threads.
+/// Clones share the model.
 ///
-/// Requests that wait at the same time go through the model as one batch. The model's thread ends with the last clone,
-/// or with [`shutdown`](Self::shutdown), after the requests that were accepted before.
+/// Requests that wait at the same time go through the model as one batch. The model's thread ends
+/// with the last clone, or with [`shutdown`](Self::shutdown), after the requests that were accepted
+/// before.
 ///
 /// # Examples
 ///
@@ -53,10 +55,11 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] for a batch size or queue capacity out of range; [`Error::Precision`] where the device
-    /// does not have the precision; [`Error::PredictorStart`] where the operating system does not start a thread.
+    /// [`Error::InvalidConfig`] for a batch size or queue capacity out of range;
+    /// [`Error::Precision`] where the device does not have the precision; [`Error::PredictorStart`]
+    /// where the operating system does not start a thread.
     pub fn start(model: impl Model + Send + 'static, config: PredictorConfig) -> Result<Self> {
-        Error::at_least_one("queue_capacity", config.queue_capacity)?;
+        Error::at_least_one("the capacity of the queue", config.queue_capacity)?;
         config.predict.check()?;
         let (sender, receiver) = sync_channel(config.queue_capacity);
         let worker = Worker::new(model, &config);
@@ -68,20 +71,23 @@ impl Predictor {
         Ok(Predictor { shared: Arc::new(shared) })
     }
 
-    /// Predicts an image in evaluation mode. Blocks while the queue is full, and then until the prediction is made.
+    /// Predicts an image in evaluation mode. Blocks while the queue is full, and then until the
+    /// prediction is made.
     ///
     /// # Errors
     ///
-    /// [`Error::SampleShape`] for an image of the wrong shape or of too many values; [`Error::NonFiniteOutput`] and
-    /// [`Error::OutputShape`] for outputs that are no prediction; [`Error::ModelPanicked`]; those of preprocessing and
-    /// of the model; [`Error::PredictorStopped`] after the shutdown.
+    /// [`Error::SampleShape`] for an image of the wrong shape or of too many values;
+    /// [`Error::NonFiniteOutput`] and [`Error::OutputShape`] for outputs that are no prediction;
+    /// [`Error::ModelPanicked`]; those of preprocessing and of the model;
+    /// [`Error::PredictorStopped`] after the shutdown.
     pub fn predict(&self, image: Image) -> Result<Prediction> {
         let (request, response) = self.request(image)?;
         self.queue()?.send(request).map_err(|_| Error::PredictorStopped)?;
         response.recv().map_err(|_| Error::PredictorStopped)?
     }
 
-    /// Predicts an image as [`predict`](Self::predict) does, but fails at once where the queue is full.
+    /// Predicts an image as [`predict`](Self::predict) does, but fails at once where the queue is
+    /// full.
     ///
     /// # Errors
     ///
@@ -95,7 +101,8 @@ impl Predictor {
         response.recv().map_err(|_| Error::PredictorStopped)?
     }
 
-    /// Refuses further requests, completes those that were accepted, and waits until the model's thread has ended.
+    /// Refuses further requests, completes those that were accepted, and waits until the model's
+    /// thread has ended.
     pub fn shutdown(&self) {
         self.shared.shutdown();
     }
@@ -125,7 +132,7 @@ impl Predictor {
 
 impl Shared {
     fn shutdown(&self) {
-        // The thread ends when the last sender is gone, also those of callers that wait for room in the queue.
+        // The thread ends when the last sender is gone, also those of callers that wait for room.
         drop(self.requests.write().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // The worker catches panics of the model, and nothing else in it panics.

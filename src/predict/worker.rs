@@ -7,7 +7,6 @@ use crate::data::{Batch, Image, Targets, Values};
 use crate::models::Model;
 use crate::nn::Mode;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
@@ -36,7 +35,9 @@ impl<M: Model> Worker<M> {
     /// Serves requests until the last sender of the queue is gone.
     pub fn run(self, queue: &Receiver<Request>) {
         while let Ok(first) = queue.recv() {
-            let requests = self.gather(first, queue);
+            let mut requests = self.gather(first, queue);
+            // Images of equal shape and dtype are preprocessed together.
+            requests.sort_by_key(|request| form(&request.image));
             self.respond(&requests);
         }
     }
@@ -56,8 +57,8 @@ impl<M: Model> Worker<M> {
         requests
     }
 
-    /// Predicts the requests as one batch. Where that fails, predicts them one by one, so that an error reaches only the
-    /// request that it belongs to.
+    /// Predicts the requests as one batch. Where that fails, predicts them one by one, so that an
+    /// error reaches only the request that it belongs to.
     fn respond(&self, requests: &[Request]) {
         let images: Vec<&Image> = requests.iter().map(|request| &request.image).collect();
         let rows = match self.outputs(&images) {
@@ -87,55 +88,50 @@ impl<M: Model> Worker<M> {
         Ok(rows.rows().into_iter().map(|row| row.to_vec()).collect())
     }
 
-    /// Preprocesses images into one batch. Images of equal shape and dtype are preprocessed together.
+    /// Preprocesses images into one batch, those of equal shape and dtype in a row together.
     fn inputs(&self, images: &[&Image]) -> Result<Tensor> {
-        let mut groups: BTreeMap<([usize; 3], bool), Vec<usize>> = BTreeMap::new();
-        for (index, image) in images.iter().enumerate() {
-            groups.entry((image.shape(), matches!(image.values(), Values::U8(_)))).or_default().push(index);
-        }
-        let mut parts = Vec::with_capacity(groups.len());
-        let mut order: Vec<usize> = Vec::with_capacity(images.len());
-        for ((shape, _), indices) in groups {
-            let together = (MAX_VALUES_TOGETHER / shape.iter().product::<usize>()).max(1);
-            for indices in indices.chunks(together) {
-                parts.push(self.preprocess(shape, indices.iter().map(|&index| images[index].values()))?);
-                order.extend(indices);
+        let mut parts = Vec::new();
+        for alike in images.chunk_by(|a, b| form(a) == form(b)) {
+            for images in alike.chunks((MAX_VALUES_TOGETHER / alike[0].values().len()).max(1)) {
+                parts.push(self.preprocess(images)?);
             }
         }
-        if let [one] = &parts[..] {
-            return Ok(one.shallow_clone());
-        }
         let first = &parts[0].size()[1..];
-        if let Some(other) = parts.iter().map(|part| part.size()).find(|size| size[1..] != *first) {
+        if let Some(other) = parts.iter().map(Tensor::size).find(|size| size[1..] != *first) {
             let actual = other[1..].iter().map(|&size| size as usize).collect();
-            return Err(Error::SampleShape { actual, expected: format!("{first:?} as the others of its batch") });
+            return Err(Error::SampleShape { actual, expected: format!("{first:?}, as others of its batch") });
         }
-        // Back into the order of the requests.
-        let mut places = vec![0_i64; order.len()];
-        order.iter().enumerate().for_each(|(place, &index)| places[index] = place as i64);
-        let places = Tensor::from_slice(&places).to_device(self.config.predict.device);
-        Ok(Tensor::cat(&parts, 0).index_select(0, &places))
+        Ok(if let [one] = &parts[..] { one.shallow_clone() } else { Tensor::cat(&parts, 0) })
     }
 
     /// Preprocesses images of one shape and dtype, and checks that the model accepts them.
-    fn preprocess<'a>(&self, shape: [usize; 3], images: impl ExactSizeIterator<Item = &'a Values>) -> Result<Tensor> {
-        // A batch needs targets; nobody looks at these.
-        let targets = Targets::Classes(vec![0; images.len()]);
-        let batch = Batch { sample_shape: shape.to_vec(), values: joined(images), targets };
+    fn preprocess(&self, images: &[&Image]) -> Result<Tensor> {
+        let batch = Batch {
+            sample_shape: images[0].shape().to_vec(),
+            values: joined(images),
+            // A batch needs targets; these are not used.
+            targets: Targets::Classes(vec![0; images.len()]),
+        };
         let (inputs, _) = self.config.predict.preprocess.tensors(&batch, self.config.predict.device)?;
         self.model.check_input(&inputs.size(), Mode::Eval)?;
         Ok(inputs)
     }
 }
 
-/// Most values that are preprocessed together: large images, which preprocessing makes small, would fill the memory.
+/// The shape of an image, and whether its values are bytes.
+fn form(image: &Image) -> ([usize; 3], bool) {
+    (image.shape(), matches!(image.values(), Values::U8(_)))
+}
+
+/// Most values that are preprocessed together: large images, which preprocessing makes small, would
+/// fill the memory.
 const MAX_VALUES_TOGETHER: usize = 1 << 22;
 
 /// Joins the values of images of one dtype.
-fn joined<'a>(images: impl Iterator<Item = &'a Values>) -> Values {
+fn joined(images: &[&Image]) -> Values {
     let (mut bytes, mut floats) = (Vec::new(), Vec::new());
-    for values in images {
-        match values {
+    for image in images {
+        match image.values() {
             Values::U8(values) => bytes.extend_from_slice(values),
             Values::F32(values) => floats.extend_from_slice(values),
         }

@@ -23,25 +23,30 @@ pub enum Head {
     Keep,
 }
 
-/// Choice of what happens where the file's first convolution has three input channels and the model's has one.
+/// Choice of what happens where the file's first convolution has three input channels and the
+/// model's has one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StemChannels {
     /// Require equal shapes, as for every other tensor.
     #[default]
     Exact,
-    /// Sum the weights over the three channels: a gray image then gives the features that it would give as an RGB image.
+    /// Sum the weights over the three channels: a gray image then gives the features that it would
+    /// give as an RGB image.
     Sum,
 }
 
-/// Choice of what happens where the file and the model do not have the same names, as `strict` in PyTorch's `load_state_dict`.
+/// Choice of what happens where the file and the model do not have the same names, as `strict` in
+/// PyTorch's `load_state_dict`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strictness {
     /// Refuse a file with a missing or an unexpected tensor.
     #[default]
     Strict,
-    /// Load the tensors that the model has variables for. Missing variables keep their values, and unexpected tensors are left out.
+    /// Load the tensors that the model has variables for. Missing variables keep their values, and
+    /// unexpected tensors are left out.
     NonStrict {
-        /// Least share of the model's variables, in percent from 1 to 100, that the file has to have.
+        /// Least share of the model's variables, in percent from 1 to 100, that the file has to
+        /// have.
         min_percent: u32,
     },
 }
@@ -67,12 +72,14 @@ pub enum Strictness {
 pub struct LoadConfig {
     /// What happens to the classifier. Default: [`Head::Load`].
     pub head: Head,
-    /// What happens to a first convolution of three input channels in a model of one. Default: [`StemChannels::Exact`].
+    /// What happens to a first convolution of three input channels in a model of one.
+    /// Default: [`StemChannels::Exact`].
     pub stem: StemChannels,
     /// Whether missing and unexpected tensors are errors. Default: [`Strictness::Strict`].
     pub strictness: Strictness,
-    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without it are ignored.
-    /// Default: `None`, the prefix that gives the most of the model's names. Two such prefixes are an error.
+    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without
+    /// it are ignored. Default: `None`, the prefix that gives the most of the model's names. Two
+    /// such prefixes are an error.
     pub prefix: Option<String>,
 }
 
@@ -88,7 +95,8 @@ impl LoadConfig {
         with_strictness => strictness: Strictness,
     }
 
-    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without it are ignored.
+    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without
+    /// it are ignored.
     #[must_use]
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
@@ -100,23 +108,26 @@ impl LoadConfig {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged or of an unknown format.
+/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged or of an
+/// unknown format.
 pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
     Ok(open(path.as_ref())?.tensors())
 }
 
-/// Loads pretrained weights from a file: safetensors, or what `torch.save` wrote (with the feature `pth`).
+/// Loads pretrained weights from a file: safetensors, or what `torch.save` wrote (with the feature
+/// `pth`).
 ///
-/// Names may be torchvision's, those of its first files, timm's or efficient_densenet_pytorch's, with or without the
-/// prefix of a wrapper such as `module.`. Values of another dtype are converted to that of the variable.
+/// Names may be torchvision's, those of its first files, timm's or efficient_densenet_pytorch's,
+/// with or without the prefix of a wrapper such as `module.`. Values of another dtype are converted
+/// to that of the variable.
 ///
-/// All names and shapes are checked and all tensors are read before the first variable changes: an error leaves the
-/// model as it was. No code in a file is run.
+/// All names and shapes are checked and all tensors are read before the first variable changes: an
+/// error leaves the model as it was. No code in a file is run.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged, hostile or of another model;
-/// [`Error::InvalidConfig`] for a percentage that is not from 1 to 100.
+/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged, hostile or
+/// of another model; [`Error::InvalidConfig`] for a percentage that is not from 1 to 100.
 ///
 /// # Examples
 ///
@@ -151,13 +162,13 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
         named_variables(vs).into_iter().map(|Variable { name, tensor, .. }| (name, tensor)).collect();
     let (mut report, steps) = plan(file.as_ref(), &variables, config).map_err(failed)?;
     let mut copies = Vec::with_capacity(steps.len());
-    for Step { variable, tensor, conversion } in steps {
+    for Step { variable, tensor, sum } in steps {
         let target = &variables[&variable];
         let source = file.read(&tensor).and_then(|source| require_float(&tensor, source)).map_err(failed)?;
-        let converted = conversion.describe(source.kind(), target.kind());
+        let converted = conversion(sum, source.kind(), target.kind());
         // What can fail for want of memory comes before the first copy.
-        let source = conversion
-            .apply(&source)
+        let summed = if sum { source.f_sum_dim_intlist([1].as_slice(), true, None::<Kind>) } else { Ok(source) };
+        let source = summed
             .and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind()))
             .map_err(|error| Error::Libtorch { what: "conversion of weights", message: error.to_string() })?;
         copies.push((target.shallow_clone(), source));
@@ -171,7 +182,8 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
 struct Step {
     variable: String,
     tensor: String,
-    conversion: Conversion,
+    /// Whether its three channels are summed.
+    sum: bool,
 }
 
 /// Decides by names and shapes what is to be loaded, before any tensor is read.
@@ -194,13 +206,14 @@ fn plan(
     }
     let report = check_names(&mut matched, variables, config)?;
     let steps = matched.tensors.into_iter().map(|(variable, tensor)| {
-        let conversion = Conversion::of(&infos[&tensor], &variable, &variables[&variable], config.stem)?;
-        Ok(Step { variable, tensor, conversion })
+        let sum = sums_channels(&infos[&tensor], &variable, &variables[&variable], config.stem)?;
+        Ok(Step { variable, tensor, sum })
     });
     Ok((report, steps.collect::<Result<_, WeightsProblem>>()?))
 }
 
-/// Removes what is not to be loaded from `matched`, and checks the rest as strictly as the configuration says.
+/// Removes what is not to be loaded from `matched`, and checks the rest as strictly as the
+/// configuration says.
 fn check_names(
     matched: &mut Matched,
     variables: &BTreeMap<String, Tensor>,
@@ -239,39 +252,22 @@ fn require_float(name: &str, tensor: Tensor) -> Result<Tensor, WeightsProblem> {
     }
 }
 
-/// The change of a tensor's shape before it is copied.
-enum Conversion {
-    None,
-    SumChannels,
+/// Decides whether the tensor's three channels are summed; an error where its shape does not fit at
+/// all.
+fn sums_channels(info: &TensorInfo, name: &str, variable: &Tensor, stem: StemChannels) -> Result<bool, WeightsProblem> {
+    let (found, wanted) = (&info.shape[..], variable.size());
+    let may_sum = stem == StemChannels::Sum && name == "features.conv0.weight";
+    match *found {
+        _ if found == wanted => Ok(false),
+        [out, 3, h, w] if may_sum && wanted == [out, 1, h, w] => Ok(true),
+        _ => Err(WeightsProblem::Shape { tensor: info.name.clone(), found: found.to_vec(), wanted }),
+    }
 }
 
-impl Conversion {
-    fn of(info: &TensorInfo, name: &str, variable: &Tensor, stem: StemChannels) -> Result<Self, WeightsProblem> {
-        let wanted = variable.size();
-        if info.shape == wanted {
-            return Ok(Conversion::None);
-        }
-        let is_stem = name == "features.conv0.weight";
-        match info.shape[..] {
-            [out, 3, h, w] if is_stem && stem == StemChannels::Sum && wanted == [out, 1, h, w] => {
-                Ok(Conversion::SumChannels)
-            }
-            _ => Err(WeightsProblem::Shape { tensor: info.name.clone(), found: info.shape.clone(), wanted }),
-        }
-    }
-
-    fn apply(&self, tensor: &Tensor) -> Result<Tensor, tch::TchError> {
-        match self {
-            Conversion::None => Ok(tensor.shallow_clone()),
-            Conversion::SumChannels => tensor.f_sum_dim_intlist([1].as_slice(), true, None::<Kind>),
-        }
-    }
-
-    /// Says in words what changes in shape and dtype; `None` where nothing does.
-    fn describe(&self, found: Kind, wanted: Kind) -> Option<String> {
-        let shape = matches!(self, Conversion::SumChannels).then(|| "3 channels summed".to_owned());
-        let dtype = (found != wanted).then(|| format!("{} to {}", dtype_name(found), dtype_name(wanted)));
-        let changes: Vec<String> = shape.into_iter().chain(dtype).collect();
-        (!changes.is_empty()).then(|| changes.join(", "))
-    }
+/// Says in words what changes before the copy; `None` where nothing does.
+fn conversion(sum: bool, found: Kind, wanted: Kind) -> Option<String> {
+    let shape = sum.then(|| "3 channels summed".to_owned());
+    let dtype = (found != wanted).then(|| format!("{} to {}", dtype_name(found), dtype_name(wanted)));
+    let changes: Vec<String> = shape.into_iter().chain(dtype).collect();
+    (!changes.is_empty()).then(|| changes.join(", "))
 }

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The variable's name in torchvision, which this crate uses too, for a tensor's name in any known scheme:
+/// The variable's name in torchvision, which this crate uses too, for a tensor's name in any known
+/// scheme:
 ///
 /// - torchvision's first files have `denselayer1.norm.1.weight` for `denselayer1.norm1.weight`;
 /// - efficient_densenet_pytorch has `norm_final` for `norm5`.
@@ -36,8 +37,8 @@ pub(super) struct Matched {
     pub duplicate: Option<[String; 3]>,
 }
 
-/// The prefix that gives the most names of variables when it is removed, such as `module.` or `state_dict.`: weights
-/// may lie in a dictionary of a larger file, or carry the name of a wrapper.
+/// The prefix that gives the most names of variables when it is removed, such as `module.` or
+/// `state_dict.`: weights may lie in a dictionary of a larger file, or carry the name of a wrapper.
 ///
 /// # Errors
 ///
@@ -81,7 +82,8 @@ pub(super) fn matched(tensors: &[String], prefix: &str, variables: &BTreeSet<Str
 /// Most parts of a name that are tried as a prefix, so that a name of many dots takes little time.
 const MAX_PREFIX_PARTS: usize = 8;
 
-/// All prefixes of a name that may be tried: the empty one, and those that end with one of its first dots.
+/// All prefixes of a name that may be tried: the empty one, and those that end with one of its
+/// first dots.
 fn prefixes(name: &str) -> impl Iterator<Item = &str> {
     let dots = name.match_indices('.').take(MAX_PREFIX_PARTS).map(|(dot, _)| &name[..=dot]);
     std::iter::once("").chain(dots)

@@ -58,7 +58,8 @@ fn sixty_four_threads_get_what_single_calls_get() {
     assert_eq!(shared.predict(image(5, 14)).unwrap(), expected[5]);
 }
 
-/// Gives each sample's mean, and counts; fails for a batch with a value of 1 in the first place.
+/// A model that gives each sample's mean and records the sizes of batches. It fails for a batch with
+/// a sample that begins with 1, and panics for one that begins with 2.
 struct Mean {
     batches: Arc<Mutex<Vec<i64>>>,
     delay: Duration,

@@ -180,7 +180,7 @@ fn a_file_that_is_truncated_or_of_another_format_is_an_error() {
     }
 }
 
-/// A safetensors file of this header, padded as long as asked, and these bytes.
+/// A safetensors file of this header and these bytes.
 fn with_header(header: &str, data: &[u8]) -> Vec<u8> {
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
 }
@@ -203,7 +203,7 @@ fn hostile_headers_are_errors() {
         ("a gap before the first tensor", one("[1]", "[4,8]"), &[0; 8]),
         ("a shape that is not as long as its bytes", one("[2]", "[0,4]"), &[0; 4]),
         ("an end beyond the file", one("[1000000]", "[0,4000000]"), &[0; 4]),
-        ("bytes of nobody", one("[1]", "[0,4]"), &[0; 8]),
+        ("bytes of no tensor", one("[1]", "[0,4]"), &[0; 8]),
         ("a negative size", one("[-1]", "[0,4]"), &[0; 4]),
         ("no object", "[]".to_owned(), &[]),
         ("no JSON", "{".to_owned(), &[]),

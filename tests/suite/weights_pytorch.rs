@@ -1,5 +1,5 @@
-//! Files of `torch.save`: what PyTorch writes is loaded value by value, and what is damaged or hostile changes nothing. The files are
-//! those of `tests/fixtures/weights.py`.
+//! Files of `torch.save`: what PyTorch writes is loaded value by value, and damaged or hostile files
+//! change nothing. `tests/fixtures/weights.py` writes the files.
 
 use crate::alone::alone;
 use crate::parity::{fill, uniform};
@@ -19,7 +19,7 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/weights").join(name)
 }
 
-/// The net of the files, with other values than theirs.
+/// Builds the net that the files are of, with other values than theirs.
 fn net() -> VarStore {
     let vs = VarStore::new(Device::Cpu);
     let net = DenseNetConfig::new(3).with_growth_rate(4).with_layers_per_block([2, 2]).with_initial_channels(8);
@@ -27,7 +27,7 @@ fn net() -> VarStore {
     vs
 }
 
-/// The variables as the files' formula has them.
+/// The variables with the values of the formula that the files were written by.
 fn expected() -> Vec<(String, Tensor)> {
     let mut vs = net();
     vs.double();
@@ -94,7 +94,7 @@ fn inspection_lists_names_dtypes_and_shapes() {
     assert_eq!((counter.dtype.as_str(), &counter.shape[..]), ("i64", &[][..]));
 }
 
-/// What is wrong with a file; no variable has changed.
+/// Checks that loading fails and changes no variable, and returns the problem.
 fn refused(path: &Path) -> WeightsProblem {
     let vs = net();
     let before = bits(&vs);
@@ -130,7 +130,7 @@ fn a_file_truncated_anywhere_or_with_a_flipped_bit_changes_nothing_or_is_noticed
             let before = bits(&vs);
             match load(&vs, &path, &LoadConfig::new()) {
                 Err(Error::Weights { .. }) => assert!(bits(&vs) == before, "{name}, byte {place}"),
-                // A bit of what is not looked at, or in a format without checksums one of a value.
+                // A bit that is not read, or in a format without checksums a bit of a value.
                 Ok(_) if name == "legacy.pth" => {}
                 Ok(_) => {
                     let own = named_variables(&vs).into_iter().map(|variable| variable.tensor);
@@ -163,7 +163,7 @@ fn a_flipped_bit_of_a_value_in_a_zipped_file_is_noticed() {
     }
 }
 
-/// A zip archive with these entries.
+/// Writes a zip archive with these entries.
 fn zipped(path: &Path, entries: &[(&str, &[u8])]) {
     let mut archive = zip::ZipWriter::new(File::create(path).unwrap());
     for (name, bytes) in entries {
@@ -174,7 +174,7 @@ fn zipped(path: &Path, entries: &[(&str, &[u8])]) {
     archive.finish().unwrap();
 }
 
-/// `{"a": tensor}` with a tensor of this placement in a storage of so many f32 values.
+/// The pickle of `{"a": tensor}` with a tensor of this layout in a storage of `len` f32 values.
 fn one_tensor(len: u32, offset: i32, shape: &[i32], strides: &[i32]) -> Vec<u8> {
     let mut pickle = b"\x80\x02}X\x01\x00\x00\x00actorch._utils\n_rebuild_tensor_v2\n((".to_vec();
     pickle.extend(b"X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuJ");
@@ -311,12 +311,12 @@ fn archives_of_something_else_are_errors() {
     }
 }
 
-/// A pickle that makes as many values as it can.
+/// A pickle that repeats an operation `times` times.
 fn of_many(operation: &[u8], times: usize) -> Vec<u8> {
     [b"\x80\x02", &operation.repeat(times)[..], b"."].concat()
 }
 
-/// Three long keys around 50,000 short ones of one tensor.
+/// A pickle with three nested long keys around 50,000 short ones, all of one tensor.
 fn long_names() -> Vec<u8> {
     let text = |text: &str| [&b"X"[..], &(text.len() as u32).to_le_bytes(), text.as_bytes()].concat();
     let tensor = one_tensor(4, 0, &[2, 2], &[2, 1]);

@@ -1,4 +1,5 @@
-//! Files of `torch.save`: a pickle that describes tensors, and the bytes of their storages beside it.
+//! Files of `torch.save`: a pickle that describes tensors, and the bytes of their storages beside
+//! it.
 
 mod file;
 mod legacy;

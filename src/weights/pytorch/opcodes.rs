@@ -1,4 +1,5 @@
-//! The opcodes of pickles, under the names that Python's `pickletools` gives them. Those that are not here are refused.
+//! The opcodes of pickles, under the names that Python's `pickletools` gives them. Those that are
+//! not here are refused.
 
 pub(super) const PROTO: u8 = 0x80;
 pub(super) const FRAME: u8 = 0x95;

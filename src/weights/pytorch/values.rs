@@ -1,5 +1,6 @@
-//! The values of a pickle of `torch.save`: plain ones, storages, and the layouts of tensors. Values refer to each other
-//! by number, so that a hostile pickle can nest them as deep as it likes without a deep recursion.
+//! The values of a pickle of `torch.save`: plain ones, storages, and the layouts of tensors. Values
+//! refer to each other by number, so that a hostile pickle can nest them as deep as it likes
+//! without a deep recursion.
 
 use crate::error::WeightsProblem;
 use tch::Kind;
