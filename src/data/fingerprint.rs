@@ -1,6 +1,6 @@
 //! What tells one data set from another.
 
-use super::{Dataset, SampleKey, Targets, Values};
+use super::{Dataset, Phase, SampleKey, Targets, Values};
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -28,7 +28,8 @@ impl Fingerprint {
     pub fn of(dataset: &dyn Dataset) -> Result<Self> {
         let samples = dataset.len();
         let count = samples.min(SAMPLES);
-        let keys: Vec<_> = (0..count).map(|i| SampleKey { index: i * samples / count, epoch: 0, seed: 0 }).collect();
+        let key = |i| SampleKey { index: i * samples / count, epoch: 0, seed: 0, phase: Phase::Evaluation };
+        let keys: Vec<_> = (0..count).map(key).collect();
         let batch = dataset.fetch(&keys)?;
         let mut digest = Sha256::new();
         for class in dataset.classes() {

@@ -25,7 +25,7 @@ mod synthetic;
 mod validation;
 
 pub use batch::{Batch, Targets, Values};
-pub use dataset::{Dataset, SampleKey};
+pub use dataset::{Dataset, Phase, SampleKey};
 #[cfg(feature = "download")]
 pub use download::DownloadConfig;
 pub use fashion_mnist::{FashionMnist, Split};
@@ -36,7 +36,7 @@ pub use image::Color;
 pub use image::Image;
 pub use in_memory::InMemoryDataset;
 pub use known_file::KnownFile;
-pub use loader::{Batches, LastBatch, Loader, LoaderConfig, Order, epoch_order};
+pub use loader::{LastBatch, Loader, LoaderConfig, Order};
 pub use preprocess::{Normalization, Preprocess, Resize};
 pub use subset::Subset;
 pub use synthetic::{SyntheticConfig, SyntheticDataset};

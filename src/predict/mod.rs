@@ -6,7 +6,7 @@ mod predictor;
 pub use answer::{Answer, RankedClass};
 pub use predictor::{Predictor, PredictorConfig};
 
-use crate::data::{Dataset, LoaderConfig, Preprocess};
+use crate::data::{Dataset, LoaderConfig, Phase, Preprocess};
 use crate::metrics::{ClassPrediction, class_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode, Precision};
@@ -62,7 +62,7 @@ impl PredictConfig {
         Inference {
             model,
             preprocess: &self.preprocess,
-            loader: LoaderConfig::new(self.batch_size).with_workers(1),
+            loader: LoaderConfig::new(self.batch_size).with_workers(1).with_phase(Phase::Evaluation),
             device: self.device,
             context: self.context(),
         }

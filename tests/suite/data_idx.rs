@@ -236,7 +236,7 @@ fn pair_of_files_becomes_a_data_set() {
     for (samples, shape, second) in cases {
         let dataset = open_pair(&samples, &labels, 2).unwrap();
         assert_eq!((dataset.len(), dataset.sample_shape(), dataset.classes().len()), (2, &*shape, 2));
-        let batch = dataset.fetch(&[densenet::data::SampleKey { index: 1, epoch: 0, seed: 0 }]).unwrap();
+        let batch = dataset.fetch(&[densenet::data::SampleKey { index: 1, epoch: 0, seed: 0, phase: densenet::data::Phase::Evaluation }]).unwrap();
         assert_eq!((batch.values, batch.targets), (second, Targets::Classes(vec![0])));
     }
 }
