@@ -114,7 +114,7 @@ fn configuration(run: &Run) -> FactGroup {
         .with("test samples", run.test.len())
         .with("validation", format!("{:?}", config.validation))
         .with("resize", format!("{:?}", config.preprocess.resize))
-        .with("normalization", format!("{:?}", config.preprocess.normalization))
+        .with("normalization", format!("{:?}", config.preprocess.normalize))
 }
 
 fn machine(run: &Run) -> FactGroup {

@@ -128,9 +128,6 @@ impl TrainConfig {
     }
 
     pub(super) fn evaluation_loader(&self) -> LoaderConfig {
-        LoaderConfig::new(self.batch_size)
-            .with_workers(self.workers)
-            .with_seed(self.seed)
-            .with_phase(Phase::Evaluation)
+        LoaderConfig::new(self.batch_size).with_workers(self.workers).with_seed(self.seed).with_phase(Phase::Evaluation)
     }
 }

@@ -2,7 +2,8 @@
 
 use densenet::Error;
 use densenet::data::{
-    Batch, Dataset, InMemoryDataset, LastBatch, Loader, LoaderConfig, Order, Phase, SampleKey, SyntheticConfig, Targets, Values,
+    Batch, Dataset, InMemoryDataset, LastBatch, Loader, LoaderConfig, Order, Phase, SampleKey, SyntheticConfig,
+    Targets, Values,
 };
 use densenet::error::BatchProblem;
 use densenet::models::Model;
@@ -12,8 +13,8 @@ use densenet::tch::{Device, Tensor, nn};
 use densenet::{SgdConfig, TrainConfig, Trainer};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
