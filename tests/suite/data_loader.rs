@@ -185,7 +185,8 @@ fn a_data_set_that_augments_in_training_only_is_not_augmented_in_evaluation_or_p
     let optimizer = SgdConfig::new(0.1).build(&vs).unwrap();
     let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(4)).unwrap();
     trainer.fit(&dataset, &dataset).unwrap();
-    predict(trainer.model(), &dataset, &PredictConfig::default().with_device(Device::Cpu)).unwrap();
+    let config = PredictConfig::default().with_device(Device::Cpu).with_batch_size(4);
+    predict(trainer.model(), &dataset, &config).unwrap();
     let noted = largest.lock().unwrap();
     // Two batches each: of the epoch, of its evaluation, of the prediction.
     assert_eq!(noted.iter().map(|note| note.0).collect::<Vec<_>>(), [true, true, false, false, false, false]);
