@@ -1,34 +1,50 @@
-//! Files that are whole at every moment, in folders that one run has.
+//! Files that are complete at every moment, in folders that belong to one run.
 
+mod disk;
 mod lock;
 
+#[cfg(test)]
+pub(crate) use disk::ReadSeek;
+pub(crate) use disk::{Disk, RealDisk};
 pub(crate) use lock::FolderLock;
 
 use crate::{Error, Result};
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// Writes a file so that a reader sees the old one or the new one, never a part.
-///
-/// The bytes go to `<name>.part` beside it, which then takes its place. They are not forced onto the disk: after a power
-/// cut a report may be the old one.
+/// Writes a file so that a reader sees the old one or the new one, never a part, also after a kill or a
+/// power cut. When it returns, the new one is on the disk.
 ///
 /// # Errors
 ///
-/// [`Error::DiskFull`]; [`Error::Io`] where the folder is missing or not writable.
+/// [`Error::DiskFull`]; [`Error::Io`] where the folder is missing or not writable. The old file is
+/// unchanged then, except where it was only the last sync, of the folder, that failed.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let part = part(path);
-    let done = fs::write(&part, bytes).and_then(|()| fs::rename(&part, path));
-    done.map_err(|source| {
-        // The first failure is the one to report; a leftover that cannot be removed either is not.
-        let _ = fs::remove_file(&part);
-        not_written(path, bytes, source, free_space(folder_of(path)))
-    })
+    replace_on(&RealDisk, path, bytes)
 }
 
-/// The error for a file that could not be written, with what is free now that nothing of it is left.
-pub(crate) fn not_written(path: &Path, bytes: &[u8], source: io::Error, free: io::Result<u64>) -> Error {
+/// Replaces a file as [`replace`] does, with the file calls of `disk`.
+///
+/// The bytes go to a temporary file of this call alone in the same folder, are forced onto the disk
+/// and get their name; then the folder is forced onto the disk. This is written out here and not left to
+/// a library, so that tests can let each of these calls fail, and cut the power after each.
+pub(crate) fn replace_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
+    let temporary = temporary(path);
+    let written = disk.write_new(&temporary, bytes).and_then(|()| disk.sync(&temporary));
+    if let Err(source) = written.and_then(|()| disk.rename(&temporary, path)) {
+        // The first failure is the one to report.
+        let _ = disk.remove(&temporary);
+        return Err(not_written(path, bytes, source, disk.free(folder_of(path))));
+    }
+    // The file is complete; what is not known is whether it would be there after a power cut.
+    disk.sync(folder_of(path)).map_err(|source| Error::Io { action: "write", path: path.to_owned(), source })
+}
+
+/// The error for a file that could not be written, with the space that is free after its removal.
+fn not_written(path: &Path, bytes: &[u8], source: io::Error, free: io::Result<u64>) -> Error {
     let path = path.to_owned();
     match (source.kind(), free) {
         (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, Ok(free)) => {
@@ -42,28 +58,51 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Bytes that can still be written into a folder.
-pub(crate) fn free_space(folder: &Path) -> io::Result<u64> {
-    let system = rustix::fs::statvfs(folder)?;
-    Ok(system.f_bavail.saturating_mul(system.f_frsize))
-}
-
-/// Whether [`replace`] could begin: what a run asks before its first step about a file that it writes later.
+/// Checks that [`replace`] could begin, which a run does before its first step for the files that it
+/// writes later. Removes temporary files that killed processes left behind.
 ///
 /// # Errors
 ///
 /// [`Error::Io`] where the folder is missing or not writable.
 pub(crate) fn check_writable(path: &Path) -> Result<()> {
-    let part = part(path);
-    let done = fs::write(&part, []).and_then(|()| fs::remove_file(&part));
+    remove_old_temporaries(path);
+    let temporary = temporary(path);
+    let done = RealDisk.write_new(&temporary, &[]).and_then(|()| RealDisk.remove(&temporary));
     done.map_err(|source| Error::Io { action: "write", path: path.to_owned(), source })
 }
 
-/// Where the bytes of a file lie until they are whole.
-fn part(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".part");
-    path.with_file_name(name)
+/// What stands between the name of a file and what makes the name of its temporary file unique.
+const TEMPORARY: &str = ".tmp-";
+
+/// A new path for the bytes of a file until they are complete: `.<name>.tmp-<process>-<random>`.
+fn temporary(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // A new `RandomState` has keys of its own.
+    let random = RandomState::new().hash_one(());
+    path.with_file_name(format!(".{name}{TEMPORARY}{}-{random:016x}", std::process::id()))
+}
+
+/// The name of the file that a temporary file of this name was to become; `None` for all other names.
+pub(crate) fn target_of_temporary(name: &str) -> Option<&str> {
+    Some(name.strip_prefix('.')?.rsplit_once(TEMPORARY)?.0)
+}
+
+/// Removes the temporary files that killed processes left behind of a file: those that nobody has
+/// written to for a day.
+pub(crate) fn remove_old_temporaries(path: &Path) {
+    // Nothing takes longer to write.
+    let old = Duration::from_secs(24 * 60 * 60);
+    // What cannot be listed or removed does no harm.
+    for entry in fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let target = name.to_str().and_then(target_of_temporary);
+        let modified = || entry.metadata().and_then(|data| data.modified());
+        if target.is_some_and(|target| path.file_name().is_some_and(|name| name == target))
+            && modified().is_ok_and(|time| time.elapsed().is_ok_and(|age| age > old))
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -74,6 +113,8 @@ mod tests {
     fn a_file_is_replaced_and_nothing_else_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
+        check_writable(&path).unwrap();
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
         replace(&path, b"long old text").unwrap();
         replace(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
@@ -81,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_names_the_file_and_leaves_no_part() {
+    fn a_failure_names_the_file_and_leaves_no_temporary_file() {
         let folder = tempfile::tempdir().unwrap();
         let taken = folder.path().join("taken");
         fs::create_dir(&taken).unwrap();

@@ -39,6 +39,7 @@
 //! # Ok::<(), densenet::Error>(())
 //! ```
 #![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[macro_use]
 mod setters;

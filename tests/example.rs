@@ -267,7 +267,7 @@ fn a_run_killed_at_random_moments_goes_on_and_ends_with_the_same_weights() {
         let store = densenet::checkpoint::Store::open(killed.join("checkpoints"));
         let found = store.ok().and_then(|store| store.newest().unwrap());
         let step = found.map_or(0, |found| {
-            assert!(found.passed_over.is_empty(), "{:?}", found.passed_over);
+            assert!(found.skipped.is_empty(), "{:?}", found.skipped);
             found.step
         });
         assert!(step >= said && step >= newest, "kill {kill}: {step} is there, {said} and {newest} were");

@@ -1,10 +1,13 @@
-//! Reads IDX files, plain and compressed.
+//! IDX files, plain and compressed: as the samples of a pair, and as its labels.
 #![no_main]
 
-use densenet::data::{IdxArray, IdxLimits};
+use densenet::data::open_idx_pair;
 use libfuzzer_sys::fuzz_target;
-use std::path::Path;
+use std::path::PathBuf;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = IdxArray::from_reader(bytes, Path::new("fuzzed"), IdxLimits::default());
+    let folder = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
+    let path: PathBuf = folder.join(format!("densenet-fuzz-idx-{}", std::process::id()));
+    std::fs::write(&path, bytes).unwrap();
+    let _ = open_idx_pair(&path, &path, &["a class"]);
 });

@@ -1,4 +1,4 @@
-//! What a checkpoint is as bytes: a safetensors file with a digest over all of it.
+//! A checkpoint as bytes: a safetensors file with a digest over all of it.
 
 use crate::error::CheckpointProblem;
 use crate::tensor_file::{TensorBytes, TensorFile, TensorFileProblem, check_limits, read_head};
@@ -8,35 +8,40 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Read, Seek};
 use tch::Tensor;
 
-/// The version of the format that is written, and the only one that is read.
+/// The version of the format that is written, and the only one that can be read.
 const FORMAT: u64 = 1;
 
-/// The one entry of the file's metadata. One, because readers and writers may order several as they like.
+/// The name of the only entry in the file's metadata. There is one, because the order of several would
+/// differ between writers.
 const KEY: &str = "densenet";
 
-/// What stands in front of the digest, in JSON within JSON. Keys are sorted, so that it comes before anything else's text.
+/// The bytes in front of the digest, in JSON within JSON. Keys are sorted, so that they come before any
+/// other text.
 const BEFORE_DIGEST: &[u8] = br#"{\"digest\":\""#;
 
+/// Hexadecimal digits of a SHA-256.
 const DIGEST_LENGTH: usize = 64;
 
-/// The most bytes of a header, which has the history of all epochs: the most that safetensors writes.
+/// The most bytes of a header, which has the history of all epochs: as many as safetensors writes at
+/// most.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// Tensors by name, and what else there is to know.
+/// A saved state: named tensors, and everything else as JSON.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// Whatever JSON can say.
+    /// The state other than tensors, as any JSON value.
     pub state: Value,
-    /// On the CPU after reading.
+    /// The tensors by name; on the CPU after reading.
     pub tensors: BTreeMap<String, Tensor>,
 }
 
 impl Checkpoint {
-    /// Equal contents give equal bytes. The SHA-256 in it is of the file with 64 zeros in its own place.
+    /// Serializes the checkpoint; equal ones give equal bytes. The SHA-256 among them is of the file
+    /// with 64 zeros in its own place.
     ///
     /// # Errors
     ///
-    /// [`CheckpointProblem::Content`] for a tensor of a kind that safetensors does not have.
+    /// [`CheckpointProblem::Content`] for a tensor whose dtype safetensors does not have.
     pub fn to_bytes(&self) -> Result<Vec<u8>, CheckpointProblem> {
         let content = |name: &str, problem: String| CheckpointProblem::Content { name: name.to_owned(), problem };
         check_limits(self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.dim())))
@@ -49,17 +54,18 @@ impl Checkpoint {
         let metadata = HashMap::from([(KEY.to_owned(), metadata.to_string())]);
         let mut bytes =
             safetensors::serialize(entries, Some(metadata)).map_err(|error| content("the file", error.to_string()))?;
-        let digest = hexadecimal(&Sha256::digest(&bytes));
+        let digest = hex::encode(Sha256::digest(&bytes));
         let place = place_of_digest(&bytes).ok_or(CheckpointProblem::NoDigest)?;
         bytes[place..place + DIGEST_LENGTH].copy_from_slice(digest.as_bytes());
         Ok(bytes)
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote: once for the digest, and once more for the tensors.
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote: once for the digest, and once more for the
+    /// tensors.
     ///
     /// # Errors
     ///
-    /// A [`CheckpointProblem`] for anything else, be it a single bit.
+    /// A [`CheckpointProblem`] for anything else, even where a single bit differs.
     pub fn read(mut reader: impl Read + Seek) -> Result<Self, CheckpointProblem> {
         let content = |name: &str, problem: String| CheckpointProblem::Content { name: name.to_owned(), problem };
         let of_file = |problem: String| content("the file", problem);
@@ -82,7 +88,7 @@ impl Checkpoint {
     }
 }
 
-/// Compares the digest in the head with that of the head and the rest.
+/// Compares the digest in the head with the one of the head and the rest of the file.
 fn check_digest(mut head: Vec<u8>, rest: &mut impl Read) -> Result<(), CheckpointProblem> {
     let place = place_of_digest(&head).ok_or(CheckpointProblem::NoDigest)?;
     let place = place..place + DIGEST_LENGTH;
@@ -101,17 +107,13 @@ fn check_digest(mut head: Vec<u8>, rest: &mut impl Read) -> Result<(), Checkpoin
             }
         }
     }
-    let actual = hexadecimal(&digest.finalize());
+    let actual = hex::encode(digest.finalize());
     if actual == expected { Ok(()) } else { Err(CheckpointProblem::Digest { expected, actual }) }
 }
 
-/// Where the digest's digits begin.
+/// The position of the digest's first digit.
 fn place_of_digest(head: &[u8]) -> Option<usize> {
     let before = head.windows(BEFORE_DIGEST.len()).position(|window| window == BEFORE_DIGEST)?;
     let place = before + BEFORE_DIGEST.len();
     (place + DIGEST_LENGTH <= head.len()).then_some(place)
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

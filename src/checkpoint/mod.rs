@@ -1,12 +1,12 @@
-//! States of a run that outlive the process: one file each, whole or absent.
+//! Saved states of a run that outlive the process: one file each, which is complete or absent.
 //!
-//! A [`Checkpoint`] is plain data: tensors by name, and a JSON value. A [`Store`] keeps several in a folder that it holds alone.
-//! [`Trainer`](crate::train::Trainer) decides what goes in.
+//! A [`Checkpoint`] is plain data: tensors by name, and a JSON value. A [`Store`] keeps several in a
+//! folder that belongs to it alone. The [`Trainer`](crate::train::Trainer) decides what they contain.
 
-mod disk;
+#[cfg(test)]
+mod fault_tests;
 mod format;
 mod store;
 
-pub use disk::{Disk, RealDisk};
 pub use format::Checkpoint;
-pub use store::{Found, Store};
+pub use store::{LoadedCheckpoint, Store};

@@ -1,122 +1,105 @@
 //! The checkpoints of one run in a folder.
 
-use super::{Checkpoint, Disk, RealDisk};
-use crate::files::{FolderLock, not_written};
+use super::Checkpoint;
+use crate::files::{Disk, FolderLock, RealDisk, replace_on, target_of_temporary};
 use crate::{Error, Result};
-use std::hash::{BuildHasher, RandomState};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Fewer are never kept: the newest may turn out to be damaged.
+/// Fewer checkpoints are never kept: the newest may turn out to be damaged.
 const AT_LEAST: usize = 2;
 
-/// A folder of checkpoints, held alone as long as the value lives.
+/// A folder of checkpoints, which belongs to this value alone as long as it lives.
 ///
-/// A save writes a temporary file, forces it onto the disk, renames it and forces the folder onto the disk, and only then reports
-/// success; a failure leaves what was there. So a checkpoint is whole or absent, also after a kill or a power cut.
+/// A save writes a temporary file, forces it onto the disk, renames it and forces the folder onto the
+/// disk, and only then reports success; a failure leaves what was there. So a checkpoint is complete or
+/// absent, also after a kill or a power cut.
 #[derive(Debug)]
-pub struct Store<D = RealDisk> {
+pub struct Store {
     folder: PathBuf,
-    disk: D,
+    disk: Box<dyn Disk>,
     _lock: FolderLock,
 }
 
-/// A checkpoint that was found.
+/// A checkpoint that was read from a [`Store`].
 #[derive(Debug)]
-pub struct Found {
-    /// The step after which it was saved, counted over the whole run.
+pub struct LoadedCheckpoint {
+    /// The number of steps of the whole run after which it was saved.
     pub step: u64,
-    /// Its content.
+    /// The saved state.
     pub checkpoint: Checkpoint,
-    /// Why newer ones were passed over.
-    pub passed_over: Vec<Error>,
+    /// Why newer checkpoints, if any, were skipped.
+    pub skipped: Vec<Error>,
 }
 
 impl Store {
-    /// The store in this folder, which has to exist.
+    /// Opens the store in a folder, which has to exist, and removes what a killed save left there.
     ///
     /// # Errors
     ///
-    /// [`Error::FolderInUse`] where another run has it, [`Error::Io`].
+    /// [`Error::FolderInUse`] where another run has the folder, [`Error::Io`].
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         Store::open_on(RealDisk, folder)
     }
-}
 
-impl<D: Disk> Store<D> {
-    /// As [`open`](Store::open), with these file calls.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn open_on(disk: D, folder: impl Into<PathBuf>) -> Result<Self> {
-        let folder = folder.into();
+    /// Opens the store with the file calls of `disk`.
+    pub(super) fn open_on(disk: impl Disk + 'static, folder: impl Into<PathBuf>) -> Result<Self> {
+        let (disk, folder) = (Box::new(disk), folder.into());
         let store = Store { _lock: FolderLock::take(&folder)?, folder, disk };
-        // What a kill left behind: nobody else can be writing it.
-        let is_temporary = |name: &String| {
-            let rest = name.strip_prefix('.').and_then(|name| name.split_once(TEMPORARY));
-            rest.is_some_and(|(checkpoint, _)| step_of(checkpoint).is_some())
-        };
+        // Nobody else can be writing one of them.
+        let is_temporary = |name: &String| target_of_temporary(name).and_then(step_of).is_some();
         for name in store.names()?.into_iter().filter(is_temporary) {
             store.remove(&store.folder.join(name))?;
         }
         Ok(store)
     }
 
-    /// The folder.
+    /// The folder of the checkpoints.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Saves the state after a step, counted over the whole run. When this returns it is on the disk.
+    /// Saves the state after `step` steps of the whole run, and returns the file. When this returns, it is
+    /// on the disk.
     ///
     /// # Errors
     ///
-    /// [`Error::DiskFull`], [`Error::Io`], [`Error::Checkpoint`]. What was there before is unchanged then, and nothing that is not whole stays.
+    /// [`Error::DiskFull`], [`Error::Io`], [`Error::Checkpoint`]. What was there before is unchanged then,
+    /// and no incomplete file stays.
     pub fn save(&self, step: u64, checkpoint: &Checkpoint) -> Result<PathBuf> {
         let path = self.path(step);
         let bytes = checkpoint.to_bytes().map_err(|problem| Error::Checkpoint { path: path.clone(), problem })?;
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let random = RandomState::new().hash_one(step);
-        let temporary = self.folder.join(format!(".{name}{TEMPORARY}{}-{random:016x}", std::process::id()));
-        let written = self.disk.write_new(&temporary, &bytes).and_then(|()| self.disk.sync(&temporary));
-        if let Err(source) = written.and_then(|()| self.disk.rename(&temporary, &path)) {
-            // The first failure is the one to report.
-            let _ = self.disk.remove(&temporary);
-            return Err(not_written(&path, &bytes, source, self.disk.free(&self.folder)));
-        }
-        // The file is whole; whether it would be there after a power cut is what is not known.
-        self.disk.sync(&self.folder).map_err(|source| Error::Io { action: "write", path: path.clone(), source })?;
+        replace_on(&*self.disk, &path, &bytes)?;
         Ok(path)
     }
 
-    /// The newest checkpoint that is whole; `None` where there is none at all.
+    /// Loads the newest checkpoint that is undamaged; `None` where there is no checkpoint at all.
     ///
     /// # Errors
     ///
     /// [`Error::Io`]; [`Error::Checkpoint`] where there are checkpoints and all of them are damaged.
-    pub fn newest(&self) -> Result<Option<Found>> {
-        let mut passed_over = Vec::new();
+    pub fn newest(&self) -> Result<Option<LoadedCheckpoint>> {
+        let mut skipped = Vec::new();
         for step in self.steps()?.into_iter().rev() {
             let path = self.path(step);
             let file = match self.disk.open(&path) {
                 Ok(file) => file,
                 Err(source) => {
-                    passed_over.push(Error::Io { action: "read", path, source });
+                    skipped.push(Error::Io { action: "read", path, source });
                     continue;
                 }
             };
             match Checkpoint::read(file) {
-                Ok(checkpoint) => return Ok(Some(Found { step, checkpoint, passed_over })),
-                Err(problem) => passed_over.push(Error::Checkpoint { path, problem }),
+                Ok(checkpoint) => return Ok(Some(LoadedCheckpoint { step, checkpoint, skipped })),
+                Err(problem) => skipped.push(Error::Checkpoint { path, problem }),
             }
         }
         // To start anew would in the end push out what may still be saved by hand.
-        passed_over.into_iter().next().map_or(Ok(None), Err)
+        skipped.into_iter().next().map_or(Ok(None), Err)
     }
 
-    /// Gives a file another name, with "damaged-" before it, under which it is no checkpoint any more and stays: so that it does not
-    /// count among those that are kept.
+    /// Renames a damaged checkpoint, with "damaged-" before its name, so that it stays for inspection and
+    /// does not count among the checkpoints that [`keep`](Self::keep) leaves.
     ///
     /// # Errors
     ///
@@ -128,7 +111,7 @@ impl<D: Disk> Store<D> {
         done.map_err(|source| Error::Io { action: "rename", path: path.to_owned(), source })
     }
 
-    /// The steps of the checkpoints that are there, oldest first.
+    /// Lists the steps after which the checkpoints were saved, oldest first.
     ///
     /// # Errors
     ///
@@ -139,7 +122,8 @@ impl<D: Disk> Store<D> {
         Ok(steps)
     }
 
-    /// Removes all but the newest `last`, of which two stay in any case, and those of the steps in `also`.
+    /// Removes all checkpoints but the newest `last`, of which two stay in any case, and those of the
+    /// steps in `also`.
     ///
     /// # Errors
     ///
@@ -174,13 +158,12 @@ impl<D: Disk> Store<D> {
 
 const PREFIX: &str = "checkpoint-";
 const SUFFIX: &str = ".safetensors";
-const TEMPORARY: &str = ".tmp-";
 
 fn name_of(step: u64) -> String {
     format!("{PREFIX}{step:09}{SUFFIX}")
 }
 
-/// The step of a checkpoint's name, and of no other name.
+/// The step in the name of a checkpoint; `None` for all other names.
 fn step_of(name: &str) -> Option<u64> {
     let step = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()?;
     (name_of(step) == name).then_some(step)

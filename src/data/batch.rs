@@ -4,14 +4,14 @@
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Values {
-    /// Bytes, such as pixels from 0 to 255. They stay bytes until they are on the training device.
+    /// Bytes, such as pixels from 0 to 255, which stay bytes until they are on the training device.
     U8(Vec<u8>),
-    /// Numbers that are used as they are.
+    /// Numbers, which are used as they are.
     F32(Vec<f32>),
 }
 
 impl Values {
-    /// The number of values.
+    /// The number of values of all samples.
     pub fn len(&self) -> usize {
         match self {
             Values::U8(v) => v.len(),
@@ -25,17 +25,17 @@ impl Values {
     }
 }
 
-/// What the samples of a batch should be mapped to.
+/// The targets of a batch's samples, to which a model is to map them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Targets {
-    /// One class index a sample.
+    /// One class index per sample.
     Classes(Vec<u32>),
-    /// `width` numbers a sample: soft labels or the values of a regression.
+    /// `width` numbers per sample: soft labels, or the values of a regression.
     Values {
         /// The numbers, one sample after the other.
         data: Vec<f32>,
-        /// How many numbers belong to one sample.
+        /// The number of numbers that belong to one sample.
         width: usize,
     },
 }
@@ -55,19 +55,19 @@ impl Targets {
     }
 }
 
-/// Samples and their targets, in plain memory.
+/// Several samples and their targets, in plain memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     /// The shape of one sample, `[C, H, W]` for images.
     pub sample_shape: Vec<usize>,
-    /// The samples' values; their number is the batch size times the product of `sample_shape`.
+    /// The values of the samples, as many as the batch size times the product of `sample_shape`.
     pub values: Values,
-    /// The samples' targets.
+    /// The targets of the samples.
     pub targets: Targets,
 }
 
 impl Batch {
-    /// The number of samples.
+    /// The batch size: the number of samples.
     pub fn len(&self) -> usize {
         self.targets.len()
     }

@@ -1,4 +1,5 @@
-//! Whether samples, targets and classes fit together: asked once for data in memory, and for every batch of a data set.
+//! Checks that samples, targets and classes fit together, once for data in memory and for every batch of
+//! a data set.
 
 use super::{Batch, SampleKey, Targets};
 use crate::error::BatchProblem;
@@ -18,6 +19,7 @@ pub(super) fn check_batch(batch: &Batch, classes: usize) -> Result<(), BatchProb
     Ok(())
 }
 
+/// Checks the targets of a batch against the number of classes, and returns the number of samples.
 fn check_targets(targets: &Targets, classes: usize) -> Result<usize, BatchProblem> {
     match targets {
         Targets::Classes(indices) => match indices.iter().position(|&class| class as usize >= classes) {
@@ -36,7 +38,7 @@ fn check_targets(targets: &Targets, classes: usize) -> Result<usize, BatchProble
     }
 }
 
-/// Checks that every key is of one of `len` samples.
+/// Checks that every key names one of `len` samples.
 pub(super) fn check_keys(keys: &[SampleKey], len: usize) -> Result<()> {
     match keys.iter().find(|key| key.index >= len) {
         Some(key) => Err(Error::IndexOutOfRange { index: key.index, len }),

@@ -1,27 +1,79 @@
-//! What a data set is: the seam between any source of samples and the [`Loader`](super::Loader).
+//! The interface between any source of samples and the [`Loader`](super::Loader).
 
 use super::Batch;
 use crate::Result;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Which sample is wanted, and everything its random augmentation may depend on.
+/// Names the sample that is wanted, and everything that its random augmentation may depend on.
 ///
-/// Augmentation that is a pure function of this key gives the same samples with any number of workers and after a resume.
+/// Augmentation that is a pure function of this key gives the same samples with any number of
+/// workers and after a resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SampleKey {
-    /// Position in the data set, from 0.
+    /// 0-based index of the sample in the data set.
     pub index: usize,
-    /// The epoch that asks, from 0; evaluation always asks with 0.
+    /// 0-based epoch that the sample is for; always 0 in [`Phase::Evaluation`].
     pub epoch: u64,
-    /// The run's seed.
+    /// Seed of the run.
     pub seed: u64,
+    /// Whether the sample is for training or for evaluation.
+    pub phase: Phase,
 }
 
-/// A finite, indexable source of labeled samples: an array in memory, a folder of images, a file.
+/// What a sample is fetched for, so that a data set can augment in training only.
 ///
-/// `fetch` is called from worker threads, so it must not call libtorch (each thread would raise its own OpenMP team); a
-/// [`Batch`] is plain memory for that reason. What works on a whole batch (conversion, resizing, normalization) belongs in
+/// The key of the first training epoch and that of an evaluation differ in nothing else.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Phase {
+    /// A training step, in which samples may be augmented.
+    #[default]
+    Train,
+    /// Validation, testing or prediction, in which every sample is the same each time.
+    Evaluation,
+}
+
+/// A finite, indexable source of labeled samples, such as an array in memory, a file or a folder of
+/// images.
+///
+/// Worker threads call [`fetch`](Self::fetch), so it must not call libtorch, which would start a
+/// thread pool of its own in each of them; a [`Batch`] is plain memory for that reason. What applies
+/// to whole batches (conversion, resizing, normalization) belongs in
 /// [`Preprocess`](super::Preprocess), which runs as tensor operations on the training device.
+///
+/// # Examples
+///
+/// A data set that mirrors every other image in training, and none in evaluation:
+///
+/// ```
+/// use densenet::data::{Batch, Dataset, InMemoryDataset, Phase, SampleKey, Values};
+///
+/// struct Mirrored(InMemoryDataset);
+///
+/// impl Dataset for Mirrored {
+///     fn len(&self) -> usize {
+///         self.0.len()
+///     }
+///     fn sample_shape(&self) -> &[usize] {
+///         self.0.sample_shape()
+///     }
+///     fn classes(&self) -> &[String] {
+///         self.0.classes()
+///     }
+///     fn fetch(&self, keys: &[SampleKey]) -> densenet::Result<Batch> {
+///         let mut batch = self.0.fetch(keys)?;
+///         let [channels, height, width] = [0, 1, 2].map(|axis| self.sample_shape()[axis]);
+///         if let Values::U8(pixels) = &mut batch.values {
+///             for (key, image) in keys.iter().zip(pixels.chunks_mut(channels * height * width)) {
+///                 if key.phase == Phase::Train && (key.index as u64 + key.epoch) % 2 == 1 {
+///                     image.chunks_mut(width).for_each(<[u8]>::reverse);
+///                 }
+///             }
+///         }
+///         Ok(batch)
+///     }
+/// }
+/// ```
 pub trait Dataset: Send + Sync {
     /// The number of samples.
     fn len(&self) -> usize;
@@ -37,12 +89,13 @@ pub trait Dataset: Send + Sync {
     /// The class names in the order of their indices; empty where the targets are not classes.
     fn classes(&self) -> &[String];
 
-    /// The samples of `keys` as one batch, in the order of `keys`.
+    /// Returns the samples of `keys` as one batch, in the order of `keys`.
     ///
     /// # Errors
     ///
-    /// Whatever made a sample unavailable, and [`Error::IndexOutOfRange`](crate::Error::IndexOutOfRange) for an index that
-    /// is not below [`len`](Self::len).
+    /// Whatever made a sample unavailable, and
+    /// [`Error::IndexOutOfRange`](crate::Error::IndexOutOfRange) for an index that is not below
+    /// [`len`](Self::len).
     fn fetch(&self, keys: &[SampleKey]) -> Result<Batch>;
 }
 

@@ -1,18 +1,19 @@
 //! Fashion-MNIST: 70,000 gray images of clothes, 28×28 pixels, ten classes.
 
-use super::idx::pair_dataset;
-use super::{Batch, Dataset, InMemoryDataset, KnownFile, SampleKey, locate};
+use super::idx::{open, pair_dataset};
+use super::known_file::KnownFile;
+use super::{Batch, Dataset, InMemoryDataset, SampleKey, locate};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Which part of a data set.
+/// One of the parts that the publisher of a data set divided it into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Split {
-    /// What a model learns from.
+    /// The samples that a model learns from.
     Train,
-    /// What only tells how good it became.
+    /// The samples that only tell how good the model became.
     Test,
 }
 
@@ -27,8 +28,8 @@ impl fmt::Display for Split {
 
 /// Fashion-MNIST in memory: 60,000 training or 10,000 test images of shape `[1, 28, 28]`, as bytes.
 ///
-/// The files are looked for, never fetched; what was found is verified by its digest. MNIST uses the same file names: open it
-/// with [`open_idx_pair`](super::open_idx_pair).
+/// [`open`](Self::open) looks for the files and never fetches them; what it finds is verified by its
+/// digest. MNIST uses the same file names: open it with [`open_idx_pair`](super::open_idx_pair).
 ///
 /// # Examples
 ///
@@ -56,22 +57,24 @@ impl FashionMnist {
     pub const CLASSES: [&'static str; 10] =
         ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
 
-    /// Opens it from the first of these folders that has the files of the split: the one that the environment variable
-    /// `DENSENET_DATA` names, `densenet/fashion-mnist` in the user's cache (`$XDG_CACHE_HOME` or `~/.cache`), and
-    /// `/usr/share/datasets/fashion-mnist` of Debian's package `dataset-fashion-mnist`.
+    /// Opens a split from the first of these folders that has its files: the one that the environment
+    /// variable `DENSENET_DATA` names, `densenet/fashion-mnist` in the user's cache
+    /// (`$XDG_CACHE_HOME` or `~/.cache`), and `/usr/share/datasets/fashion-mnist` of Debian's package
+    /// `dataset-fashion-mnist`.
     ///
-    /// In each, the files may be compressed or not, and named as in the original, with a dot for a dash
-    /// (`train-images.idx3-ubyte`), or in torchvision's folders (`FashionMNIST/raw`).
+    /// In each, the files may be compressed or not, and named as in the original, with a dot for a
+    /// dash (`train-images.idx3-ubyte`), or in torchvision's folders (`FashionMNIST/raw`).
     ///
     /// # Errors
     ///
-    /// [`Error::DatasetNotFound`]; [`Error::OtherContent`] for another data set's files under these names; [`Error::Io`],
-    /// [`Error::DamagedGzip`], [`Error::Idx`].
+    /// [`Error::DatasetNotFound`]; [`Error::OtherContent`] for another data set's files under these
+    /// names; [`Error::Io`], [`Error::DamagedGzip`], [`Error::Idx`].
     pub fn open(split: Split) -> Result<Self> {
         Self::open_among(locate::usual_folders(FOLDER), split)
     }
 
-    /// Opens it from this folder, in any of the ways that [`open`](Self::open) knows.
+    /// Opens a split from this folder, with the files named in any of the ways that
+    /// [`open`](Self::open) knows.
     ///
     /// # Errors
     ///
@@ -83,20 +86,20 @@ impl FashionMnist {
     fn open_among(folders: Vec<PathBuf>, split: Split) -> Result<Self> {
         let [images, labels] = known_files(split);
         let both = |folder: &PathBuf| {
-            let find = |file: &KnownFile| locate::find_file(folder, &file.name, "FashionMNIST/raw");
+            let find = |file: &KnownFile| locate::find_file(folder, file.name, "FashionMNIST/raw");
             Some((find(&images)?, find(&labels)?))
         };
         let Some((images_path, labels_path)) = folders.iter().find_map(both) else {
             let dataset = format!("{NAME} ({split}: {}[.gz] with {}[.gz])", images.name, labels.name);
             return Err(Error::DatasetNotFound { dataset, looked_in: folders, remedy: REMEDY });
         };
-        let images = images.read(&images_path, NAME)?;
-        let labels = labels.read(&labels_path, NAME)?;
+        let images = images.read(open(&images_path)?, &images_path, NAME)?;
+        let labels = labels.read(open(&labels_path)?, &labels_path, NAME)?;
         let dataset = pair_dataset((&images_path, images), (&labels_path, labels), &Self::CLASSES)?;
         Ok(FashionMnist { split, images_path, labels_path, dataset })
     }
 
-    /// Which part it is.
+    /// The split that was opened.
     pub fn split(&self) -> Split {
         self.split
     }
@@ -111,7 +114,7 @@ impl FashionMnist {
         &self.labels_path
     }
 
-    /// All of it, as the data set in memory that it is.
+    /// All samples and labels, as a data set in memory.
     pub fn in_memory(&self) -> &InMemoryDataset {
         &self.dataset
     }
@@ -146,23 +149,30 @@ const REMEDY: &str = "install Debian's package dataset-fashion-mnist, or name a 
 
 /// The files of a split: images, then labels.
 pub(super) fn known_files(split: Split) -> [KnownFile; 2] {
-    let file = |name: &str, bytes, sha256: &str| KnownFile { name: name.to_owned(), bytes, sha256: sha256.to_owned() };
     match split {
         Split::Train => [
-            file(
-                "train-images-idx3-ubyte",
-                47_040_016,
-                "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
-            ),
-            file("train-labels-idx1-ubyte", 60_008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+            KnownFile {
+                name: "train-images-idx3-ubyte",
+                bytes: 47_040_016,
+                sha256: "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            },
+            KnownFile {
+                name: "train-labels-idx1-ubyte",
+                bytes: 60_008,
+                sha256: "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            },
         ],
         Split::Test => [
-            file(
-                "t10k-images-idx3-ubyte",
-                7_840_016,
-                "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
-            ),
-            file("t10k-labels-idx1-ubyte", 10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+            KnownFile {
+                name: "t10k-images-idx3-ubyte",
+                bytes: 7_840_016,
+                sha256: "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            },
+            KnownFile {
+                name: "t10k-labels-idx1-ubyte",
+                bytes: 10_008,
+                sha256: "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+            },
         ],
     }
 }

@@ -1,26 +1,26 @@
-//! What tells one data set from another.
+//! Tells one data set from another, so that a run resumes on the data that it began with.
 
-use super::{Dataset, SampleKey, Targets, Values};
+use super::{Dataset, Phase, SampleKey, Targets, Values};
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Samples that are looked at: enough that another version of a data set is noticed, few enough to take no time.
+/// The number of samples in a digest: enough to notice another version of a data set, and few enough
+/// to take no time.
 const SAMPLES: usize = 64;
 
 /// The size of a data set, and a digest of its classes and of some of its samples.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fingerprint {
-    /// The number of samples.
-    pub samples: usize,
-    /// The shape of a sample.
-    pub sample_shape: Vec<usize>,
-    /// SHA-256 over the class names and over up to 64 evenly spaced samples with their targets, 64 hexadecimal digits.
-    pub sha256: String,
+pub(crate) struct Fingerprint {
+    samples: usize,
+    sample_shape: Vec<usize>,
+    /// SHA-256 over the class names and over up to 64 evenly spaced samples with their targets, 64
+    /// hexadecimal digits.
+    sha256: String,
 }
 
 impl Fingerprint {
-    /// Looks at a data set.
+    /// Computes the fingerprint of a data set, of samples as evaluation fetches them.
     ///
     /// # Errors
     ///
@@ -28,7 +28,8 @@ impl Fingerprint {
     pub fn of(dataset: &dyn Dataset) -> Result<Self> {
         let samples = dataset.len();
         let count = samples.min(SAMPLES);
-        let keys: Vec<_> = (0..count).map(|i| SampleKey { index: i * samples / count, epoch: 0, seed: 0 }).collect();
+        let key = |i| SampleKey { index: i * samples / count, epoch: 0, seed: 0, phase: Phase::Evaluation };
+        let keys: Vec<_> = (0..count).map(key).collect();
         let batch = dataset.fetch(&keys)?;
         let mut digest = Sha256::new();
         for class in dataset.classes() {
@@ -43,7 +44,10 @@ impl Fingerprint {
             Targets::Classes(classes) => classes.iter().for_each(|class| digest.update(class.to_le_bytes())),
             Targets::Values { data, .. } => data.iter().for_each(|value| digest.update(value.to_le_bytes())),
         }
-        let sha256 = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Fingerprint { samples, sample_shape: dataset.sample_shape().to_vec(), sha256 })
+        Ok(Fingerprint {
+            samples,
+            sample_shape: dataset.sample_shape().to_vec(),
+            sha256: hex::encode(digest.finalize()),
+        })
     }
 }

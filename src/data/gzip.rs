@@ -1,4 +1,4 @@
-//! Plain or gzip-compressed content, told apart by its first bytes.
+//! Reads content that may be compressed with gzip, which its first bytes tell.
 
 use crate::error::IdxProblem;
 use flate2::bufread::GzDecoder;
@@ -26,7 +26,7 @@ impl<R: Read> Content<R> {
         matches!(self, Content::Gzip(_))
     }
 
-    /// What stands after a gzip member that was read to its end.
+    /// Checks that nothing follows a gzip member that was read to its end.
     pub(super) fn after_end(self) -> Result<Option<IdxProblem>> {
         let mut source = match self {
             Content::Plain(_) => return Ok(None),
@@ -50,7 +50,7 @@ impl<R: Read> Read for Content<R> {
     }
 }
 
-/// Fills the buffer as far as the reader goes, and says how far.
+/// Fills the buffer as far as the reader goes, and returns the number of bytes.
 pub(super) fn read_up_to(reader: &mut impl Read, mut buffer: &mut [u8]) -> Result<usize> {
     let wanted = buffer.len();
     while !buffer.is_empty() {

@@ -1,10 +1,10 @@
-//! A single image in plain memory.
+//! Single images in plain memory, and the decoder of image files.
 
 use super::Values;
 use crate::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
 
-/// One image: `[C, H, W]`, with bytes from 0 to 255 or with numbers as they are.
+/// A single image `[C, H, W]` in plain memory, of bytes from 0 to 255 or of numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
     shape: [usize; 3],
@@ -12,7 +12,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// An image of these values, channel by channel and row by row.
+    /// Creates an image of these values, channel by channel and row by row.
     ///
     /// # Errors
     ///
@@ -37,12 +37,20 @@ impl Image {
     pub fn values(&self) -> &Values {
         &self.values
     }
+
+    /// The bytes from 0 to 255, channel by channel and row by row; `None` where the values are numbers.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match &self.values {
+            Values::U8(bytes) => Some(bytes),
+            Values::F32(_) => None,
+        }
+    }
 }
 
 impl TryFrom<&Tensor> for Image {
     type Error = Error;
 
-    /// A tensor `[C, H, W]` on any device: bytes stay bytes, and other numbers become f32.
+    /// Copies a tensor `[C, H, W]` from any device: bytes stay bytes, and other numbers become f32.
     fn try_from(tensor: &Tensor) -> Result<Self> {
         let shape: Vec<usize> = tensor.size().into_iter().map(|size| size as usize).collect();
         let &[channels, height, width] = &shape[..] else {
@@ -65,32 +73,33 @@ mod decode {
     use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
     use std::io::Cursor;
 
-    /// What an image's colors are brought to.
+    /// The channels that a decoded image has, whatever its file has.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Color {
-        /// One channel, of luma.
+        /// One channel of luma.
         Gray,
-        /// Red, green and blue.
+        /// Three channels: red, green and blue.
         Rgb,
     }
 
     /// The most bytes of a file.
     const MAX_BYTES: usize = 64 << 20;
-    /// The most pixels of a side.
+    /// The most pixels per side.
     const MAX_SIDE: u32 = 16_384;
-    /// The most pixels in all.
+    /// The most pixels of an image.
     const MAX_PIXELS: u64 = 1 << 26;
     /// The most bytes that decoding may take.
     const MAX_MEMORY: u64 = 256 << 20;
 
+    #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
     impl Image {
-        /// Decodes a PNG or JPEG file, told by its content. Transparency is dropped, 16 bits become 8, and a JPEG's orientation is
-        /// followed.
+        /// Decodes a PNG or JPEG file, which is told by its content, into bytes. Transparency is dropped,
+        /// 16 bits become 8, and the orientation of a JPEG is applied.
         ///
         /// # Errors
         ///
-        /// [`Error::Image`] for anything else, for damage, and for what is too large: more than 64 MiB of file, 16,384 pixels a side,
-        /// 2²⁶ pixels, or what takes more than 256 MiB to decode.
+        /// [`Error::Image`] for any other or damaged file, and for one that is too large: more than 64 MiB
+        /// of file, 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is decoded.
         pub fn decode(bytes: &[u8], colors: Color) -> Result<Self> {
             let failed = |problem: String| Error::Image { problem };
             if bytes.len() > MAX_BYTES {
@@ -115,7 +124,7 @@ mod decode {
             if u64::from(width) * u64::from(height) > MAX_PIXELS {
                 return Err(failed(format!("it has {width}×{height} pixels, and at most {MAX_PIXELS} are read")));
             }
-            // As decoded, turned, converted, and in planes of its own.
+            // Of the image as decoded, turned, converted, and divided into planes.
             let pixels = u64::from(width) * u64::from(height);
             let memory = 2 * decoder.total_bytes() + if colors == Color::Rgb { 6 * pixels } else { pixels };
             if memory > MAX_MEMORY {
@@ -137,7 +146,7 @@ mod decode {
         }
     }
 
-    /// Whether a JPEG's end stands where nothing but padding follows.
+    /// Whether a JPEG ends with its end marker, and at most padding after it.
     fn ends_with_marker(bytes: &[u8]) -> bool {
         let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         bytes[..end].ends_with(&[0xff, 0xd9])

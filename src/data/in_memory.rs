@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
 
-/// Samples and targets in memory. A clone shares them.
+/// A data set of samples and targets in memory, which its clones share.
 ///
 /// # Examples
 ///
@@ -33,13 +33,16 @@ struct Shared {
 }
 
 impl InMemoryDataset {
-    /// All `samples` of the data set as one batch, and the names of the classes in the order of their indices.
+    /// Creates a data set of all its `samples` as one batch, and the names of the classes in the order of
+    /// their indices.
     ///
-    /// `classes` is empty for a regression; for soft labels there is one name for each of a sample's target numbers.
+    /// `classes` is empty for a regression; for soft labels there is one name for each of a sample's
+    /// target numbers.
     ///
     /// # Errors
     ///
-    /// [`Error::Samples`] where the counts differ or a class index has no name.
+    /// [`Error::Samples`] where the numbers of values, samples and targets do not agree, or a class index
+    /// has no name.
     pub fn new(samples: Batch, classes: &[&str]) -> Result<Self> {
         check_batch(&samples, classes.len()).map_err(|problem| Error::Samples { problem })?;
         let classes = classes.iter().map(|&name| name.to_owned()).collect();
@@ -90,7 +93,7 @@ fn rows<T: Copy>(all: &[T], width: usize, keys: &[SampleKey]) -> Vec<T> {
     rows
 }
 
-/// Sizes only, not the samples.
+/// Shows the sizes and the classes, not the samples.
 impl fmt::Debug for InMemoryDataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("InMemoryDataset")

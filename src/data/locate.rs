@@ -1,36 +1,31 @@
-//! Where data sets lie on a machine.
+//! The places where data sets lie on a machine.
 
+use etcetera::BaseStrategy;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-/// The variable that names a folder with the data set's files.
+/// The environment variable that names a folder with the data set's files.
 const FOLDER_VARIABLE: &str = "DENSENET_DATA";
 
-/// The folders to look at, in this order: the one that the variable names, the user's cache, Debian's.
+/// The folders to search, in this order: the one that the variable names, the user's cache, Debian's.
 pub(super) fn usual_folders(dataset: &str) -> Vec<PathBuf> {
-    folders(dataset, |name| std::env::var_os(name))
+    folders(dataset, std::env::var_os(FOLDER_VARIABLE))
+}
+
+fn folders(dataset: &str, named: Option<OsString>) -> Vec<PathBuf> {
+    let named = named.filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let packaged = Path::new("/usr/share/datasets").join(dataset);
+    named.into_iter().chain(cache_folder(dataset)).chain([packaged]).collect()
 }
 
 /// The folder for a data set in the user's cache, where there is a home.
-#[cfg(feature = "download")]
 pub(super) fn cache_folder(dataset: &str) -> Option<PathBuf> {
-    cache(dataset, &|name| std::env::var_os(name))
+    let places = etcetera::choose_base_strategy().ok()?;
+    Some(places.cache_dir().join("densenet").join(dataset))
 }
 
-fn folders(dataset: &str, variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    let named = variable(FOLDER_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
-    let packaged = Path::new("/usr/share/datasets").join(dataset);
-    named.into_iter().chain(cache(dataset, &variable)).chain([packaged]).collect()
-}
-
-/// The XDG base directory specification wants relative paths in its variables ignored.
-fn cache(dataset: &str, variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
-    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let root = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
-    Some(root.join("densenet").join(dataset))
-}
-
-/// The file called `name` below `folder`, in one of the ways in which people keep it; `nested` is another library's layout.
+/// Finds the file called `name` below `folder`, in one of the ways in which people keep it; `nested` is
+/// another library's layout.
 pub(super) fn find_file(folder: &Path, name: &str, nested: &str) -> Option<PathBuf> {
     let dotted = name.replacen("-idx", ".idx", 1);
     let nested = Path::new(nested).join(name).display().to_string();
@@ -41,23 +36,42 @@ pub(super) fn find_file(folder: &Path, name: &str, nested: &str) -> Option<PathB
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn folders_with(variables: &[(&str, &str)]) -> Vec<String> {
-        let variable = |name: &str| variables.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value));
-        folders("shoes", variable).iter().map(|folder| folder.display().to_string()).collect()
-    }
+    use std::process::Command;
 
     #[test]
     fn named_folder_comes_before_cache_and_package() {
-        let all = folders_with(&[("DENSENET_DATA", "mine"), ("XDG_CACHE_HOME", "/cache"), ("HOME", "/home/me")]);
-        assert_eq!(all, ["mine", "/cache/densenet/shoes", "/usr/share/datasets/shoes"]);
+        let cache = cache_folder("shoes").unwrap();
+        let packaged = PathBuf::from("/usr/share/datasets/shoes");
+        assert_eq!(folders("shoes", Some("mine".into())), [PathBuf::from("mine"), cache.clone(), packaged.clone()]);
+        for unnamed in [None, Some(OsString::new())] {
+            assert_eq!(folders("shoes", unnamed), [cache.clone(), packaged.clone()]);
+        }
+    }
+
+    /// The cache folder in a process with these variables: this test, started again.
+    fn cache_with(variables: &[(&str, &str)]) -> String {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([
+            "--exact",
+            "--nocapture",
+            "data::locate::tests::cache_is_in_the_home_unless_the_system_says_otherwise",
+        ]);
+        command.env_remove("HOME").env_remove("XDG_CACHE_HOME").env("DENSENET_TEST_CACHE", "print");
+        let output = command.envs(variables.iter().copied()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let folder = text.lines().find_map(|line| line.split_once("cache folder: "));
+        folder.unwrap_or_else(|| panic!("no folder in {text}")).1.to_owned()
     }
 
     #[test]
     fn cache_is_in_the_home_unless_the_system_says_otherwise() {
-        let home = ["/home/me/.cache/densenet/shoes", "/usr/share/datasets/shoes"];
-        assert_eq!(folders_with(&[("HOME", "/home/me")]), home);
-        assert_eq!(folders_with(&[("HOME", "/home/me"), ("XDG_CACHE_HOME", "relative"), ("DENSENET_DATA", "")]), home);
-        assert_eq!(folders_with(&[]), ["/usr/share/datasets/shoes"]);
+        if std::env::var_os("DENSENET_TEST_CACHE").is_some() {
+            println!("\ncache folder: {}", cache_folder("shoes").unwrap().display());
+            return;
+        }
+        let home = ("HOME", "/home/me");
+        assert_eq!(cache_with(&[home, ("XDG_CACHE_HOME", "/cache")]), "/cache/densenet/shoes");
+        assert_eq!(cache_with(&[home]), "/home/me/.cache/densenet/shoes");
+        assert_eq!(cache_with(&[home, ("XDG_CACHE_HOME", "relative")]), "/home/me/.cache/densenet/shoes");
     }
 }

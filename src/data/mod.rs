@@ -1,8 +1,11 @@
 //! Where samples come from: data sets, and the loader that makes batches of them.
 //!
-//! A [`Dataset`] is anything that can hand out samples by index; [`FashionMnist`], [`InMemoryDataset`] and
-//! [`SyntheticDataset`] are some. A [`Loader`] goes through one in batches, epoch by epoch, with worker threads. A [`Batch`]
-//! is plain memory and becomes tensors on the training device.
+//! A [`Dataset`] is anything that returns samples by index. The crate's own are [`FashionMnist`], the
+//! [`InMemoryDataset`] for arrays and for [IDX files](open_idx_pair), and the [`SyntheticDataset`] for
+//! tests. [`split_validation`] divides one at random, and [`Subset`] takes a part.
+//!
+//! A [`Loader`] goes through a data set in batches, epoch by epoch, with worker threads. A [`Batch`] is
+//! plain memory; [`Preprocess`] makes tensors of it on the training device.
 
 mod batch;
 mod check;
@@ -25,19 +28,17 @@ mod synthetic;
 mod validation;
 
 pub use batch::{Batch, Targets, Values};
-pub use dataset::{Dataset, SampleKey};
-#[cfg(feature = "download")]
-pub use download::DownloadConfig;
+pub use dataset::{Dataset, Phase, SampleKey};
 pub use fashion_mnist::{FashionMnist, Split};
-pub use fingerprint::Fingerprint;
-pub use idx::{IdxArray, IdxLimits, open_idx_pair, read_idx};
+pub(crate) use fingerprint::Fingerprint;
+pub use idx::open_idx_pair;
 #[cfg(feature = "images")]
+#[cfg_attr(docsrs, doc(cfg(feature = "images")))]
 pub use image::Color;
 pub use image::Image;
 pub use in_memory::InMemoryDataset;
-pub use known_file::KnownFile;
-pub use loader::{Batches, LastBatch, Loader, LoaderConfig, Order, epoch_order};
-pub use preprocess::{Normalization, Preprocess, Resize};
+pub use loader::{LastBatch, Loader, LoaderConfig, Order};
+pub use preprocess::{Normalize, Preprocess};
 pub use subset::Subset;
 pub use synthetic::{SyntheticConfig, SyntheticDataset};
 pub use validation::{ValidationSize, split_validation};

@@ -1,44 +1,57 @@
-//! From a batch in plain memory to tensors on the training device.
+//! Makes tensors on the training device of a batch in plain memory.
 
 use super::{Batch, Targets, Values};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// The size that images are brought to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Shifts and scales the values of each channel: `(x − mean) / std`.
+///
+/// # Examples
+///
+/// The normalization that most pretrained ImageNet weights expect:
+///
+/// ```
+/// use densenet::data::Normalize;
+///
+/// let imagenet = Normalize::new([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub enum Resize {
-    /// As they are.
-    #[default]
-    Keep,
-    /// To this height and width in pixels, bilinear with half-pixel centers, without antialiasing.
-    Bilinear([usize; 2]),
+pub struct Normalize {
+    /// One mean per channel, in units of the values; bytes are in [0, 1] by then.
+    pub mean: Vec<f64>,
+    /// One standard deviation per channel, each positive, in the same units.
+    pub std: Vec<f64>,
 }
 
-/// How values are shifted and scaled, channel by channel.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Normalization {
-    /// As they are.
-    #[default]
-    Keep,
-    /// (x − mean)/sd, one mean and one standard deviation a channel, in units of the scaled values.
-    MeanStd {
-        /// One a channel.
-        mean: Vec<f64>,
-        /// One a channel, each positive.
-        sd: Vec<f64>,
-    },
+impl Normalize {
+    /// Creates a normalization by one mean and one standard deviation per channel.
+    pub fn new(mean: impl Into<Vec<f64>>, std: impl Into<Vec<f64>>) -> Self {
+        Normalize { mean: mean.into(), std: std.into() }
+    }
+
+    fn check(&self, channels: usize) -> Result<()> {
+        let Normalize { mean, std } = self;
+        let invalid = |value: String, expected| Err(Error::InvalidConfig { field: "normalization", value, expected });
+        if mean.len() != channels || std.len() != channels {
+            let value = format!("{} means and {} standard deviations for {channels} channels", mean.len(), std.len());
+            return invalid(value, "one mean and one standard deviation per channel");
+        }
+        if !(mean.iter().all(|mean| mean.is_finite()) && std.iter().all(|std| std.is_finite() && *std > 0.0)) {
+            return invalid(format!("{mean:?} and {std:?}"), "finite means and positive standard deviations");
+        }
+        Ok(())
+    }
 }
 
-/// What happens to a whole batch on the training device: bytes become numbers in [0, 1], then come resizing and
-/// normalization.
+/// Preprocessing of whole batches on the training device: bytes become numbers in [0, 1], then come
+/// resizing and normalization.
 ///
 /// # Examples
 ///
 /// ```
-/// use densenet::data::{Batch, Preprocess, Targets, Values};
+/// use densenet::data::{Batch, Normalize, Preprocess, Targets, Values};
 /// use densenet::tch::Device;
 ///
 /// let batch = Batch {
@@ -46,72 +59,65 @@ pub enum Normalization {
 ///     values: Values::U8(vec![0, 51, 102, 255]),
 ///     targets: Targets::Classes(vec![7]),
 /// };
-/// let (x, y) = Preprocess::new().with_size([4, 4]).tensors(&batch, Device::Cpu)?;
+/// let preprocess = Preprocess::new().with_size([4, 4]).with_normalize(Normalize::new([0.5], [0.25]));
+/// let (x, y) = preprocess.tensors(&batch, Device::Cpu)?;
 /// assert_eq!((x.size(), y.size()), (vec![1, 1, 4, 4], vec![1]));
 /// # Ok::<(), densenet::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Preprocess {
-    /// Default: as they are.
-    pub resize: Resize,
-    /// Default: as they are.
-    pub normalization: Normalization,
+    /// Height and width in pixels, from 1 to 16,384, to which images are resized: bilinearly, with
+    /// half-pixel centers and without antialiasing. Default: `None`, which keeps their size.
+    pub resize: Option<[usize; 2]>,
+    /// Normalization of each channel. Default: `None`, which keeps the values.
+    pub normalize: Option<Normalize>,
 }
 
 impl Preprocess {
-    /// Bytes divided by 255, f32 values as they are; nothing else.
+    /// Creates preprocessing that divides bytes by 255, keeps f32 values, and does nothing else.
     pub fn new() -> Self {
         Preprocess::default()
     }
 
-    setters! {
-        with_resize => resize: Resize,
-        with_normalization => normalization: Normalization,
-    }
-
-    /// Sets [`resize`](Self::resize) to bilinear with this height and width in pixels.
+    /// Sets the height and width in pixels to which images are [resized](Self::resize).
     #[must_use]
-    pub fn with_size(self, size: [usize; 2]) -> Self {
-        self.with_resize(Resize::Bilinear(size))
+    pub fn with_size(mut self, size: [usize; 2]) -> Self {
+        self.resize = Some(size);
+        self
     }
 
-    /// The shape of one prepared sample.
+    /// Sets the [normalization](Self::normalize) of each channel.
+    #[must_use]
+    pub fn with_normalize(mut self, normalize: Normalize) -> Self {
+        self.normalize = Some(normalize);
+        self
+    }
+
+    /// The shape of a sample after preprocessing.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] where samples of this shape cannot be prepared so.
+    /// [`Error::InvalidConfig`] where samples of this shape cannot be preprocessed in this way.
     pub fn output_shape(&self, sample_shape: &[usize]) -> Result<Vec<usize>> {
-        let invalid = |field, value: String, expected| Err(Error::InvalidConfig { field, value, expected });
-        if let Normalization::MeanStd { mean, sd } = &self.normalization {
-            let channels = sample_shape.first().copied().unwrap_or(0);
-            if mean.len() != channels || sd.len() != channels {
-                let value = format!("{} means and {} deviations for {channels} channels", mean.len(), sd.len());
-                return invalid("normalization", value, "one mean and one standard deviation a channel");
-            }
-            if !(mean.iter().all(|m| m.is_finite()) && sd.iter().all(|s| s.is_finite() && *s > 0.0)) {
-                return invalid(
-                    "normalization",
-                    format!("{mean:?} and {sd:?}"),
-                    "finite means and positive deviations",
-                );
-            }
+        if let Some(normalize) = &self.normalize {
+            normalize.check(sample_shape.first().copied().unwrap_or(0))?;
         }
         match (self.resize, sample_shape) {
-            (Resize::Keep, shape) => Ok(shape.to_vec()),
-            (Resize::Bilinear([height, width]), &[channels, _, _])
-                if (1..=MAX_SIDE).contains(&height) && (1..=MAX_SIDE).contains(&width) =>
-            {
-                Ok(vec![channels, height, width])
+            (None, shape) => Ok(shape.to_vec()),
+            (Some(size), &[channels, _, _]) if size.iter().all(|side| (1..=MAX_SIDE).contains(side)) => {
+                Ok(vec![channels, size[0], size[1]])
             }
-            (Resize::Bilinear([height, width]), shape) => {
+            (Some([height, width]), shape) => {
                 let value = format!("{height}×{width} for samples of shape {shape:?}");
-                invalid("size", value, "1 to 16384 pixels a side, for samples of shape [C, H, W]")
+                let expected = "1 to 16384 pixels a side, for samples of shape [C, H, W]";
+                Err(Error::InvalidConfig { field: "size", value, expected })
             }
         }
     }
 
-    /// The batch's inputs `[N, …]` as f32 and its targets: classes as i64 `[N]`, values as f32 `[N, width]`.
+    /// Makes the inputs `[N, …]` of a batch as f32, and its targets: classes as i64 `[N]`, values as f32
+    /// `[N, width]`.
     ///
     /// # Errors
     ///
@@ -136,18 +142,18 @@ impl Preprocess {
             Values::F32(numbers) => Tensor::from_slice(numbers).to_device(device),
         };
         let mut x = flat.f_view(shape.as_slice()).map_err(|error| libtorch("a batch's shape", error))?;
-        if let Resize::Bilinear([height, width]) = self.resize
+        if let Some([height, width]) = self.resize
             && shape[2..] != [height as i64, width as i64]
         {
             x = x
                 .f_upsample_bilinear2d([height as i64, width as i64], false, None, None)
                 .map_err(|error| libtorch("resizing", error))?;
         }
-        if let Normalization::MeanStd { mean, sd } = &self.normalization {
+        if let Some(Normalize { mean, std }) = &self.normalize {
             let per_channel: Vec<i64> = (0..shape.len()).map(|axis| if axis == 1 { -1 } else { 1 }).collect();
             let per_channel =
                 |v: &[f64]| Tensor::from_slice(v).to_kind(Kind::Float).to_device(device).view(per_channel.as_slice());
-            x = (x - per_channel(mean)) / per_channel(sd);
+            x = (x - per_channel(mean)) / per_channel(std);
         }
         Ok(x)
     }
@@ -174,21 +180,18 @@ mod tests {
 
     #[test]
     fn normalization_is_per_channel() {
-        let normalization = Normalization::MeanStd { mean: vec![0.0, 0.5], sd: vec![1.0, 0.5] };
-        let preprocess = Preprocess::new().with_normalization(normalization);
+        let preprocess = Preprocess::new().with_normalize(Normalize::new([0.0, 0.5], [1.0, 0.5]));
         let x = preprocess.inputs(&Values::U8(vec![0, 255, 255, 0]), &[2, 1, 2], 1, Device::Cpu).unwrap();
         assert_eq!(Vec::<f32>::try_from(x.view(-1)).unwrap(), [0.0, 1.0, 1.0, -1.0]);
     }
 
     #[test]
     fn what_does_not_fit_the_samples_is_an_error() {
-        let two_channels = Normalization::MeanStd { mean: vec![0.0; 2], sd: vec![1.0; 2] };
-        let no_width = Normalization::MeanStd { mean: vec![0.0], sd: vec![0.0] };
         for preprocess in [
             Preprocess::new().with_size([0, 4]),
             Preprocess::new().with_size([4, 1 << 20]),
-            Preprocess::new().with_normalization(two_channels),
-            Preprocess::new().with_normalization(no_width),
+            Preprocess::new().with_normalize(Normalize::new([0.0; 2], [1.0; 2])),
+            Preprocess::new().with_normalize(Normalize::new([0.0], [0.0])),
         ] {
             assert!(matches!(preprocess.output_shape(&[1, 2, 2]), Err(Error::InvalidConfig { .. })), "{preprocess:?}");
         }

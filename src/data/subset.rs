@@ -1,10 +1,11 @@
-//! Some of the samples of another data set.
+//! A part of another data set.
 
 use super::check::check_keys;
 use super::{Batch, Dataset, SampleKey};
 use crate::{Error, Result};
 
-/// The samples of `D` at given indices, in the given order. Classes and shapes are those of `D`.
+/// A data set of the samples of `D` at given indices, in the given order. Classes and shapes are those of
+/// `D`.
 ///
 /// # Examples
 ///
@@ -22,11 +23,11 @@ pub struct Subset<D> {
 }
 
 impl<D: Dataset> Subset<D> {
-    /// The samples of `dataset` at `indices`; an index may occur more than once.
+    /// Takes the samples of `dataset` at `indices`; an index may occur more than once.
     ///
     /// # Errors
     ///
-    /// [`Error::IndexOutOfRange`].
+    /// [`Error::IndexOutOfRange`] for an index that `dataset` does not have.
     pub fn new(dataset: D, indices: Vec<usize>) -> Result<Self> {
         let len = dataset.len();
         match indices.iter().find(|&&index| index >= len) {
@@ -35,7 +36,7 @@ impl<D: Dataset> Subset<D> {
         }
     }
 
-    /// The first `len` samples, or all where there are fewer.
+    /// Takes the first `len` samples, or all where there are fewer.
     pub fn first(dataset: D, len: usize) -> Self {
         let indices = (0..len.min(dataset.len())).collect();
         Subset { dataset, indices }
@@ -60,7 +61,8 @@ impl<D: Dataset> Dataset for Subset<D> {
         self.dataset.classes()
     }
 
-    /// The other data set sees its own indices in the keys, so that a sample's augmentation does not depend on the subset.
+    /// Fetches with the other data set's own indices in the keys, so that a sample's augmentation does
+    /// not depend on the subset.
     fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
         check_keys(keys, self.len())?;
         let inner: Vec<_> = keys.iter().map(|key| SampleKey { index: self.indices[key.index], ..*key }).collect();

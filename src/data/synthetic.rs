@@ -1,4 +1,4 @@
-//! Images made from nothing, for tests, benches and first steps.
+//! Generated images, for tests, benchmarks and first steps.
 
 use super::check::check_keys;
 use super::random::{Purpose, Random};
@@ -12,18 +12,19 @@ use serde::{Deserialize, Serialize};
 pub struct SyntheticConfig {
     /// The number of samples.
     pub len: usize,
-    /// The number of classes, at least 1. Default 10.
+    /// The number of classes, at least 1. Default: 10.
     pub classes: usize,
-    /// The shape of a sample, `[C, H, W]`. Default `[1, 28, 28]`.
+    /// The shape of a sample, `[C, H, W]`. Default: `[1, 28, 28]`.
     pub sample_shape: [usize; 3],
-    /// The largest random deviation of a pixel, in steps of brightness, from 0 to 255. Default 64.
+    /// The largest random deviation of a pixel from its pattern, from 0 to 255. Default: 64.
     pub noise: u8,
-    /// Makes the samples others, but not the pattern of a class: use one seed for training, another for testing. Default 0.
+    /// Seed of the samples, but not of the pattern of a class: use one seed for training and another for
+    /// testing. Default: 0.
     pub seed: u64,
 }
 
 impl SyntheticConfig {
-    /// `len` samples.
+    /// Creates a configuration of `len` samples.
     pub fn new(len: usize) -> Self {
         SyntheticConfig { len, classes: 10, sample_shape: [1, 28, 28], noise: 64, seed: 0 }
     }
@@ -35,11 +36,12 @@ impl SyntheticConfig {
         with_seed => seed: u64,
     }
 
-    /// The data set.
+    /// Checks the configuration and builds the data set.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] for no classes or an empty shape, [`Error::Overflow`] for a shape that cannot be counted.
+    /// [`Error::InvalidConfig`] for no classes or an empty shape, [`Error::Overflow`] for a sample of more
+    /// than 2²⁸ values.
     pub fn build(self) -> Result<SyntheticDataset> {
         Error::at_least_one("number of classes", self.classes)?;
         if u32::try_from(self.classes).is_err() {
@@ -60,10 +62,11 @@ impl SyntheticConfig {
 /// The most values that a sample may have.
 const MAX_VALUES: usize = 1 << 28;
 
-/// Waves with noise, whose direction and frequency are the class: a data set that a net learns in seconds.
+/// A data set that a net learns in seconds: waves with noise, whose direction and frequency tell the
+/// class.
 ///
-/// A sample is a pure function of the configuration and its index, made when it is fetched; nothing is kept. The classes take
-/// turns, so that all have equally many samples.
+/// A sample is a pure function of the configuration and its index, computed when it is fetched. The
+/// classes take turns, so that all have equally many samples.
 ///
 /// # Examples
 ///
@@ -87,6 +90,7 @@ impl SyntheticDataset {
         &self.config
     }
 
+    /// Appends the pixels of a sample.
     fn draw(&self, index: usize, pixels: &mut Vec<u8>) {
         let [channels, height, width] = self.config.sample_shape;
         let class = index % self.config.classes;
@@ -109,13 +113,15 @@ impl SyntheticDataset {
     }
 }
 
-/// How often the wave of a class repeats down and across the image; distinct for each class, never both 0.
+/// The number of periods of a class's wave down and across the image; distinct for each class, never
+/// both 0.
 fn waves(class: usize, classes: usize) -> (usize, usize) {
     let side = (classes + 1).isqrt() + usize::from((classes + 1).isqrt().pow(2) < classes + 1);
     ((class + 1) / side, (class + 1) % side)
 }
 
-/// Nearly a sine of period 1, made of two parabolas: additions and products only, so that every machine gives the same bytes.
+/// Approximates a sine of period 1 by two parabolas: with additions and products only, so that every
+/// machine gives the same bytes.
 fn wave(phase: f64) -> f64 {
     let half = 2.0 * (phase - phase.floor());
     let (sign, t) = if half < 1.0 { (1.0, half) } else { (-1.0, half - 1.0) };

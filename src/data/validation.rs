@@ -1,24 +1,25 @@
-//! A validation set held back from the training set.
+//! A validation set that is held back from the training set.
 
 use super::random::{Purpose, Random};
 use super::{Dataset, Subset};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How many samples are held back for validation.
+/// The number of samples that are held back for validation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ValidationSize {
-    /// This share of all samples, between 0 and 1, rounded to a whole number of samples.
+    /// A fraction of all samples, above 0 and below 1, rounded to an integer number of samples.
     Fraction(f64),
-    /// This many samples.
+    /// A number of samples.
     Count(usize),
 }
 
-/// Splits a data set at random into a training and a validation part: disjoint, together everything, each in the original order.
+/// Splits a data set at random into a training and a validation part, which are disjoint, contain all
+/// samples together, and keep their order.
 ///
-/// The split is a pure function of the number of samples, the size and the seed. What chooses between models (the best epoch,
-/// early stopping) looks at the validation part, so that the test set only reports.
+/// The split is a pure function of the number of samples, the size and the seed. What chooses between
+/// models (the best epoch, early stopping) uses the validation part, so that the test set only reports.
 ///
 /// `dataset` is cloned: pass a reference, an `Arc`, or one that is cheap to clone, such as
 /// [`InMemoryDataset`](super::InMemoryDataset).

@@ -1,4 +1,4 @@
-//! One run in one folder.
+//! The lock by which a folder belongs to one run at a time.
 
 use crate::{Error, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -6,9 +6,10 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// The name of the locked file.
 const NAME: &str = ".lock";
 
-/// A folder that nobody else has. It is free again when the value is dropped or the process ends, however it ends.
+/// The lock on a folder. It is released when the value is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     path: PathBuf,
@@ -16,7 +17,7 @@ pub(crate) struct FolderLock {
 }
 
 impl FolderLock {
-    /// Takes the folder, or says who has it.
+    /// Locks the folder; the error says which process holds the lock.
     pub fn take(folder: &Path) -> Result<Self> {
         loop {
             let opened = open(&folder.join(NAME)).map_err(|source| failed("write to", folder, source))?;
@@ -26,15 +27,15 @@ impl FolderLock {
         }
     }
 
-    /// Takes the folder by its opened file. `None` where whoever had it has removed that file meanwhile: the next to come would
-    /// make a new one.
+    /// Locks the folder by its opened file. `None` where the holder before has removed that file
+    /// meanwhile: another process would create and lock a new one.
     fn of(mut file: File, folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(NAME);
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
-                // A holder that is just about to write its number has none yet.
+                // The holder may not have written its number yet.
                 let _ = file.read_to_string(&mut holder);
                 let holder = if holder.is_empty() { "another process" } else { holder.trim() }.to_owned();
                 return Err(Error::FolderInUse { folder: folder.to_owned(), holder });
@@ -63,14 +64,14 @@ fn failed(action: &'static str, folder: &Path, source: io::Error) -> Error {
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // While it is locked, so that nobody else's is removed. A file that stays is in nobody's way.
+        // While it is locked, so that no other process's file is removed. One that stays does no harm.
         if let Ok(true) = is_at(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Whether the open file is the one that has this name.
+/// Whether an open file is the one at this path.
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let same = |named: fs::Metadata| -> io::Result<bool> {
         let open = file.metadata()?;

@@ -1,7 +1,7 @@
 //! Batched inference over data sets and tensors.
 
 use super::config::PredictConfig;
-use crate::data::{Dataset, LoaderConfig};
+use crate::data::{Dataset, LoaderConfig, Phase};
 use crate::metrics::{ClassPrediction, class_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode};
@@ -63,7 +63,7 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
     let inference = Inference {
         model,
         preprocess: &config.preprocess,
-        loader: LoaderConfig::new(config.batch_size).with_workers(1),
+        loader: LoaderConfig::new(config.batch_size).with_workers(1).with_phase(Phase::Evaluation),
         device: config.device,
         context: config.context(),
     };

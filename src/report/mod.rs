@@ -9,6 +9,7 @@
 mod console;
 mod history_file;
 #[cfg(feature = "report")]
+#[cfg_attr(docsrs, doc(cfg(feature = "report")))]
 pub mod page;
 #[cfg(feature = "progress")]
 mod progress;
@@ -20,10 +21,13 @@ mod time_estimate;
 pub use console::ConsoleLog;
 pub use history_file::HistoryFile;
 #[cfg(feature = "report")]
+#[cfg_attr(docsrs, doc(cfg(feature = "report")))]
 pub use page::content::FactGroup;
 #[cfg(feature = "progress")]
+#[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
 pub use progress::ProgressBar;
 pub use run_folder::RunFolder;
 #[cfg(feature = "report")]
+#[cfg_attr(docsrs, doc(cfg(feature = "report")))]
 pub use run_report::Report;
 pub use time_estimate::TimeEstimate;

@@ -3,7 +3,7 @@
 use super::page::content::{FactGroup, LabeledImage, ReportContent, RunStatus};
 use super::page::image::Image;
 use super::page::{curves, html, predictions};
-use crate::data::{Batch, Dataset, SampleKey, Subset, Targets, Values};
+use crate::data::{Batch, Dataset, Phase, SampleKey, Subset, Targets, Values};
 use crate::metrics::{ClassPrediction, ConfusionMatrix};
 use crate::torch::{device_name, versions};
 use crate::train::{Callback, Event, Flow, Outcome, Run};
@@ -114,7 +114,7 @@ fn configuration(run: &Run) -> FactGroup {
         .with("test samples", run.test.len())
         .with("validation", format!("{:?}", config.validation))
         .with("resize", format!("{:?}", config.preprocess.resize))
-        .with("normalization", format!("{:?}", config.preprocess.normalization))
+        .with("normalization", format!("{:?}", config.preprocess.normalize))
 }
 
 fn machine(run: &Run) -> FactGroup {
@@ -130,7 +130,8 @@ fn machine(run: &Run) -> FactGroup {
 /// The first images of a data set under their true and predicted classes; none where samples are no images.
 fn images(dataset: &dyn Dataset, predicted: &[ClassPrediction]) -> Result<Vec<LabeledImage>> {
     let &[channels, height, width] = dataset.sample_shape() else { return Ok(Vec::new()) };
-    let keys: Vec<SampleKey> = (0..predicted.len()).map(|index| SampleKey { index, epoch: 0, seed: 0 }).collect();
+    let key = |index| SampleKey { index, epoch: 0, seed: 0, phase: Phase::Evaluation };
+    let keys: Vec<SampleKey> = (0..predicted.len()).map(key).collect();
     if keys.is_empty() || !matches!(channels, 1 | 3) {
         return Ok(Vec::new());
     }

@@ -1,7 +1,7 @@
 //! When a run saves its state, and which saved ones stay.
 
 use super::{EpochRecord, Watched};
-use crate::checkpoint::{Checkpoint, Found, Store};
+use crate::checkpoint::{Checkpoint, LoadedCheckpoint, Store};
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
@@ -86,7 +86,7 @@ pub(super) struct Checkpoints {
     /// What has to be the same when the run goes on, by field.
     pub run: Map<String, Value>,
     /// What the run is to go on from.
-    pub resumed: Option<Found>,
+    pub resumed: Option<LoadedCheckpoint>,
     saved_at: Instant,
     /// How good, larger is better, and after which step.
     pub best: Vec<(f64, u64)>,
@@ -106,7 +106,7 @@ impl Checkpoints {
     pub fn resuming(config: CheckpointConfig) -> Result<Self> {
         let checkpoints = Checkpoints::open(config)?;
         let resumed = checkpoints.store.newest()?;
-        for error in resumed.iter().flat_map(|found| &found.passed_over) {
+        for error in resumed.iter().flat_map(|found| &found.skipped) {
             // What could not be read just now may be whole.
             if let Error::Checkpoint { path, .. } = error {
                 checkpoints.store.set_aside(path)?;

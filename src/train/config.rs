@@ -1,6 +1,6 @@
 //! Everything about a run that changes its result.
 
-use crate::data::{LastBatch, LoaderConfig, Order, Preprocess, ValidationSize};
+use crate::data::{LastBatch, LoaderConfig, Order, Phase, Preprocess, ValidationSize};
 use crate::nn::{Execution, ForwardContext, Memory, Mode, Precision};
 use crate::optim::Schedule;
 use crate::{Error, Result};
@@ -124,10 +124,10 @@ impl TrainConfig {
     }
 
     pub(super) fn train_loader(&self) -> LoaderConfig {
-        self.evaluation_loader().with_order(Order::Shuffled).with_last_batch(self.last_batch)
+        self.evaluation_loader().with_phase(Phase::Train).with_order(Order::Shuffled).with_last_batch(self.last_batch)
     }
 
     pub(super) fn evaluation_loader(&self) -> LoaderConfig {
-        LoaderConfig::new(self.batch_size).with_workers(self.workers).with_seed(self.seed)
+        LoaderConfig::new(self.batch_size).with_workers(self.workers).with_seed(self.seed).with_phase(Phase::Evaluation)
     }
 }

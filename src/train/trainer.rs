@@ -117,7 +117,7 @@ impl<M: Model> Trainer<M> {
     /// changed then.
     pub fn resume_from(&mut self, config: impl Into<CheckpointConfig>) -> Result<Vec<Error>> {
         let mut checkpoints = Checkpoints::resuming(config.into())?;
-        let passed_over = checkpoints.resumed.as_mut().map(|found| std::mem::take(&mut found.passed_over));
+        let passed_over = checkpoints.resumed.as_mut().map(|found| std::mem::take(&mut found.skipped));
         self.checkpoints = Some(checkpoints);
         Ok(passed_over.unwrap_or_default())
     }

@@ -2,17 +2,23 @@
 
 use densenet::Error;
 use densenet::data::{
-    Batch, Dataset, LastBatch, Loader, LoaderConfig, Order, SampleKey, SyntheticConfig, Targets, Values, epoch_order,
+    Batch, Dataset, InMemoryDataset, LastBatch, Loader, LoaderConfig, Order, Phase, SampleKey, SyntheticConfig,
+    Targets, Values,
 };
 use densenet::error::BatchProblem;
+use densenet::models::Model;
+use densenet::nn::{ForwardContext, Mode};
+use densenet::predict::{PredictConfig, predict};
+use densenet::tch::{Device, Tensor, nn};
+use densenet::{SgdConfig, TrainConfig, Trainer};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// `len` samples whose value is their index, fetched by the user's own function.
+/// `len` samples whose value is their index, changed by a function before they are returned.
 struct Indices<F>(usize, F);
 
 impl<F: Fn(&[SampleKey], &mut Batch) -> densenet::Result<()> + Send + Sync> Dataset for Indices<F> {
@@ -33,7 +39,7 @@ impl<F: Fn(&[SampleKey], &mut Batch) -> densenet::Result<()> + Send + Sync> Data
     }
 }
 
-/// A data set that does `F` before it answers; a type is needed where a closure takes references.
+/// A data set that calls `f` before it returns a batch; the bounds give the closure its type.
 fn indices<F>(len: usize, f: F) -> Indices<F>
 where
     F: Fn(&[SampleKey], &mut Batch) -> densenet::Result<()> + Send + Sync,
@@ -61,6 +67,12 @@ fn epoch_from(loader: &Loader, dataset: &impl Dataset, epoch: u64, position: usi
     })
 }
 
+/// The shuffled order of an epoch, sample by sample and without workers.
+fn epoch_order(len: usize, seed: u64, number: u64) -> Vec<usize> {
+    let one_by_one = LoaderConfig::new(1).with_workers(0).with_order(Order::Shuffled).with_seed(seed);
+    epoch(&one_by_one.build().unwrap(), &indices(len, |_, _| Ok(())), number).concat()
+}
+
 fn values(batch: &Batch) -> Vec<usize> {
     let Values::F32(values) = &batch.values else { panic!("not an index") };
     values.iter().map(|&value| value as usize).collect()
@@ -83,7 +95,6 @@ fn order_is_a_function_of_seed_and_epoch_that_never_changes() {
     assert_eq!(epoch_order(10, 0, 0), [1, 4, 5, 0, 7, 6, 9, 8, 2, 3]);
     assert_eq!(epoch_order(10, 0, 1), [9, 4, 3, 0, 6, 8, 1, 7, 2, 5]);
     assert_eq!(epoch_order(10, 1, 0), [7, 2, 6, 8, 0, 1, 5, 9, 3, 4]);
-    assert_eq!(epoch_order(0, 1, 0), Vec::<usize>::new());
     let orders: HashSet<_> = (0..100).flat_map(|s| (0..100).map(move |e| epoch_order(20, s, e))).collect();
     assert_eq!(orders.len(), 10_000);
 }
@@ -111,12 +122,78 @@ fn batches_do_not_depend_on_workers_or_prefetching() {
 }
 
 #[test]
-fn keys_carry_epoch_and_seed() {
-    let dataset = indices(4, |keys, _| {
-        assert!(keys.iter().all(|key| key.epoch == 6 && key.seed == 11));
-        Ok(())
-    });
-    assert_eq!(epoch(&loader(2, 1), &dataset, 6), [[0, 1], [2, 3]]);
+fn keys_carry_epoch_seed_and_phase() {
+    for phase in [Phase::Train, Phase::Evaluation] {
+        let dataset = indices(4, |keys, _| {
+            assert!(keys.iter().all(|key| key.epoch == 6 && key.seed == 11 && key.phase == phase));
+            Ok(())
+        });
+        let loader = loader(2, 1).config().clone().with_phase(phase).build().unwrap();
+        assert_eq!(epoch(&loader, &dataset, 6), [[0, 1], [2, 3]]);
+    }
+    assert_eq!(loader(2, 1).config().phase, Phase::Train);
+}
+
+/// Samples that are augmented in training only: every one that is fetched for training becomes 255.
+struct Augmented(InMemoryDataset);
+
+impl Dataset for Augmented {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn sample_shape(&self) -> &[usize] {
+        self.0.sample_shape()
+    }
+    fn classes(&self) -> &[String] {
+        self.0.classes()
+    }
+    fn fetch(&self, keys: &[SampleKey]) -> densenet::Result<Batch> {
+        let mut batch = self.0.fetch(keys)?;
+        if let Values::U8(pixels) = &mut batch.values {
+            let width = pixels.len() / keys.len();
+            let train = pixels.chunks_mut(width).zip(keys).filter(|(_, key)| key.phase == Phase::Train);
+            train.for_each(|(sample, _)| sample.fill(255));
+        }
+        Ok(batch)
+    }
+}
+
+/// A linear model that notes the largest pixel of each batch, with whether it was in training.
+struct Notes {
+    layer: nn::Linear,
+    largest: Arc<Mutex<Vec<(bool, f64)>>>,
+}
+
+impl Model for Notes {
+    fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> densenet::Result<Tensor> {
+        self.largest.lock().unwrap().push((ctx.mode == Mode::Train, x.max().double_value(&[])));
+        Ok(x.flatten(1, -1).apply(&self.layer))
+    }
+}
+
+#[test]
+fn a_data_set_that_augments_in_training_only_is_not_augmented_in_evaluation_or_prediction() {
+    let samples = Batch {
+        sample_shape: vec![1, 1, 2],
+        values: Values::U8(vec![51; 16]),
+        targets: Targets::Classes(vec![0, 1, 0, 1, 0, 1, 0, 1]),
+    };
+    let dataset = Augmented(InMemoryDataset::new(samples, &["a", "b"]).unwrap());
+    let vs = nn::VarStore::new(Device::Cpu);
+    let largest = Arc::<Mutex<Vec<_>>>::default();
+    let model = Notes { layer: nn::linear(vs.root(), 2, 2, Default::default()), largest: Arc::clone(&largest) };
+    let optimizer = SgdConfig::new(0.1).build(&vs).unwrap();
+    let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(4)).unwrap();
+    trainer.fit(&dataset, &dataset).unwrap();
+    let config = PredictConfig::default().with_device(Device::Cpu).with_batch_size(4);
+    predict(trainer.model(), &dataset, &config).unwrap();
+    let noted = largest.lock().unwrap();
+    // Two batches each: of the epoch, of its evaluation, of the prediction.
+    assert_eq!(noted.iter().map(|note| note.0).collect::<Vec<_>>(), [true, true, false, false, false, false]);
+    for (in_training, largest) in noted.iter() {
+        let expected = if *in_training { 1.0 } else { 0.2 };
+        assert!((largest - expected).abs() < 1e-6, "{largest} in training {in_training}");
+    }
 }
 
 #[test]
@@ -135,19 +212,18 @@ fn counts_and_sizes_told_in_advance_are_those_that_come() {
 }
 
 #[test]
-fn epoch_goes_on_from_any_position() {
+fn epoch_resumes_at_any_position() {
     let dataset = indices(50, |_, _| Ok(()));
-    let whole = epoch(&shuffled(8, 2), &dataset, 1);
-    assert_eq!(epoch_from(&shuffled(8, 2), &dataset, 1, 24), whole[3..]);
-    assert_eq!(epoch_from(&shuffled(8, 0), &dataset, 1, 21).concat(), whole.concat()[21..]);
+    let complete = epoch(&shuffled(8, 2), &dataset, 1);
+    assert_eq!(epoch_from(&shuffled(8, 2), &dataset, 1, 24), complete[3..]);
+    assert_eq!(epoch_from(&shuffled(8, 0), &dataset, 1, 21).concat(), complete.concat()[21..]);
     assert!(epoch_from(&shuffled(8, 2), &dataset, 1, 50).is_empty());
     thread::scope(|scope| {
         let loader = shuffled(8, 2);
         assert!(matches!(loader.batches_from(scope, &dataset, 1, 51), Err(Error::InvalidConfig { .. })));
         let mut batches = loader.batches_from(scope, &dataset, 1, 40).unwrap();
-        assert_eq!(batches.position(), 40);
         assert_eq!(batches.by_ref().map(|batch| batch.unwrap().len()).collect::<Vec<_>>(), [8, 2]);
-        assert_eq!(batches.position(), 50);
+        assert!(batches.next().is_none());
     });
 }
 
@@ -242,7 +318,7 @@ fn panic_of_the_data_set_is_an_error_with_its_message_and_position() {
 }
 
 #[test]
-fn batch_that_is_not_what_was_asked_for_is_an_error() {
+fn batch_that_does_not_match_its_keys_is_an_error() {
     type Break = fn(&mut Batch);
     let cases: [(Break, BatchProblem); 4] = [
         (

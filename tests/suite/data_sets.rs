@@ -2,13 +2,13 @@
 
 use densenet::Error;
 use densenet::data::{
-    Batch, Dataset, InMemoryDataset, SampleKey, Subset, SyntheticConfig, Targets, ValidationSize, Values,
+    Batch, Dataset, InMemoryDataset, Phase, SampleKey, Subset, SyntheticConfig, Targets, ValidationSize, Values,
     split_validation,
 };
 use densenet::error::BatchProblem;
 
 fn keys(indices: &[usize]) -> Vec<SampleKey> {
-    indices.iter().map(|&index| SampleKey { index, epoch: 3, seed: 9 }).collect()
+    indices.iter().map(|&index| SampleKey { index, epoch: 3, seed: 9, phase: Phase::Train }).collect()
 }
 
 fn batch(sample_shape: &[usize], values: Values, targets: Targets) -> Batch {
@@ -64,7 +64,7 @@ fn samples_that_do_not_fit_together_are_errors() {
 fn synthetic_samples_depend_on_seed_and_index_alone() {
     let dataset = SyntheticConfig::new(50).with_sample_shape([3, 8, 6]).with_classes(7).with_seed(5).build().unwrap();
     let all = dataset.fetch(&keys(&[0, 11, 49])).unwrap();
-    let elsewhere = SampleKey { index: 11, epoch: 0, seed: 1 };
+    let elsewhere = SampleKey { index: 11, epoch: 0, seed: 1, phase: Phase::Evaluation };
     let alone = dataset.fetch(&[elsewhere]).unwrap();
     let (Values::U8(all_bytes), Values::U8(bytes)) = (&all.values, &alone.values) else { panic!("bytes") };
     assert_eq!(all_bytes[144..288], bytes[..]);

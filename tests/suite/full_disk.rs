@@ -51,7 +51,7 @@ fn a_run_whose_disk_is_full_says_what_is_needed_and_leaves_what_was_saved() {
     let before_the_full_one = steps.len() as u64;
     assert!(before_the_full_one > 2 && steps == (1..=before_the_full_one).collect::<Vec<_>>(), "{steps:?}");
     let found = store.newest().unwrap().unwrap();
-    assert!(found.step == before_the_full_one && found.passed_over.is_empty());
+    assert!(found.step == before_the_full_one && found.skipped.is_empty());
     let names: Vec<_> = fs::read_dir(disk.join("run")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), steps.len() + 1, "checkpoints and the lock: {names:?}");
     drop(store);

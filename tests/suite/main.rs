@@ -6,7 +6,6 @@ mod builder_errors;
 mod callbacks;
 mod checkpoints;
 mod counts;
-mod data_download;
 mod data_fashion_mnist;
 mod data_idx;
 mod data_loader;

@@ -1,6 +1,6 @@
 //! A run small enough for a test: a net of some thousand weights, images of 16×16 pixels, a few steps.
 
-use densenet::data::{Batch, Dataset, InMemoryDataset, SampleKey, SyntheticConfig, SyntheticDataset, Targets};
+use densenet::data::{Batch, Dataset, InMemoryDataset, Phase, SampleKey, SyntheticConfig, SyntheticDataset, Targets};
 use densenet::models::DenseNet;
 use densenet::tch::{self, Device, Tensor, nn::VarStore, no_grad};
 use densenet::torch::named_variables;
@@ -94,7 +94,8 @@ pub fn record<T: 'static>(
 
 /// All samples of a data set in memory with other targets.
 pub fn with_targets(dataset: &dyn Dataset, targets: Targets, classes: &[&str]) -> InMemoryDataset {
-    let keys: Vec<_> = (0..dataset.len()).map(|index| SampleKey { index, epoch: 0, seed: 0 }).collect();
+    let key = |index| SampleKey { index, epoch: 0, seed: 0, phase: Phase::Evaluation };
+    let keys: Vec<_> = (0..dataset.len()).map(key).collect();
     let batch = dataset.fetch(&keys).unwrap();
     InMemoryDataset::new(Batch { targets, ..batch }, classes).unwrap()
 }

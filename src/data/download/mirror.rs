@@ -1,8 +1,7 @@
-//! Asking one server for one file.
+//! Fetches one file from one server.
 
-use super::DownloadConfig;
-use super::part::Part;
-use crate::data::KnownFile;
+use super::Download;
+use crate::data::known_file::KnownFile;
 use crate::error::DownloadProblem;
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,13 +9,15 @@ use std::io::Read;
 use std::net::IpAddr;
 use ureq::http::Uri;
 
+/// A server that has the files of a download in one folder.
 pub(super) struct Mirror {
     folder_url: String,
     agent: ureq::Agent,
 }
 
 impl Mirror {
-    pub(super) fn new(url: &str, config: &DownloadConfig) -> Result<Self> {
+    /// Checks the address and prepares requests with the timeouts of the download.
+    pub(super) fn new(url: &str, config: &Download) -> Result<Self> {
         let https = match url.parse::<Uri>() {
             Ok(uri) if uri.scheme_str() == Some("https") && uri.host().is_some() => true,
             Ok(uri) if uri.scheme_str() == Some("http") && uri.host().is_some_and(is_this_machine) => false,
@@ -34,51 +35,42 @@ impl Mirror {
             .timeout_per_read(Some(config.stall_timeout))
             .timeout_global(Some(config.file_timeout));
         if !https {
-            // Plain http stays on this machine: no proxy, and nobody may send the request elsewhere.
+            // Plain http stays on this machine: no proxy, and no redirect to elsewhere.
             settings = settings.proxy(None).max_redirects(0);
         }
         let folder_url = format!("{}/", url.trim_end_matches('/'));
         Ok(Mirror { folder_url, agent: ureq::Agent::new_with_config(settings.build()) })
     }
 
+    /// The address of a file.
     pub(super) fn url(&self, file: &KnownFile) -> String {
         format!("{}{}.gz", self.folder_url, file.name)
     }
 
-    /// Fetches the file into `part`. What the server does wrong is the inner error, what this machine does the outer one.
-    pub(super) fn fetch(&self, file: &KnownFile, part: &mut Part) -> Result<Result<(), DownloadProblem>> {
-        let limit_bytes = largest_gzip(file.bytes);
+    /// Fetches the compressed bytes of a file, as many as a sensible compressor makes of it at most.
+    pub(super) fn fetch(&self, file: &KnownFile) -> Result<Vec<u8>, DownloadProblem> {
         let mut body = match self.agent.get(self.url(file)).call() {
             Ok(response) if response.status() == 200 => response.into_body(),
-            Ok(response) => return Ok(Err(DownloadProblem::Status { status: response.status().as_u16() })),
-            Err(ureq::Error::StatusCode(status)) => return Ok(Err(DownloadProblem::Status { status })),
-            Err(error) => return Ok(Err(DownloadProblem::Connection(error.into()))),
+            Ok(response) => return Err(DownloadProblem::Status { status: response.status().as_u16() }),
+            Err(ureq::Error::StatusCode(status)) => return Err(DownloadProblem::Status { status }),
+            Err(error) => return Err(DownloadProblem::Connection(error.into())),
         };
-        let bar = progress_bar(&file.name, body.content_length());
-        let mut reader = body.as_reader();
-        let mut chunk = vec![0; 1 << 16];
-        let mut total = 0;
-        let outcome = loop {
-            let count = match reader.read(&mut chunk) {
-                Ok(0) => break Ok(()),
-                Ok(count) => count,
-                Err(error) => break Err(DownloadProblem::Connection(error.into())),
-            };
-            total += count as u64;
-            if total > limit_bytes {
-                break Err(DownloadProblem::TooLarge { limit_bytes });
-            }
-            part.write(&chunk[..count])?;
-            bar.inc(count as u64);
-        };
+        let bar = progress_bar(file.name, body.content_length());
+        let limit_bytes = largest_gzip(file.bytes);
+        let mut bytes = Vec::new();
+        let read = bar.wrap_read(body.as_reader()).take(limit_bytes + 1).read_to_end(&mut bytes);
         bar.finish_and_clear();
-        Ok(outcome)
+        match read {
+            Err(error) => Err(DownloadProblem::Connection(error.into())),
+            Ok(_) if bytes.len() as u64 > limit_bytes => Err(DownloadProblem::TooLarge { limit_bytes }),
+            Ok(_) => Ok(bytes),
+        }
     }
 }
 
 /// The most bytes that a sensible compressor makes of `bytes`: what does not shrink is stored with little around it.
 fn largest_gzip(bytes: u64) -> u64 {
-    bytes.saturating_add(bytes / 1000).saturating_add(1 << 12)
+    bytes + bytes / 1000 + (1 << 12)
 }
 
 fn is_this_machine(host: &str) -> bool {
@@ -86,7 +78,7 @@ fn is_this_machine(host: &str) -> bool {
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// On the error output; shows nothing where that is no terminal.
+/// Shows progress on the error output where that is a terminal, and nothing otherwise.
 fn progress_bar(name: &str, bytes: Option<u64>) -> ProgressBar {
     let template = match bytes {
         Some(_) => "{msg} {bar:30} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left",

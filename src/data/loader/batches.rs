@@ -10,19 +10,16 @@ use std::thread::{Builder, Scope};
 
 type Fetch<'scope> = dyn Fn(usize) -> Result<Batch> + Send + Sync + 'scope;
 
-/// The batches of an epoch, in order; made by [`Loader::batches`](super::Loader::batches).
-///
-/// An error, or a panic of the data set in whichever thread, is yielded by the next call of `next`, before batches that are
-/// ready; afterwards the iterator has ended.
-pub struct Batches<'scope> {
+/// The batches of an epoch, in order; see [`Loader::batches`](super::Loader::batches).
+pub(super) struct Batches<'scope> {
     source: Source<'scope>,
     remaining: usize,
-    position: usize,
 }
 
 enum Source<'scope> {
-    /// The caller's thread, and the number of the next batch.
+    /// The caller's thread fetches; with the number of the next batch.
     Caller(Arc<Fetch<'scope>>, usize),
+    /// Worker threads fetch.
     Workers(Arc<Queue>),
 }
 
@@ -31,16 +28,15 @@ impl<'scope> Batches<'scope> {
         scope: &'scope Scope<'scope, '_>,
         fetch: impl Fn(usize) -> Result<Batch> + Send + Sync + 'scope,
         batches: usize,
-        position: usize,
         config: &LoaderConfig,
     ) -> Result<Self> {
         let fetch: Arc<Fetch<'scope>> = Arc::new(fetch);
         if config.workers == 0 {
-            return Ok(Batches { source: Source::Caller(fetch, 0), remaining: batches, position });
+            return Ok(Batches { source: Source::Caller(fetch, 0), remaining: batches });
         }
         let queue = Arc::new(Queue::new(batches, config.workers + config.prefetch_batches));
-        // Made before the threads, so that dropping it stops them when one cannot be started.
-        let iterator = Batches { source: Source::Workers(Arc::clone(&queue)), remaining: batches, position };
+        // Before the threads are, so that dropping it stops them when one cannot be started.
+        let iterator = Batches { source: Source::Workers(Arc::clone(&queue)), remaining: batches };
         for worker in 0..config.workers.min(batches) {
             let (queue, fetch) = (Arc::clone(&queue), Arc::clone(&fetch));
             let work = move || {
@@ -52,11 +48,6 @@ impl<'scope> Batches<'scope> {
             thread.spawn_scoped(scope, work).map_err(|source| Error::WorkerStart { worker, source })?;
         }
         Ok(iterator)
-    }
-
-    /// How many samples of the epoch lie before the next batch: where [`batches_from`](super::Loader::batches_from) would go on.
-    pub fn position(&self) -> usize {
-        self.position
     }
 }
 
@@ -75,10 +66,7 @@ impl Iterator for Batches<'_> {
             Source::Workers(queue) => queue.take(),
         };
         match &result {
-            Some(Ok(batch)) => {
-                self.remaining -= 1;
-                self.position += batch.len();
-            }
+            Some(Ok(_)) => self.remaining -= 1,
             Some(Err(_)) | None => self.remaining = 0,
         }
         result

@@ -1,28 +1,30 @@
-//! What a loader does, and starting an epoch.
+//! The configuration of a loader, and the start of an epoch.
 
-use super::Batches;
+use super::batches::Batches;
 use super::epoch::Epoch;
-use crate::data::Dataset;
+use crate::data::{Batch, Dataset, Phase};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use std::iter::FusedIterator;
 use std::thread::Scope;
 
-/// In which order an epoch goes through the samples.
+/// The order in which an epoch goes through the samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Order {
-    /// As they are in the data set.
+    /// The order of the data set.
     #[default]
     Sequential,
-    /// In the order of [`epoch_order`](super::epoch_order), another one each epoch.
+    /// A random order, another one in each epoch: a pure function of the number of samples, the seed
+    /// and the epoch that stays the same in all versions of this crate and on all machines.
     Shuffled,
 }
 
-/// What becomes of the samples that are left when no full batch is.
+/// What happens to the last samples of an epoch where they do not fill a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LastBatch {
-    /// They are a smaller batch.
+    /// They form a smaller batch.
     #[default]
     Keep,
     /// They are left out in this epoch.
@@ -30,25 +32,46 @@ pub enum LastBatch {
 }
 
 /// Configuration of a [`Loader`].
+///
+/// # Examples
+///
+/// ```
+/// use densenet::data::{LastBatch, LoaderConfig, Order, Phase};
+///
+/// let training = LoaderConfig::new(128)                 // samples per batch
+///     .with_order(Order::Shuffled)
+///     .with_last_batch(LastBatch::Drop)
+///     .with_workers(4)
+///     .with_seed(42)
+///     .build()?;
+/// let evaluation = LoaderConfig::new(128).with_phase(Phase::Evaluation).build()?;
+/// assert_eq!((training.batch_count(1000), evaluation.batch_count(1000)), (7, 8));
+/// # Ok::<(), densenet::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LoaderConfig {
-    /// Samples in a batch, from 1 to 65,536.
+    /// Samples per batch, from 1 to 65,536.
     pub batch_size: usize,
-    /// Default: sequential.
+    /// The order of the samples. Default: sequential.
     pub order: Order,
-    /// Default: keep.
+    /// What happens to the last samples where they do not fill a batch. Default: they are kept.
     pub last_batch: LastBatch,
-    /// Threads that fetch batches, from 0 to 256; with 0 the caller's own thread does. Default 1. The batches do not depend on it.
+    /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own thread
+    /// fetches them. The batches do not depend on it. Default: 1.
     pub workers: usize,
-    /// Batches that may be fetched ahead, from 0 to 65,536, besides one a worker. Default 2.
+    /// Batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching.
+    /// Default: 2.
     pub prefetch_batches: usize,
-    /// The run's seed, which decides the shuffled order and is passed on to the data set. Default 0.
+    /// The seed of the run, which decides the shuffled order and is passed on to the data set.
+    /// Default: 0.
     pub seed: u64,
+    /// What the samples are for, which is passed on to the data set. Default: training.
+    pub phase: Phase,
 }
 
 impl LoaderConfig {
-    /// Batches of this many samples.
+    /// Creates a configuration for batches of `batch_size` samples.
     pub fn new(batch_size: usize) -> Self {
         LoaderConfig {
             batch_size,
@@ -57,6 +80,7 @@ impl LoaderConfig {
             workers: 1,
             prefetch_batches: 2,
             seed: 0,
+            phase: Phase::default(),
         }
     }
 
@@ -67,9 +91,10 @@ impl LoaderConfig {
         with_workers => workers: usize,
         with_prefetch_batches => prefetch_batches: usize,
         with_seed => seed: u64,
+        with_phase => phase: Phase,
     }
 
-    /// The loader.
+    /// Checks the configuration and builds the loader.
     ///
     /// # Errors
     ///
@@ -88,10 +113,11 @@ impl LoaderConfig {
     }
 }
 
-/// Goes through a data set in batches.
+/// Goes through a data set in batches, which worker threads prefetch.
 ///
-/// What it yields is a pure function of data set, configuration and epoch, not of the number of workers. At most
-/// `workers + prefetch_batches` batches are being fetched or waiting, whatever the size of the data set.
+/// The batches are a pure function of data set, configuration and epoch, not of the number of
+/// workers. At most `workers + prefetch_batches` batches are being fetched or waiting, whatever the
+/// size of the data set.
 ///
 /// # Examples
 ///
@@ -125,7 +151,8 @@ impl Loader {
         }
     }
 
-    /// The distinct sizes of the batches in an epoch of `len` samples, largest first; empty where there are no batches.
+    /// The distinct sizes of the batches in an epoch of `len` samples, largest first; empty where
+    /// there are no batches.
     pub fn batch_sizes(&self, len: usize) -> Vec<usize> {
         let full = self.config.batch_size;
         let (has_full, rest) = (len >= full, len % full);
@@ -133,7 +160,7 @@ impl Loader {
         has_full.then_some(full).into_iter().chain(has_rest.then_some(rest)).collect()
     }
 
-    /// Whether an epoch of `len` samples has a batch.
+    /// Checks that an epoch of `len` samples has at least one batch.
     pub(crate) fn check_len(&self, len: usize) -> Result<()> {
         if len == 0 {
             return Err(Error::EmptyDataset);
@@ -146,36 +173,42 @@ impl Loader {
         Ok(())
     }
 
-    /// The batches of an epoch, counted from 0.
+    /// Iterates over the batches of an epoch, which is counted from 0.
     ///
-    /// The workers are threads of `scope`. They end with the epoch, with the first error, or when the iterator is dropped.
-    /// (Leaking the iterator with [`std::mem::forget`] would leave them, and so the scope, waiting.)
+    /// The workers are threads of `scope`. They end with the epoch, with the first error, or when the
+    /// iterator is dropped. (Leaking the iterator with [`std::mem::forget`] would leave them, and so
+    /// the scope, waiting.)
+    ///
+    /// An error, or a panic of the data set in whichever thread, is the next item, before batches
+    /// that are ready; after it the iterator has ended.
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyDataset`], [`Error::InvalidConfig`] where the data set is smaller than a batch and the last batch is
-    /// dropped, [`Error::WorkerStart`].
+    /// [`Error::EmptyDataset`], [`Error::InvalidConfig`] where the data set is smaller than a batch
+    /// and the last batch is dropped, [`Error::WorkerStart`].
     pub fn batches<'scope, D: Dataset + ?Sized>(
         &self,
         scope: &'scope Scope<'scope, '_>,
         dataset: &'scope D,
         epoch: u64,
-    ) -> Result<Batches<'scope>> {
+    ) -> Result<impl FusedIterator<Item = Result<Batch>> + use<'scope, D>> {
         self.batches_from(scope, dataset, epoch, 0)
     }
 
-    /// The batches of an epoch without its first `position` samples: where a resumed run goes on.
+    /// Iterates over the batches of an epoch without its first `position` samples, as a resumed run
+    /// needs it.
     ///
     /// # Errors
     ///
-    /// As [`batches`](Self::batches), and [`Error::InvalidConfig`] for a position behind the last sample.
+    /// As [`batches`](Self::batches), and [`Error::InvalidConfig`] for a position behind the last
+    /// sample.
     pub fn batches_from<'scope, D: Dataset + ?Sized>(
         &self,
         scope: &'scope Scope<'scope, '_>,
         dataset: &'scope D,
         epoch: u64,
         position: usize,
-    ) -> Result<Batches<'scope>> {
+    ) -> Result<impl FusedIterator<Item = Result<Batch>> + use<'scope, D>> {
         let len = dataset.len();
         self.check_len(len)?;
         if position > len {
@@ -184,6 +217,6 @@ impl Loader {
         }
         let batches = self.batch_count(len - position);
         let epoch = Epoch::new(dataset, &self.config, epoch, position);
-        Batches::start(scope, move |number| epoch.fetch(number), batches, position, &self.config)
+        Batches::start(scope, move |number| epoch.fetch(number), batches, &self.config)
     }
 }

@@ -1,29 +1,23 @@
-//! The batches of one epoch, each on its own.
+//! Fetches and checks single batches of one epoch.
 
 use super::{LoaderConfig, Order};
 use crate::data::check::check_batch;
 use crate::data::random::{Purpose, Random};
-use crate::data::{Batch, Dataset, SampleKey};
+use crate::data::{Batch, Dataset, Phase, SampleKey};
 use crate::error::BatchProblem;
 use crate::{Error, Result};
 use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The shuffled order of an epoch: the indices of `len` samples, each once.
-///
-/// A pure function of its arguments that stays the same in all versions of this crate, on all machines.
-pub fn epoch_order(len: usize, seed: u64, epoch: u64) -> Vec<usize> {
-    Random::new(Purpose::EpochOrder, seed, epoch).permutation(len)
-}
-
-/// An epoch of a data set, from a position on.
+/// One epoch of a data set, from a position on.
 pub(super) struct Epoch<'a, D: ?Sized> {
     dataset: &'a D,
-    /// None: as they are.
+    /// The index of the sample at each position; `None` in the order of the data set.
     order: Option<Vec<usize>>,
     epoch: u64,
     seed: u64,
+    phase: Phase,
     start: usize,
     end: usize,
     batch_size: usize,
@@ -31,15 +25,16 @@ pub(super) struct Epoch<'a, D: ?Sized> {
 
 impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
     pub(super) fn new(dataset: &'a D, config: &LoaderConfig, epoch: u64, start: usize) -> Self {
-        let (end, seed) = (dataset.len(), config.seed);
+        let (end, seed, phase) = (dataset.len(), config.seed, config.phase);
         let order = match config.order {
             Order::Sequential => None,
-            Order::Shuffled => Some(epoch_order(end, seed, epoch)),
+            Order::Shuffled => Some(Random::new(Purpose::EpochOrder, seed, epoch).permutation(end)),
         };
-        Epoch { dataset, order, epoch, seed, start, end, batch_size: config.batch_size }
+        Epoch { dataset, order, epoch, seed, phase, start, end, batch_size: config.batch_size }
     }
 
-    /// Batch `number`, counted from the start position. A panic of the data set becomes an error.
+    /// Fetches a batch by its number, which counts from the start position. A panic of the data set
+    /// becomes an error.
     pub(super) fn fetch(&self, number: usize) -> Result<Batch> {
         let positions = self.positions(number);
         let (epoch, position) = (self.epoch, positions.start);
@@ -60,10 +55,11 @@ impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
 
     fn key(&self, position: usize) -> SampleKey {
         let index = self.order.as_ref().map_or(position, |order| order[position]);
-        SampleKey { index, epoch: self.epoch, seed: self.seed }
+        SampleKey { index, epoch: self.epoch, seed: self.seed, phase: self.phase }
     }
 
-    /// A data set is anybody's code: a wrong label would stop a GPU without a word about its cause.
+    /// Checks what the data set returned: a user may have written it, and a label out of range would
+    /// stop a GPU with an error that does not name its cause.
     fn check(&self, batch: &Batch, expected: usize) -> Result<(), BatchProblem> {
         check_batch(batch, self.dataset.classes().len())?;
         if batch.len() != expected {

@@ -1,17 +1,18 @@
-//! What the workers and the iterator share.
+//! The state that the workers and the iterator share.
 
 use crate::data::Batch;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Hands out the numbers of batches to workers and takes the batches back, in any order; gives them on in their order.
+/// Hands out the numbers of batches to workers, takes the batches back in any order, and hands them
+/// on in their own.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
     /// The number of batches.
     batches: usize,
-    /// How many may be claimed before the first of them is taken.
+    /// How many batches may be claimed before the first of them is taken.
     window: usize,
 }
 
@@ -20,7 +21,7 @@ struct State {
     claimed: usize,
     taken: usize,
     ready: BTreeMap<usize, Batch>,
-    /// The failure of the smallest number so far.
+    /// The failure of the batch with the smallest number so far.
     failure: Option<(usize, Error)>,
     stopped: bool,
 }
@@ -30,7 +31,8 @@ impl Queue {
         Queue { state: Mutex::default(), changed: Condvar::new(), batches, window }
     }
 
-    /// The next batch to fetch, when there is room for it; `None` where nothing is left to do.
+    /// Waits for room, then returns the number of the next batch to fetch; `None` where nothing is
+    /// left to do.
     pub(super) fn claim(&self) -> Option<usize> {
         let mut state =
             self.wait_while(|s| !s.stopped && s.claimed < self.batches && s.claimed - s.taken >= self.window);
@@ -41,7 +43,7 @@ impl Queue {
         Some(state.claimed - 1)
     }
 
-    /// Takes a fetched batch; an error stops all workers.
+    /// Stores a fetched batch; an error stops all workers.
     pub(super) fn put(&self, number: usize, result: Result<Batch>) {
         let mut state = self.lock();
         match result {
@@ -58,7 +60,8 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// The next batch in order, or at once the failure of any; then, and after the last, `None`.
+    /// Waits for the next batch in order, or returns at once the failure of any; then, and after the
+    /// last batch, `None`.
     pub(super) fn take(&self) -> Option<Result<Batch>> {
         let mut state = self.wait_while(|s| !s.stopped && s.taken < self.batches && !s.ready.contains_key(&s.taken));
         if let Some((_, error)) = state.failure.take() {
@@ -74,7 +77,7 @@ impl Queue {
         batch.map(Ok)
     }
 
-    /// Lets the workers end as soon as each has finished what it is fetching.
+    /// Tells the workers to end as soon as each has finished the batch that it is fetching.
     pub(super) fn stop(&self) {
         let mut state = self.lock();
         state.stopped = true;

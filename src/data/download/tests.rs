@@ -1,21 +1,18 @@
-//! Downloads, from a server on this machine: what is accepted, and how each way to fail ends.
-#![cfg(feature = "download")]
+//! Downloads from a server on this machine: what is accepted, and how each way to fail ends.
 
-use densenet::Error;
-use densenet::data::{DownloadConfig, KnownFile, read_idx};
-use densenet::error::{DownloadAttempt, DownloadProblem, IdxProblem};
+use super::*;
+use crate::error::IdxProblem;
 use flate2::{Compression, write::GzEncoder};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
 /// What the server does with a request.
-enum Answer {
+enum Response {
     /// These bytes, the head of the response included; then the end of the connection.
     Bytes(Vec<u8>),
     /// These bytes, and then nothing for as long as the server lives.
@@ -33,7 +30,7 @@ struct Server {
 }
 
 impl Server {
-    fn new(answer: impl Fn(&str) -> Answer + Send + 'static) -> Self {
+    fn new(respond: impl Fn(&str) -> Response + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let url = format!("http://{}/data", listener.local_addr().unwrap());
@@ -43,8 +40,8 @@ impl Server {
             while !stop.load(SeqCst) {
                 match listener.accept() {
                     Ok((stream, _)) => {
-                        // A client that goes away in the middle is none of the server's business.
-                        let _ = talk(stream, &log, &answer, &stop);
+                        // The server does not care about a client that goes away in the middle.
+                        let _ = talk(stream, &log, &respond, &stop);
                     }
                     Err(_) => thread::sleep(Duration::from_millis(2)),
                 }
@@ -69,7 +66,7 @@ impl Drop for Server {
 fn talk(
     mut stream: TcpStream,
     log: &Mutex<Vec<String>>,
-    answer: &impl Fn(&str) -> Answer,
+    respond: &impl Fn(&str) -> Response,
     stop: &AtomicBool,
 ) -> std::io::Result<()> {
     stream.set_nonblocking(false)?;
@@ -80,16 +77,16 @@ fn talk(
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let path = request.split(' ').nth(1).unwrap_or_default().to_owned();
     log.lock().unwrap().push(path.clone());
-    match answer(&path) {
-        Answer::Bytes(bytes) => stream.write_all(&bytes),
-        Answer::Stall(bytes) => {
+    match respond(&path) {
+        Response::Bytes(bytes) => stream.write_all(&bytes),
+        Response::Stall(bytes) => {
             stream.write_all(&bytes)?;
             while !stop.load(SeqCst) {
                 thread::sleep(Duration::from_millis(2));
             }
             Ok(())
         }
-        Answer::Drip => {
+        Response::Drip => {
             stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
             while !stop.load(SeqCst) {
                 stream.write_all(b"x")?;
@@ -106,21 +103,21 @@ fn response_cut(status: &str, body: &[u8], sent: usize) -> Vec<u8> {
     [head.as_bytes(), &body[..sent]].concat()
 }
 
-fn response(status: &str, body: &[u8]) -> Answer {
-    Answer::Bytes(response_cut(status, body, body.len()))
+fn response(status: &str, body: &[u8]) -> Response {
+    Response::Bytes(response_cut(status, body, body.len()))
 }
 
 /// A response whose end is the end of the connection.
-fn response_without_length(body: &[u8]) -> Answer {
-    Answer::Bytes([b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", body].concat())
+fn response_without_length(body: &[u8]) -> Response {
+    Response::Bytes([b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", body].concat())
 }
 
 /// Three labels as an IDX file.
 const CONTENT: [u8; 11] = [0, 0, 8, 1, 0, 0, 0, 3, 7, 8, 9];
 const SHA256: &str = "e660eb3c65f6f20ad59af8d770abce5d8a3aa1cb11cb12eb3a1f5215b9fac6a9";
 
-fn labels(name: &str) -> KnownFile {
-    KnownFile { name: name.to_owned(), bytes: CONTENT.len() as u64, sha256: SHA256.to_owned() }
+fn labels(name: &'static str) -> KnownFile {
+    KnownFile { name, bytes: CONTENT.len() as u64, sha256: SHA256 }
 }
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -129,10 +126,19 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn download(mirrors: &[&str]) -> DownloadConfig {
-    DownloadConfig::new("Labels", vec![labels("labels")])
-        .with_mirrors(mirrors.iter().map(|&url| url.to_owned()).collect())
-        .with_stall_timeout(Duration::from_millis(300))
+fn download(mirrors: &[&str]) -> Download {
+    Download {
+        dataset: "Labels",
+        files: vec![labels("labels")],
+        mirrors: mirrors.iter().map(|&url| url.to_owned()).collect(),
+        stall_timeout: Duration::from_millis(300),
+        ..Download::fashion_mnist()
+    }
+}
+
+/// As above, of two files.
+fn download_two(mirror: &str) -> Download {
+    Download { files: vec![labels("labels"), labels("more")], ..download(&[mirror]) }
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -147,10 +153,10 @@ fn good_file_is_kept_and_not_fetched_again() {
     let server = Server::new(|_| response("200 OK", &gzip(&CONTENT)));
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("new/folder");
-    let config = download(&[&server.url]).with_files(vec![labels("labels"), labels("more")]);
+    let config = download_two(&server.url);
     assert_eq!(config.fetch_into(&target).unwrap(), target);
     assert_eq!(names(&target), ["labels.gz", "more.gz"]);
-    assert_eq!(read_idx(target.join("labels.gz")).unwrap().shape(), [3]);
+    assert_eq!(fs::read(target.join("labels.gz")).unwrap(), gzip(&CONTENT));
 
     config.fetch_into(&target).unwrap();
     assert_eq!(server.requests(), ["/data/labels.gz", "/data/more.gz"]);
@@ -165,22 +171,22 @@ fn file_without_a_length_or_in_chunks_is_as_good() {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
         let (first, rest) = body.split_at(10);
         let chunk = |part: &[u8]| [format!("{:x}\r\n", part.len()).as_bytes(), part, b"\r\n"].concat();
-        Answer::Bytes([head.as_bytes(), &chunk(first), &chunk(rest), b"0\r\n\r\n"].concat())
+        Response::Bytes([head.as_bytes(), &chunk(first), &chunk(rest), b"0\r\n\r\n"].concat())
     };
     let server = Server::new(move |path| match path {
         "/data/labels.gz" => response_without_length(&gzip(&CONTENT)),
         _ => chunked(&gzip(&CONTENT)),
     });
     let folder = tempfile::tempdir().unwrap();
-    download(&[&server.url]).with_files(vec![labels("labels"), labels("more")]).fetch_into(&folder).unwrap();
+    download_two(&server.url).fetch_into(folder.path()).unwrap();
     assert_eq!(names(folder.path()), ["labels.gz", "more.gz"]);
 }
 
-/// What came of the only mirror, which answers in this way; nothing may be left in the folder.
-fn problem_with(answer: impl Fn() -> Answer + Send + 'static) -> DownloadProblem {
-    let server = Server::new(move |_| answer());
+/// The problem of the only mirror, which responds in this way; nothing may be left in the folder.
+fn problem_with(response: impl Fn() -> Response + Send + 'static) -> DownloadProblem {
+    let server = Server::new(move |_| response());
     let folder = tempfile::tempdir().unwrap();
-    let error = download(&[&server.url]).fetch_into(&folder).unwrap_err();
+    let error = download(&[&server.url]).fetch_into(folder.path()).unwrap_err();
     assert_eq!(names(folder.path()), [""; 0]);
     let text = error.to_string();
     let Error::Download { name, mut attempts } = error else { panic!("{error:?}") };
@@ -196,7 +202,7 @@ fn download_cut_short_of_its_announced_length_is_an_error() {
     let whole = gzip(&CONTENT);
     for sent in [0, 1, 10, whole.len() - 1] {
         let whole = whole.clone();
-        let problem = problem_with(move || Answer::Bytes(response_cut("200 OK", &whole, sent)));
+        let problem = problem_with(move || Response::Bytes(response_cut("200 OK", &whole, sent)));
         assert!(matches!(problem, DownloadProblem::Connection(_)), "{sent}: {problem}");
     }
 }
@@ -242,9 +248,9 @@ fn endless_body_is_cut_off_at_what_the_file_can_have() {
     fn endless() -> Vec<u8> {
         [gzip(&CONTENT), vec![0; 1 << 20]].concat()
     }
-    let answers: [fn() -> Answer; 2] = [|| response("200 OK", &endless()), || response_without_length(&endless())];
-    for answer in answers {
-        let problem = problem_with(answer);
+    let responses: [fn() -> Response; 2] = [|| response("200 OK", &endless()), || response_without_length(&endless())];
+    for response in responses {
+        let problem = problem_with(response);
         let DownloadProblem::TooLarge { limit_bytes } = problem else { panic!("{problem:?}") };
         assert!(limit_bytes < 10_000, "{limit_bytes}");
     }
@@ -256,7 +262,7 @@ fn stalling_server_is_given_up() {
     let whole = gzip(&CONTENT);
     let half = response_cut("200 OK", &whole, 10);
     for start in [Vec::new(), b"HTTP/1.1 200".to_vec(), half] {
-        let problem = problem_with(move || Answer::Stall(start.clone()));
+        let problem = problem_with(move || Response::Stall(start.clone()));
         assert!(matches!(problem, DownloadProblem::Connection(_)), "{problem:?}");
     }
     // Three times 0.3 seconds; the rest is for a busy machine, and well below the 30 minutes that a file may take.
@@ -265,10 +271,12 @@ fn stalling_server_is_given_up() {
 
 #[test]
 fn server_that_never_stalls_but_never_ends_is_given_up() {
-    let server = Server::new(|_| Answer::Drip);
+    let server = Server::new(|_| Response::Drip);
     let folder = tempfile::tempdir().unwrap();
     let begin = Instant::now();
-    let error = download(&[&server.url]).with_file_timeout(Duration::from_millis(500)).fetch_into(&folder).unwrap_err();
+    let error = Download { file_timeout: Duration::from_millis(500), ..download(&[&server.url]) }
+        .fetch_into(folder.path())
+        .unwrap_err();
     assert!(
         matches!(&error, Error::Download { attempts, .. }
         if matches!(attempts[0].problem, DownloadProblem::Connection(_))),
@@ -279,23 +287,24 @@ fn server_that_never_stalls_but_never_ends_is_given_up() {
 }
 
 #[test]
-fn next_mirror_is_asked_when_one_fails() {
+fn next_mirror_is_tried_when_one_fails() {
     let broken = Server::new(|_| response("500 Internal Server Error", b"sorry"));
     let page = Server::new(|_| response("200 OK", b"<html></html>"));
     let good = Server::new(|_| response("200 OK", &gzip(&CONTENT)));
     let unreachable = "http://127.0.0.1:1/"; // no server has this port
     let folder = tempfile::tempdir().unwrap();
-    download(&[unreachable, &broken.url, &page.url, &good.url]).fetch_into(&folder).unwrap();
+    download(&[unreachable, &broken.url, &page.url, &good.url]).fetch_into(folder.path()).unwrap();
     assert_eq!(names(folder.path()), ["labels.gz"]);
     assert_eq!([&broken, &page, &good].map(|server| server.requests().len()), [1, 1, 1]);
 }
 
 #[test]
-fn error_lists_what_each_mirror_said() {
+fn error_lists_the_problem_of_each_mirror() {
     let broken = Server::new(|_| response("500 Internal Server Error", b"sorry"));
     let page = Server::new(|_| response("200 OK", b"<html></html>"));
     let folder = tempfile::tempdir().unwrap();
-    let text = download(&["http://127.0.0.1:1/", &broken.url, &page.url]).fetch_into(&folder).unwrap_err().to_string();
+    let text =
+        download(&["http://127.0.0.1:1/", &broken.url, &page.url]).fetch_into(folder.path()).unwrap_err().to_string();
     for part in ["labels", "127.0.0.1:1/labels.gz", "refused", &broken.url, "500", &page.url, "web page"] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
@@ -309,14 +318,14 @@ fn damaged_file_is_replaced_and_another_data_sets_is_left_alone() {
     let whole = gzip(&CONTENT);
     for damaged in [&whole[..whole.len() - 1], &CONTENT[..10], b"<html></html>", b""] {
         fs::write(&path, damaged).unwrap();
-        download(&[&server.url]).fetch_into(&folder).unwrap();
+        download(&[&server.url]).fetch_into(folder.path()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), whole);
     }
     assert_eq!(server.requests().len(), 4);
 
     let other = gzip(&[0, 0, 8, 1, 0, 0, 0, 1, 5]);
     fs::write(&path, &other).unwrap();
-    assert!(matches!(download(&[&server.url]).fetch_into(&folder), Err(Error::OtherContent { .. })));
+    assert!(matches!(download(&[&server.url]).fetch_into(folder.path()), Err(Error::OtherContent { .. })));
     assert_eq!(fs::read(&path).unwrap(), other);
     assert_eq!(server.requests().len(), 4);
 }
@@ -327,39 +336,34 @@ fn failed_download_leaves_the_file_that_was_there() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("labels.gz");
     fs::write(&path, b"damaged").unwrap();
-    assert!(download(&[&server.url]).fetch_into(&folder).is_err());
+    assert!(download(&[&server.url]).fetch_into(folder.path()).is_err());
     assert_eq!(fs::read(&path).unwrap(), b"damaged");
     assert_eq!(names(folder.path()), ["labels.gz"]);
 }
 
 #[test]
-fn parts_of_killed_downloads_do_no_harm_and_old_ones_are_removed() {
+fn temporary_files_of_killed_downloads_do_no_harm_and_old_ones_are_removed() {
     let server = Server::new(|_| response("200 OK", &gzip(&CONTENT)));
     let folder = tempfile::tempdir().unwrap();
-    let whole = gzip(&CONTENT);
-    // The number is that of this process: as if the system had given it to an earlier one.
-    let mut fresh: Vec<_> = (0..50).map(|number| format!("labels.gz.{}-{number}.part", std::process::id())).collect();
-    fresh.push("labels.gz.1-0.part".to_owned());
-    for name in &fresh {
-        fs::write(folder.path().join(name), &whole[..10]).unwrap();
+    let [fresh, old, others] = [".labels.gz.tmp-1-00ff", ".labels.gz.tmp-1-01ff", ".other.gz.tmp-1-01ff"];
+    for (name, hours) in [(fresh, 23), (old, 25), (others, 25)] {
+        let file = fs::File::create(folder.path().join(name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(hours * 60 * 60)).unwrap();
     }
-    let old = fs::File::create(folder.path().join("labels.gz.1-1.part")).unwrap();
-    old.set_modified(SystemTime::now() - Duration::from_secs(25 * 60 * 60)).unwrap();
-    download(&[&server.url]).fetch_into(&folder).unwrap();
-    let left = names(folder.path());
-    assert_eq!(fs::read(folder.path().join("labels.gz")).unwrap(), whole);
-    assert!(left.contains(&"labels.gz.1-0.part".to_owned()), "another program may still be writing it");
-    assert!(!left.contains(&"labels.gz.1-1.part".to_owned()));
+    download(&[&server.url]).fetch_into(folder.path()).unwrap();
+    assert_eq!(fs::read(folder.path().join("labels.gz")).unwrap(), gzip(&CONTENT));
+    // Another program may still be writing the fresh one.
+    assert_eq!(names(folder.path()), [fresh, others, "labels.gz"]);
 }
 
 #[test]
 fn plain_http_is_refused_unless_the_mirror_is_this_machine() {
     let folder = tempfile::tempdir().unwrap();
     for url in ["http://example.org/", "http://127.0.0.1.example.org/", "ftp://127.0.0.1/", "labels", "", "https://"] {
-        let error = download(&[url]).fetch_into(&folder).unwrap_err();
+        let error = download(&[url]).fetch_into(folder.path()).unwrap_err();
         assert!(matches!(error, Error::InvalidConfig { field: "mirror", .. }), "{url}: {error:?}");
     }
-    for mirror in DownloadConfig::fashion_mnist().mirrors {
+    for mirror in Download::fashion_mnist().mirrors {
         assert!(mirror.starts_with("https://"), "{mirror}");
     }
 }
@@ -370,7 +374,7 @@ fn redirect_of_a_plain_http_mirror_is_not_followed() {
     let to = elsewhere.url.clone();
     let problem = problem_with(move || {
         let head = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-        Answer::Bytes(head.into_bytes())
+        Response::Bytes(head.into_bytes())
     });
     assert!(matches!(problem, DownloadProblem::Status { status: 302 } | DownloadProblem::Connection(_)), "{problem:?}");
     assert_eq!(elsewhere.requests(), [""; 0]);
