@@ -1,12 +1,12 @@
-//! Answers over HTTP: a network trained by `fashion_mnist`, one process, any number of clients.
+//! Predictions over HTTP: a network trained by `fashion_mnist`, one process, any number of clients.
 //!
 //!     cargo run --example serve --features serve -- --weights runs/001/model.safetensors
 //!     curl -s --data-binary @shoe.png -H 'content-type: image/png' http://127.0.0.1:8080/predict?top=3
 //!     curl -s -H 'content-type: application/json' -d '{"shape": [1, 28, 28], "pixels": [0, 0.5, …]}' http://127.0.0.1:8080/predict
 //!
-//! Expect `listening on http://127.0.0.1:8080`, and answers such as `{"classes":[{"class":7,"name":"sneaker","probability":0.98},…]}`.
+//! Expect `listening on http://127.0.0.1:8080`, and responses such as `{"classes":[{"class":7,"name":"sneaker","probability":0.98},…]}`.
 //! `/health` says whether it is there. Too large a request is 413, what is no image 422, and a full queue 503. Ctrl-C or SIGTERM
-//! answers what was asked and ends.
+//! finishes the open requests and ends.
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Query, State};
@@ -22,6 +22,7 @@ use densenet::weights::{LoadConfig, load};
 use densenet::{DenseNetConfig, Error, FashionMnist, Model, Preprocess, Result};
 use serde::Deserialize;
 use serde_json::json;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -42,16 +43,16 @@ struct Args {
     /// Side of the images that the network was trained with, in pixels
     #[arg(long, default_value_t = 96)]
     resize: usize,
-    /// Images that go through the network together, at most
+    /// Largest number of images that go through the network together
     #[arg(long, default_value_t = 32)]
     batch_size: usize,
-    /// Images that wait, at most
+    /// Largest number of images that wait
     #[arg(long, default_value_t = 256)]
     queue: usize,
-    /// Bytes of a request, at most
+    /// Largest size of a request in bytes
     #[arg(long, default_value_t = 8 << 20)]
     max_bytes: usize,
-    /// Seconds that the last answers may take after a signal to end
+    /// Seconds that open requests may take after a signal to end
     #[arg(long, default_value_t = 10)]
     grace_seconds: u64,
 }
@@ -70,7 +71,7 @@ fn main() -> ExitCode {
 fn predictor(args: &Args) -> Result<Predictor> {
     let vs = VarStore::new(Device::Cpu);
     let model = DenseNetConfig::fashion_mnist().build(&vs.root())?;
-    println!("weights: {}", load(&vs, &args.weights, &LoadConfig::new())?);
+    let _ = writeln!(io::stdout(), "weights: {}", load(&vs, &args.weights, &LoadConfig::new())?);
     let side = args.resize;
     model.check_input(&[1, 1, side as i64, side as i64], densenet::nn::Mode::Eval)?;
     let how = PredictConfig::default()
@@ -90,7 +91,7 @@ fn serve_until_signal(predictor: Predictor, args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
     let served = runtime.block_on(async {
         let listener = TcpListener::bind(args.listen).await?;
-        println!("listening on http://{}", listener.local_addr()?);
+        let _ = writeln!(io::stdout(), "listening on http://{}", listener.local_addr()?);
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let (ending, ended) = tokio::sync::oneshot::channel::<()>();
         let server = axum::serve(listener, routes(predictor.clone(), args)).with_graceful_shutdown(async move {
@@ -111,7 +112,7 @@ fn serve_until_signal(predictor: Predictor, args: &Args) -> Result<()> {
 fn routes(predictor: Predictor, args: &Args) -> Router {
     Router::new()
         .route("/health", get(async || Json(json!({ "status": "ok" }))))
-        .route("/predict", post(answer))
+        .route("/predict", post(respond))
         .layer(DefaultBodyLimit::max(args.max_bytes))
         .with_state(predictor)
 }
@@ -158,7 +159,7 @@ impl From<Error> for Refusal {
     }
 }
 
-async fn answer(
+async fn respond(
     State(predictor): State<Predictor>,
     Query(options): Query<Options>,
     headers: HeaderMap,
@@ -167,8 +168,8 @@ async fn answer(
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let image = image(kind.split(';').next().unwrap_or_default().trim(), body).await?;
     // Waiting for the model would keep other requests from being read.
-    let answer = aside(move || Ok(predictor.try_predict(image)?)).await?;
-    let classes = answer.top(options.top).into_iter();
+    let prediction = aside(move || Ok(predictor.try_predict(image)?)).await?;
+    let classes = prediction.top(options.top).into_iter();
     let classes =
         classes.map(|ranked| json!({ "class": ranked.class, "name": ranked.name, "probability": ranked.probability }));
     let classes: Vec<_> = classes.collect();

@@ -13,6 +13,7 @@ use densenet::nn::{ForwardContext, Mode};
 use densenet::tch::{Device, Tensor, nn::VarStore, no_grad};
 use densenet::weights::{Head, LoadConfig, Names, StemChannels, inspect, load, save_safetensors};
 use densenet::{DenseNetConfig, Result};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -26,10 +27,15 @@ struct Args {
 #[derive(Subcommand)]
 enum Command {
     /// List the tensors of a file
-    Inspect { file: PathBuf },
+    Inspect {
+        /// File of weights
+        file: PathBuf,
+    },
     /// Load a file into a network, completely or not at all, and save that
     Convert {
+        /// File of weights that is loaded
         from: PathBuf,
+        /// safetensors file that is written
         to: PathBuf,
         #[command(flatten)]
         net: Net,
@@ -39,14 +45,17 @@ enum Command {
         /// Sum the three channels of the first convolution for gray images
         #[arg(long)]
         gray: bool,
-        /// Accept missing and unexpected tensors where at least so many per cent of the variables are there
+        /// Accept missing and unexpected tensors where at least this percentage of the variables is there
         #[arg(long)]
         least_percent: Option<u32>,
     },
     /// Run a network on the tensor "x" of a safetensors file, and save its "logits"
     Run {
+        /// File of weights
         weights: PathBuf,
+        /// safetensors file with the images "x", [N, 3, H, W]
         input: PathBuf,
+        /// safetensors file that is written, with the "logits", [N, classes]
         output: PathBuf,
         #[command(flatten)]
         net: Net,
@@ -55,18 +64,25 @@ enum Command {
 
 #[derive(clap::Args)]
 struct Net {
+    /// Network that the weights belong to
     #[arg(long)]
     net: Family,
+    /// Number of classes of that network
     #[arg(long, default_value_t = 1000)]
     classes: usize,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Family {
+    /// DenseNet-121
     Densenet121,
+    /// DenseNet-161
     Densenet161,
+    /// DenseNet-169
     Densenet169,
+    /// DenseNet-201
     Densenet201,
+    /// DenseNet-264
     Densenet264,
 }
 
@@ -94,13 +110,16 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
+    // Where nobody reads the output, as behind `| head`, nothing is lost.
+    let mut out = io::stdout();
     let mut vs = VarStore::new(Device::Cpu);
     match command {
         Command::Inspect { file } => {
             let tensors = inspect(file)?;
             let values = |shape: &[i64]| shape.iter().product::<i64>();
             for tensor in &tensors {
-                println!(
+                let _ = writeln!(
+                    out,
                     "{:10} {:12} {:20} {}",
                     values(&tensor.shape),
                     tensor.kind,
@@ -108,7 +127,12 @@ fn run(command: Command) -> Result<()> {
                     tensor.name
                 );
             }
-            println!("{} values in {} tensors", tensors.iter().map(|t| values(&t.shape)).sum::<i64>(), tensors.len());
+            let _ = writeln!(
+                out,
+                "{} values in {} tensors",
+                tensors.iter().map(|t| values(&t.shape)).sum::<i64>(),
+                tensors.len()
+            );
         }
         Command::Convert { from, to, net, keep_head, gray, least_percent } => {
             let config = net.config().with_input_channels(if gray { 1 } else { 3 });
@@ -117,7 +141,7 @@ fn run(command: Command) -> Result<()> {
                 .with_head(if keep_head { Head::Keep } else { Head::Load })
                 .with_stem(if gray { StemChannels::Sum } else { StemChannels::Exact })
                 .with_names(least_percent.map_or(Names::Exact, |least_percent| Names::Partial { least_percent }));
-            println!("{}", load(&vs, from, &options)?);
+            let _ = writeln!(out, "{}", load(&vs, from, &options)?);
             save_safetensors(&vs, &to)?;
         }
         Command::Run { weights, input, output, net } => {

@@ -7,6 +7,7 @@
 )]
 
 mod console;
+mod format;
 mod history_file;
 #[cfg(feature = "report")]
 pub mod page;
@@ -15,6 +16,7 @@ mod progress;
 mod run_folder;
 #[cfg(feature = "report")]
 mod run_report;
+mod terminal;
 mod time_estimate;
 
 pub use console::ConsoleLog;
