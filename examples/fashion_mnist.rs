@@ -5,21 +5,21 @@
 //!
 //! Expect lines such as `[epoch 1] loss 0.512, train acc 0.811, test acc 0.842`, and in a new folder under `runs/` the files
 //! `history.csv`, `report.html`, `curves.png`, `predictions.png` and `model.safetensors`. Ctrl-C ends the run after the
-//! current step and leaves what was reached; a second one ends it at once. With `--checkpoint-every-steps 100` a run that was killed goes on
-//! with `--resume`, to the same bits.
+//! current step and leaves what was reached; a second one ends it at once. With `--checkpoint-every-steps 100` a run that
+//! was killed is resumed by `--resume`, to the same bits.
 
 use clap::Parser;
 use densenet::data::{Dataset, Subset};
 use densenet::nn::Precision;
 use densenet::report::{ConsoleLog, FactGroup, HistoryFile, ProgressBar, Report, RunFolder, TimeEstimate};
 use densenet::torch::{device_name, parse_device, versions};
-use densenet::train::{CheckpointConfig, SaveEvery, SaveWeights, StopHandle};
-use densenet::{DenseNetConfig, FashionMnist, Preprocess, Result, SgdConfig, Split, TrainConfig, Trainer, tch};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
+use densenet::train::{CheckpointConfig, Datasets, Resume, SaveEvery, SaveWeights};
+use densenet::{
+    DenseNet, DenseNetConfig, FashionMnist, Preprocess, Result, SgdConfig, Split, TrainConfig, Trainer, tch,
+};
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::{Arc, OnceLock};
 
 #[derive(Parser)]
 #[command(about = "Trains a DenseNet on Fashion-MNIST", version)]
@@ -33,22 +33,25 @@ struct Args {
     /// Folder for the results; without it, a new numbered one under runs/
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Number of passes over the training images
     #[arg(long, default_value_t = 10)]
     epochs: usize,
+    /// Images per step
     #[arg(long, default_value_t = 64)]
     batch_size: usize,
+    /// Learning rate of stochastic gradient descent
     #[arg(long, default_value_t = 0.1)]
     learning_rate: f64,
     /// Side of the images in pixels, resized from 28
     #[arg(long, default_value_t = 96)]
     resize: usize,
-    /// Decides the first weights and the order of samples
+    /// Seed of the initial weights and of the order of images
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Go on with the run in --out after its newest checkpoint; with none there, begin
+    /// Resume the run in --out after its newest checkpoint; begin a new one where there is none
     #[arg(long, requires = "out")]
     resume: bool,
-    /// Save the state of the run after every so many steps, to go on from with --resume
+    /// Save the state of the run after every N steps, for --resume
     #[arg(long, value_name = "N")]
     checkpoint_every_steps: Option<u64>,
     /// cpu, cuda or cuda:N; without it, the first GPU if there is one
@@ -57,13 +60,13 @@ struct Args {
     /// Compute in bf16, which is faster where the CPU has instructions for it
     #[arg(long)]
     bf16: bool,
-    /// Train on the first so many samples only
-    #[arg(long)]
+    /// Train on the first N images only
+    #[arg(long, value_name = "N")]
     train_limit: Option<usize>,
-    /// Test on the first so many samples only
-    #[arg(long)]
+    /// Test on the first N images only
+    #[arg(long, value_name = "N")]
     test_limit: Option<usize>,
-    /// Threads that fetch batches ahead
+    /// Number of worker threads that prefetch batches
     #[arg(long, default_value_t = 1)]
     workers: usize,
 }
@@ -72,17 +75,18 @@ fn main() -> ExitCode {
     match run(Args::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {}", error.with_causes());
+            let _ = writeln!(io::stderr(), "error: {}", error.with_causes());
             ExitCode::FAILURE
         }
     }
 }
 
 fn run(args: Args) -> Result<ExitCode> {
+    densenet::tune_allocator()?;
     let device = args.device.as_deref().map_or_else(|| Ok(densenet::default_device()), parse_device)?;
     if args.download {
         let folder = args.data.as_ref().map_or_else(FashionMnist::download, FashionMnist::download_into)?;
-        println!("Fashion-MNIST is in {}", folder.display());
+        say(format!("Fashion-MNIST is in {}", folder.display()));
     }
     let [train, test] = [Split::Train, Split::Test].map(|split| match &args.data {
         Some(folder) => FashionMnist::open_in(folder, split),
@@ -92,74 +96,66 @@ fn run(args: Args) -> Result<ExitCode> {
     let source = train.images_path().with_file_name("");
     let train = Subset::first(train, args.train_limit.unwrap_or(usize::MAX));
     let test = Subset::first(test, args.test_limit.unwrap_or(usize::MAX));
-    let side = args.resize;
-    let summary = DenseNetConfig::fashion_mnist().summary([1, side, side])?;
-
-    let config = TrainConfig::new(args.epochs)
-        .with_batch_size(args.batch_size)
-        .with_seed(args.seed)
-        .with_workers(args.workers)
-        .with_precision(if args.bf16 { Precision::BFloat16 } else { Precision::Float32 })
-        .with_preprocess(Preprocess::new().with_size([side, side]));
-    tch::manual_seed(args.seed as i64);
-    let vs = tch::nn::VarStore::new(device);
-    let model = DenseNetConfig::fashion_mnist().build(&vs.root())?;
-    let optimizer = SgdConfig::new(args.learning_rate).build(&vs)?;
-    let mut trainer = Trainer::new(vs, model, optimizer, config)?;
+    let summary = DenseNetConfig::fashion_mnist().summary([1, args.resize, args.resize])?;
+    let parameters = summary.parameters();
+    let trainer = trainer(&args, device)?;
+    // The last thing that an argument can be wrong about: no empty folder stays for a typing error.
     let folder = match &args.out {
         Some(out) if args.resume => RunFolder::resumed(out)?,
         Some(out) => RunFolder::at(out)?,
         None => RunFolder::numbered("runs")?,
     };
-    let every = args.checkpoint_every_steps.map_or(SaveEvery::Epochs(1), SaveEvery::Steps);
-    let checkpoints = CheckpointConfig::in_folder(folder.file("checkpoints")).with_every(every);
-    if args.resume {
-        let damaged = trainer.resume_from(checkpoints)?;
-        damaged.iter().for_each(|error| eprintln!("passed over: {}", error.with_causes()));
-    } else if args.checkpoint_every_steps.is_some() {
-        trainer.save_checkpoints(checkpoints)?;
-    }
+    let facts = FactGroup::new("Data").with("folder", source.display()).with("classes", train.classes().len());
+    let report = Report::in_folder(folder.path()).with_title("DenseNet on Fashion-MNIST");
+    let mut trainer = with_checkpoints(trainer, &args, &folder)
+        .with_callback(ProgressBar::new())
+        .with_callback(TimeEstimate::new())
+        .with_callback(ConsoleLog::new())
+        .with_callback(HistoryFile::csv(folder.file("history.csv")))
+        .with_callback(SaveWeights::to(folder.file("model.safetensors")))
+        .with_callback(report.with_summary(summary).with_facts(facts));
 
     let found = versions();
-    println!("densenet {}, libtorch {}, tch {}", found.densenet, found.libtorch, found.tch);
-    println!("on {}, {} threads, {}", device_name(device), found.threads, found.cpu_capability);
-    println!("{} training and {} test images from {}", train.len(), test.len(), source.display());
-    println!("{} parameters, results in {}", summary.parameters(), folder.path().display());
+    say(format!("densenet {}, libtorch {}, tch {}", found.densenet, found.libtorch, found.tch));
+    say(format!("on {}, {} threads, {}", device_name(device), found.threads, found.cpu_capability));
+    say(format!("{} training and {} test images from {}", train.len(), test.len(), source.display()));
+    say(format!("{parameters} parameters, results in {}", folder.path().display()));
 
-    let facts = FactGroup::new("Data").with("folder", source.display()).with("classes", train.classes().len());
-    trainer
-        .observe(ProgressBar::new())
-        .observe(TimeEstimate::new())
-        .observe(ConsoleLog::new())
-        .observe(HistoryFile::csv(folder.file("history.csv")))
-        .observe(SaveWeights::to(folder.file("model.safetensors")))
-        .observe(
-            Report::in_folder(folder.path())
-                .with_title("DenseNet on Fashion-MNIST")
-                .with_summary(summary)
-                .with_facts(facts),
-        );
-    let ended_by = end_at_signals(trainer.stop_handle());
-    trainer.fit(&train, &test)?;
-    println!("see {}", folder.file("report.html").display());
-    Ok(ended_by.get().map_or(ExitCode::SUCCESS, |&code| code.into()))
+    let stop = trainer.stop_handle();
+    stop.on_ctrl_c()?;
+    trainer.fit(&Datasets::new(&train).with_test(&test))?;
+    say(format!("see {}", folder.file("report.html").display()));
+    // What a shell expects of a program that a signal ended.
+    Ok(stop.signal().map_or(ExitCode::SUCCESS, |signal| (128 + signal as u8).into()))
 }
 
-/// The first SIGINT (Ctrl-C) or SIGTERM ends the run after its step, the second one ends it at once. Gives the exit code that a shell
-/// expects, once there was a signal.
-fn end_at_signals(stop: StopHandle) -> Arc<OnceLock<u8>> {
-    let ended_by = Arc::new(OnceLock::new());
-    let first = ended_by.clone();
-    let mut signals = Signals::new([SIGINT, SIGTERM]).expect("these signals can be handled");
-    std::thread::spawn(move || {
-        for signal in signals.forever() {
-            let code = 128 + signal as u8;
-            match first.set(code) {
-                Ok(()) => stop.stop(),
-                // Without the end of libtorch's threads, one of which may be in the middle of a step.
-                Err(_) => signal_hook::low_level::exit(code.into()),
-            }
-        }
-    });
-    ended_by
+/// The tutorial's network and how it is trained.
+fn trainer(args: &Args, device: tch::Device) -> Result<Trainer<DenseNet>> {
+    let config = TrainConfig::new(args.epochs)
+        .with_batch_size(args.batch_size)
+        .with_seed(args.seed)
+        .with_workers(args.workers)
+        .with_precision(if args.bf16 { Precision::BFloat16 } else { Precision::Float32 })
+        .with_preprocess(Preprocess::new().with_size([args.resize; 2]));
+    tch::manual_seed(args.seed as i64);
+    let vs = tch::nn::VarStore::new(device);
+    let model = DenseNetConfig::fashion_mnist().build(&vs.root())?;
+    let optimizer = SgdConfig::new(args.learning_rate).build(&vs)?;
+    Trainer::new(vs, model, optimizer, config)
+}
+
+/// Saves the state of the run in its folder where the arguments say so.
+fn with_checkpoints(trainer: Trainer<DenseNet>, args: &Args, folder: &RunFolder) -> Trainer<DenseNet> {
+    if !args.resume && args.checkpoint_every_steps.is_none() {
+        return trainer;
+    }
+    let every = args.checkpoint_every_steps.map_or(SaveEvery::Epochs(1), SaveEvery::Steps);
+    let resume = if args.resume { Resume::IfPresent } else { Resume::Never };
+    let config = CheckpointConfig::in_folder(folder.file("checkpoints"));
+    trainer.with_checkpoints(config.with_every(every).with_resume(resume))
+}
+
+/// Prints a line. Where nobody reads it, as behind `| head`, nothing is lost.
+fn say(line: String) {
+    let _ = writeln!(io::stdout(), "{line}");
 }

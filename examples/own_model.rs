@@ -5,12 +5,13 @@
 //!
 //! Expect three epochs with a test accuracy above 0.95 at the end, in a few seconds.
 
+use clap::Parser;
 use densenet::data::{Batch, SampleKey, Targets, Values};
 use densenet::models::ModuleModel;
 use densenet::nn::LayerKind;
 use densenet::report::ConsoleLog;
 use densenet::tch::nn::{self, VarStore};
-use densenet::{AdamWConfig, Dataset, DenseBlockConfig, Error, Result, TrainConfig, Trainer};
+use densenet::{AdamWConfig, Dataset, Datasets, DenseBlockConfig, Error, Result, TrainConfig, Trainer};
 
 const SIDE: usize = 20;
 
@@ -60,7 +61,13 @@ fn draw(number: usize) -> Vec<u8> {
     (0..SIDE * SIDE).map(|i| if lit(i / SIDE, i % SIDE) { 220 } else { 20 }).collect()
 }
 
+/// Trains a network and a data set of your own.
+#[derive(Parser)]
+struct Args {}
+
 fn main() -> Result<()> {
+    Args::parse();
+    densenet::tune_allocator()?;
     let vs = VarStore::new(densenet::default_device());
     let root = vs.root();
     let stem = nn::conv2d(&root / "stem", 1, 8, 3, nn::ConvConfig { stride: 2, padding: 1, ..Default::default() });
@@ -73,8 +80,8 @@ fn main() -> Result<()> {
         .add(nn::linear(&root / "head", 8 + 3 * 8, 2, Default::default()));
 
     let optimizer = AdamWConfig::new(3e-3).build(&vs)?;
-    let mut trainer = Trainer::new(vs, ModuleModel(module), optimizer, TrainConfig::new(3))?;
-    trainer.observe(ConsoleLog::new());
-    trainer.fit(&Shapes::new(0, 1000), &Shapes::new(1000, 200))?;
+    let trainer = Trainer::new(vs, ModuleModel(module), optimizer, TrainConfig::new(3))?;
+    let (train, test) = (Shapes::new(0, 1000), Shapes::new(1000, 200));
+    trainer.with_callback(ConsoleLog::new()).fit(&Datasets::new(&train).with_test(&test))?;
     Ok(())
 }

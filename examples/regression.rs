@@ -6,12 +6,14 @@
 //! Expect a falling test loss, and then the radii in pixels that it finds in five images, beside the true ones, mostly
 //! less than half a pixel off.
 
+use clap::Parser;
 use densenet::data::{Batch, InMemoryDataset, Targets, Values};
 use densenet::optim::Schedule;
 use densenet::predict::{PredictConfig, predict};
 use densenet::report::ConsoleLog;
 use densenet::tch::{Reduction, Tensor, nn::VarStore};
-use densenet::{AdamWConfig, DenseNetConfig, Result, TrainConfig, Trainer};
+use densenet::{AdamWConfig, Datasets, DenseNetConfig, Result, TrainConfig, Trainer};
+use std::io::{self, Write};
 
 const SIDE: usize = 32;
 
@@ -35,7 +37,15 @@ fn discs(first: usize, count: usize) -> (Batch, Vec<f32>) {
     (Batch { sample_shape: vec![1, SIDE, SIDE], values: Values::U8(values), targets }, radii)
 }
 
+/// Trains a DenseNet to find the radius of a disc, with a loss of your own.
+#[derive(Parser)]
+struct Args {}
+
 fn main() -> Result<()> {
+    Args::parse();
+    densenet::tune_allocator()?;
+    // Where nobody reads the output, as behind `| head`, nothing is lost.
+    let mut out = io::stdout();
     let (train, _) = discs(0, 1000);
     let (test, radii) = discs(1000, 200);
     let (train, test) = (InMemoryDataset::new(train, &[])?, InMemoryDataset::new(test, &[])?);
@@ -50,13 +60,13 @@ fn main() -> Result<()> {
     let optimizer = AdamWConfig::new(3e-3).build(&vs)?;
     let huber = |outputs: &Tensor, targets: &Tensor| outputs.smooth_l1_loss(targets, Reduction::Mean, 1.0);
     let config = TrainConfig::new(8).with_batch_size(32).with_schedule(Schedule::Cosine);
-    let mut trainer = Trainer::new(vs, model, optimizer, config)?.with_loss(huber);
-    trainer.observe(ConsoleLog::new());
-    trainer.fit(&train, &test)?;
+    let trainer = Trainer::new(vs, model, optimizer, config)?;
+    let mut trainer = trainer.with_loss(huber).with_callback(ConsoleLog::new());
+    trainer.fit(&Datasets::new(&train).with_test(&test))?;
 
-    let answers = predict(trainer.model(), &test, &PredictConfig::default())?;
-    for (radius, answer) in radii.iter().zip(answers.outputs.iter()).take(5) {
-        println!("radius {radius:.1} pixels, found {answer:.1}");
+    let predictions = predict(trainer.model(), &test, &PredictConfig::default())?;
+    for (radius, prediction) in radii.iter().zip(predictions.outputs.iter()).take(5) {
+        let _ = writeln!(out, "radius {radius:.1} pixels, found {prediction:.1}");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Times training steps, or answers, on random images and prints one line of JSON, for comparison with other implementations.
+//! Times training steps, or predictions, on random images and prints one line of JSON, for comparison with other implementations.
 //!
 //!     cargo run --example throughput -- --work tutorial --execution fused --precision bf16
 //!     cargo run --example throughput -- --work densenet121 --memory recompute
@@ -14,26 +14,28 @@ use densenet::optim::Optimizer;
 use densenet::tch::{Device, Kind, Tensor, manual_seed, nn::VarStore, no_grad};
 use densenet::torch::{tune_allocator, versions};
 use densenet::{DenseNetConfig, Result, SgdConfig};
+use std::io::{self, Write};
 use std::time::Instant;
 
 #[derive(Parser)]
+#[command(about = "Times training steps, or predictions, on random images")]
 struct Args {
-    /// What is trained
+    /// Network, image size and batch size that are timed
     #[arg(long, default_value = "tutorial")]
     work: Work,
-    /// How the blocks run
+    /// Implementation of the dense blocks
     #[arg(long, default_value = "fused")]
     execution: HowExecuted,
-    /// In which kind of number it runs
+    /// Dtype in which the network runs
     #[arg(long, default_value = "f32")]
     precision: NumberKind,
-    /// What is kept for the backward pass
+    /// What a step saves for its backward pass
     #[arg(long, default_value = "keep")]
     memory: Kept,
-    /// Time answers of the network in evaluation instead of training steps
+    /// Time predictions in evaluation mode instead of training steps
     #[arg(long)]
     inference: bool,
-    /// Images at a time; without it, as many as the work is usually measured with
+    /// Images per batch; without it, as many as the work is usually measured with
     #[arg(long)]
     batch: Option<i64>,
 }
@@ -62,19 +64,25 @@ impl Work {
 
 #[derive(Clone, Copy, ValueEnum, PartialEq)]
 enum HowExecuted {
+    /// Fused kernels
     Fused,
+    /// Ordinary tensor operations
     Reference,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum NumberKind {
+    /// 32 bits
     F32,
+    /// 16 bits
     Bf16,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Kept {
+    /// All activations that save time
     Keep,
+    /// Few; the others are computed again
     Recompute,
 }
 
@@ -140,7 +148,9 @@ fn main() -> Result<()> {
     let rate = batch as f64 / median;
     let passes = if args.inference { 1.0 } else { 3.0 };
     let flops = 2.0 * passes * multiply_adds as f64;
-    println!(
+    // Where nobody reads the output, nothing is lost.
+    let _ = writeln!(
+        io::stdout(),
         "{}",
         serde_json::json!({
             "peer": "densenet", "variant": variant, "inference": args.inference, "work": work, "precision": precision_name, "layout": "NHWC",
@@ -155,7 +165,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What a large product of matrices reaches, in 10⁹ operations a second.
+/// What a large product of matrices reaches, in 10⁹ operations per second.
 fn matrix_product_rate(kind: Kind) -> f64 {
     let size = 4096;
     let [a, b] = [(); 2].map(|()| Tensor::rand([size, size], (Kind::Float, Device::Cpu)).to_kind(kind));

@@ -251,13 +251,23 @@ pub enum Error {
     },
 
     // --- training --------------------------------------------------------------------------------
-    /// Training and test set have different classes.
-    #[error("the training set's classes are {train:?}, the test set's {test:?}")]
+    /// Another data set of a run has other classes than its training set.
+    #[error("the training set's classes are {train:?}, the {set}'s {other:?}")]
     ClassesDiffer {
-        /// The training set's.
+        /// The training set's classes.
         train: Vec<String>,
-        /// The test set's.
-        test: Vec<String>,
+        /// The other data set: "validation set" or "test set".
+        set: &'static str,
+        /// The other data set's classes.
+        other: Vec<String>,
+    },
+    /// A model has fewer outputs than the training set has classes.
+    #[error("the model has {outputs} outputs, but the training set has {classes} classes: build it with {classes}")]
+    TooFewOutputs {
+        /// Number of outputs of the model.
+        outputs: usize,
+        /// Number of classes of the training set.
+        classes: usize,
     },
     /// The loss of a step was NaN or infinite. The step's update was not made.
     #[error(
@@ -285,17 +295,37 @@ pub enum Error {
         /// Its shape.
         shape: Vec<i64>,
     },
-    /// Something wants to choose by a validation split, and the run has none.
+    /// Something chooses by a metric of the validation set, and the run has no validation set.
     #[error(
-        "{wanted_by} needs a validation split: set TrainConfig::with_validation, so that the test set does not choose"
+        "{wanted_by} needs a validation set, so that the test set does not choose: pass one with Datasets::with_validation; \
+         data::split_validation takes one from the training set"
     )]
     NoValidation {
-        /// What needs it.
+        /// What needs the validation set.
         wanted_by: &'static str,
     },
-    /// Accuracy is to decide, and the targets are not classes.
-    #[error("there is no accuracy to watch: the targets are not classes")]
-    NoAccuracy,
+    /// A monitor names a metric that the run does not have.
+    #[error("there is no metric {name:?}: this run has {}", join(known))]
+    UnknownMetric {
+        /// The name that was given.
+        name: String,
+        /// The names of the metrics that the run has.
+        known: Vec<String>,
+    },
+    /// A monitored metric has no value in an epoch, such as the accuracy where the targets are not classes.
+    #[error("the metric {name:?} has no value on the validation set in epoch {epoch}, so that it cannot be monitored")]
+    MetricHasNoValue {
+        /// The name of the metric.
+        name: String,
+        /// 1-based epoch index.
+        epoch: usize,
+    },
+    /// The operating system does not let the program handle SIGINT and SIGTERM.
+    #[error("cannot handle SIGINT and SIGTERM")]
+    Signals {
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// A run's folder that holds a run already.
     #[error("{} holds a run already ({file}): name another folder, or remove it", folder.display())]
     RunExists {

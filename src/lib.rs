@@ -22,7 +22,7 @@
 //!
 //! ```
 //! use densenet::data::SyntheticConfig;
-//! use densenet::{DenseNetConfig, SgdConfig, TrainConfig, Trainer, tch::nn::VarStore};
+//! use densenet::{Datasets, DenseNetConfig, SgdConfig, TrainConfig, Trainer, tch::nn::VarStore};
 //!
 //! let vs = VarStore::new(densenet::default_device());
 //! let model = DenseNetConfig::new(4)                   // classes
@@ -34,8 +34,10 @@
 //! let optimizer = SgdConfig::new(0.1).build(&vs)?;     // learning rate
 //! let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(3))?;   // epochs
 //! let samples = SyntheticConfig::new(512).with_sample_shape([1, 16, 16]).with_classes(4);
-//! let history = trainer.fit(&samples.clone().build()?, &samples.with_seed(1).build()?)?;
-//! assert!(history.last().unwrap().test.accuracy.unwrap() > 0.5);
+//! let (train, test) = (samples.clone().build()?, samples.with_seed(1).build()?);
+//! let history = trainer.fit(&Datasets::new(&train).with_test(&test))?;
+//! let metrics = history.last().unwrap().test.as_ref().unwrap();
+//! assert!(metrics.accuracy().unwrap() > 0.5);
 //! # Ok::<(), densenet::Error>(())
 //! ```
 #![warn(missing_docs)]
@@ -65,9 +67,9 @@ pub use error::{Error, Result};
 pub use models::{DenseNet, DenseNetConfig, Model};
 pub use nn::{DenseBlock, DenseBlockConfig, TransitionBlock, TransitionBlockConfig};
 pub use optim::{AdamWConfig, SgdConfig};
-pub use train::{TrainConfig, Trainer};
+pub use train::{Datasets, TrainConfig, Trainer};
 
-pub use torch::default_device;
+pub use torch::{default_device, tune_allocator};
 
 pub use ndarray;
 pub use tch;

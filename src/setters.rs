@@ -1,6 +1,59 @@
-//! The `with_…` methods of configurations.
+//! Configurations: their `with_…` methods, each of which has its field's documentation.
 
-/// Writes one `with_…` method a field; the field's documentation says what the value means.
+/// Writes a configuration's struct together with its `with_…` methods, so that a field is documented in one place.
+///
+/// A field is written as in a struct. `=> with_name` after its type adds the method, and further attributes of the
+/// field follow in brackets:
+///
+/// ```text
+/// config! {
+///     /// Configuration of a …
+///     #[derive(Clone, Debug)]
+///     pub struct ThingConfig {
+///         /// Number of things, at least 1.
+///         pub count: usize,
+///         /// Length in pixels. Default 28.
+///         pub side: usize => with_side,
+///         /// Place of computation. Default: the CPU.
+///         pub place: Place => with_place [serde(skip)],
+///     }
+/// }
+/// ```
+macro_rules! config {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident {
+            $(
+                $(#[doc = $doc:expr])*
+                pub $field:ident: $type:ty $(=> $setter:ident $([$($attribute:meta),*])?)?
+            ),* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        pub struct $name {
+            $(
+                $(#[doc = $doc])*
+                $($($(#[$attribute])*)?)?
+                pub $field: $type,
+            )*
+        }
+
+        impl $name {
+            $(config! { @setter [$($doc),*] $field: $type $(=> $setter)? })*
+        }
+    };
+    (@setter [$($doc:expr),*] $field:ident: $type:ty) => {};
+    (@setter [$($doc:expr),*] $field:ident: $type:ty => $setter:ident) => {
+        $(#[doc = $doc])*
+        #[must_use]
+        pub fn $setter(mut self, $field: $type) -> Self {
+            self.$field = $field;
+            self
+        }
+    };
+}
+
+/// Writes one `with_…` method per field; the field's documentation says what the value means.
 macro_rules! setters {
     ($($method:ident => $field:ident: $type:ty),* $(,)?) => {$(
         #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]

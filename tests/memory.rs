@@ -2,10 +2,11 @@
 
 use densenet::data::SyntheticConfig;
 use densenet::tch::{self, nn::VarStore};
-use densenet::train::{Callback, Event, Flow, Run};
+use densenet::train::{Callback, Datasets, Event, Run};
 use densenet::{DenseNetConfig, Result, SgdConfig, TrainConfig, Trainer};
 use std::cell::RefCell;
 use std::fs;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 const STEPS: usize = 300;
@@ -14,13 +15,13 @@ const STEPS: usize = 300;
 struct ResidentPages(Rc<RefCell<Vec<u64>>>);
 
 impl Callback for ResidentPages {
-    fn on_event(&mut self, event: &Event, _: &Run) -> Result<Flow> {
+    fn on_event(&mut self, event: &Event, _: &Run) -> Result<ControlFlow<()>> {
         if let Event::StepEnded { .. } = event {
             let numbers = fs::read_to_string("/proc/self/statm").expect("Linux's file of a process's memory");
             let resident = numbers.split(' ').nth(1).expect("the second number is the resident pages");
             self.0.borrow_mut().push(resident.parse().expect("a number"));
         }
-        Ok(Flow::Continue)
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -28,15 +29,17 @@ impl Callback for ResidentPages {
 #[test]
 fn training_needs_no_more_memory_after_300_steps_than_after_100() {
     // The memory that is looked for is lost from step to step, whatever the number of threads.
+    densenet::tune_allocator().unwrap();
     tch::set_num_threads(1);
     let vs = VarStore::new(tch::Device::Cpu);
     let model = DenseNetConfig::fashion_mnist().build(&vs.root()).unwrap();
     let optimizer = SgdConfig::new(0.01).build(&vs).unwrap();
-    let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(8)).unwrap();
     let pages = Rc::new(RefCell::new(Vec::new()));
-    trainer.observe(ResidentPages(pages.clone()));
+    let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(8))
+        .unwrap()
+        .with_callback(ResidentPages(pages.clone()));
     let samples = SyntheticConfig::new(8 * STEPS).with_sample_shape([1, 48, 48]);
-    trainer.fit(&samples.clone().build().unwrap(), &samples.with_seed(1).build().unwrap()).unwrap();
+    trainer.fit(&Datasets::new(&samples.build().unwrap())).unwrap();
 
     let pages = pages.borrow();
     assert_eq!(pages.len(), STEPS);

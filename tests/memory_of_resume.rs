@@ -4,9 +4,10 @@
 use densenet::data::SyntheticConfig;
 use densenet::optim::AdamWConfig;
 use densenet::tch::{self, nn::VarStore};
-use densenet::train::{Callback, CheckpointConfig, Event, Flow, Run, SaveEvery};
+use densenet::train::{Callback, CheckpointConfig, Datasets, Event, Resume, Run, SaveEvery};
 use densenet::{DenseNetConfig, Result, TrainConfig, Trainer};
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 
@@ -20,36 +21,36 @@ struct Report {
 }
 
 impl Callback for Report {
-    fn on_event(&mut self, event: &Event, _: &Run) -> Result<Flow> {
-        let Event::StepEnded { .. } = event else { return Ok(Flow::Continue) };
+    fn on_event(&mut self, event: &Event, _: &Run) -> Result<ControlFlow<()>> {
+        let Event::StepEnded { .. } = event else { return Ok(ControlFlow::Continue(())) };
         self.steps_left -= 1;
         if self.steps_left > 0 {
-            return Ok(Flow::Continue);
+            return Ok(ControlFlow::Continue(()));
         }
         let status = fs::read_to_string("/proc/self/status").expect("Linux's file of a process's memory");
         for name in ["VmRSS:", "VmHWM:"] {
             let line = status.lines().find(|line| line.starts_with(name)).expect("a line of it");
             println!("{line}");
         }
-        Ok(Flow::Stop)
+        Ok(ControlFlow::Break(()))
     }
 }
 
 /// Trains DenseNet-121 with AdamW, whose checkpoint has 96 MB, for some steps.
 fn run(kind: &str, folder: &Path) {
+    densenet::tune_allocator().unwrap();
     tch::set_num_threads(1);
     let vs = VarStore::new(tch::Device::Cpu);
     let model = DenseNetConfig::new(10).build(&vs.root()).unwrap();
     let optimizer = AdamWConfig::new(1e-4).build(&vs).unwrap();
-    let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(16)).unwrap();
-    trainer.observe(Report { steps_left: 3 });
-    let config = CheckpointConfig::in_folder(folder).with_every(SaveEvery::Steps(1000));
-    match kind {
-        "fresh" => drop(trainer.save_checkpoints(config).unwrap()),
-        _ => drop(trainer.resume_from(config).unwrap()),
-    }
+    let resume = if kind == "fresh" { Resume::Never } else { Resume::IfPresent };
+    let checkpoints = CheckpointConfig::in_folder(folder).with_every(SaveEvery::Steps(1000)).with_resume(resume);
+    let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(16))
+        .unwrap()
+        .with_callback(Report { steps_left: 3 })
+        .with_checkpoints(checkpoints);
     let samples = SyntheticConfig::new(160).with_sample_shape([3, 64, 64]);
-    trainer.fit(&samples.clone().build().unwrap(), &samples.with_seed(1).build().unwrap()).unwrap();
+    trainer.fit(&Datasets::new(&samples.build().unwrap())).unwrap();
 }
 
 #[cfg(target_os = "linux")]

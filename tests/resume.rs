@@ -1,18 +1,23 @@
-//! A run that is stopped anywhere and goes on ends with the same bits. A binary of its own: dropout draws from libtorch's generator, which
+//! A run that is stopped anywhere and resumed ends with the same bits. A binary of its own: dropout draws from libtorch's generator, which
 //! is the whole process's.
 
 use densenet::checkpoint::{Checkpoint, Store};
-use densenet::data::{Dataset, Subset, ValidationSize};
+use densenet::data::{Dataset, Subset, ValidationSize, split_validation};
+use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::nn::{ConvBias, Dropout, Execution, LayerKind, StemConfig};
 use densenet::optim::{AdamWConfig, Nesterov, Optimizer, SgdConfig};
 use densenet::tch::{self, nn::VarStore};
 use densenet::train::{
-    Callback, CheckpointConfig, EarlyStop, Event, Flow, Run, SaveEvery, SaveWeights, StopHandle, Validation,
+    Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, KeepBest, Monitor, Resume, Run, SaveEvery,
+    SaveWeights, StopHandle,
 };
 use densenet::{DenseNet, DenseNetConfig, Error, FashionMnist, Result, Split, TrainConfig, Trainer};
 use sha2::{Digest, Sha256};
+use std::cell::RefCell;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard};
 
 /// Held by each test: they share libtorch's generator.
@@ -50,18 +55,18 @@ struct Kind {
     adamw: bool,
 }
 
-/// Asks for an end after so many steps of this process.
+/// Asks for an end after this many steps of this process.
 struct StopAfter(usize, StopHandle);
 
 impl Callback for StopAfter {
-    fn on_event(&mut self, event: &Event, _: &Run) -> Result<Flow> {
+    fn on_event(&mut self, event: &Event, _: &Run) -> Result<ControlFlow<()>> {
         if let Event::StepEnded { .. } = event {
             self.0 = self.0.wrapping_sub(1);
             if self.0 == 0 {
                 self.1.stop();
             }
         }
-        Ok(Flow::Continue)
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -86,15 +91,75 @@ fn trainer(kind: Kind, epochs: usize, folder: &Path) -> Trainer<DenseNet> {
         .with_batch_size(BATCH)
         .with_seed(3)
         .with_workers(kind.workers)
-        .with_validation(Validation::HoldOut(ValidationSize::Count(HELD_OUT)))
         .with_execution(kind.execution);
-    let mut trainer = Trainer::new(vs, model, optimizer, config).unwrap();
-    trainer.observe(EarlyStop::after(10)).observe(SaveWeights::to(folder.join("model.safetensors")));
-    trainer
+    Trainer::new(vs, model, optimizer, config)
+        .unwrap()
+        .with_metric(Confidence::default())
+        .with_callback(EarlyStop::after(10))
+        .with_callback(SaveWeights::to(folder.join("model.safetensors")))
+}
+
+/// The mean of the largest probabilities: a metric with a state of its own.
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+struct Confidence {
+    sum: f64,
+    samples: usize,
+}
+
+impl Metric for Confidence {
+    fn name(&self) -> String {
+        "confidence".to_owned()
+    }
+
+    fn direction(&self) -> Direction {
+        Direction::Maximize
+    }
+
+    fn update(&mut self, batch: &BatchOutput) -> Result<()> {
+        let probabilities = batch.outputs.softmax(-1, tch::Kind::Double);
+        self.sum += probabilities.amax([-1], false).sum(tch::Kind::Double).double_value(&[]);
+        self.samples += batch.samples();
+        Ok(())
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.sum += other.sum;
+        self.samples += other.samples;
+    }
+
+    fn compute(&self) -> Option<f64> {
+        (self.samples > 0).then(|| self.sum / self.samples as f64)
+    }
+}
+
+/// Trains on the training set without the samples that are held out.
+fn fit(trainer: &mut Trainer<DenseNet>, train: &dyn Dataset, test: &dyn Dataset) -> Result<History> {
+    let (train, validation) = split_validation(train, ValidationSize::Count(HELD_OUT), 3)?;
+    trainer.fit(&Datasets::new(&train).with_validation(&validation).with_test(test))
 }
 
 fn checkpoints(folder: &Path) -> CheckpointConfig {
-    CheckpointConfig::in_folder(folder.join("checkpoints")).with_every(SaveEvery::Steps(3))
+    CheckpointConfig::in_folder(folder.join("checkpoints"))
+        .with_every(SaveEvery::Steps(3))
+        .with_keep_best(KeepBest::new(1, Monitor::max("confidence")))
+}
+
+fn resuming(folder: &Path) -> CheckpointConfig {
+    checkpoints(folder).with_resume(Resume::IfPresent)
+}
+
+/// Where a run was resumed: epoch and step, and what was wrong with skipped checkpoints.
+#[derive(Clone, Default)]
+struct Resumed(Rc<RefCell<Vec<(usize, usize, Vec<String>)>>>);
+
+impl Callback for Resumed {
+    fn on_event(&mut self, event: &Event, _: &Run) -> Result<ControlFlow<()>> {
+        if let Event::Resumed { epoch, step, skipped } = event {
+            let skipped = skipped.iter().map(|error| error.to_string()).collect();
+            self.0.borrow_mut().push((*epoch, *step, skipped));
+        }
+        Ok(ControlFlow::Continue(()))
+    }
 }
 
 /// SHA-256 over all tensors and the state, but for wall times and the run's identity, of the newest checkpoint, and over the weights' file.
@@ -116,9 +181,8 @@ fn digest(folder: &Path) -> String {
 /// The uninterrupted run of two epochs.
 fn whole(kind: Kind, [train, test]: &[Subset<FashionMnist>; 2]) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let mut trainer = trainer(kind, 2, folder.path());
-    trainer.save_checkpoints(checkpoints(folder.path())).unwrap();
-    assert_eq!(trainer.fit(train, test).unwrap().epochs.len(), 2);
+    let mut trainer = trainer(kind, 2, folder.path()).with_checkpoints(checkpoints(folder.path()));
+    assert_eq!(fit(&mut trainer, train, test).unwrap().epochs.len(), 2);
     drop(trainer);
     digest(folder.path())
 }
@@ -134,14 +198,18 @@ fn a_run_stopped_after_any_step_and_resumed_equals_the_uninterrupted_one() {
             let expected = whole(kind, &data);
             for stop in 1..2 * STEPS {
                 let folder = tempfile::tempdir().unwrap();
-                let mut first = trainer(kind, 2, folder.path());
+                let first = trainer(kind, 2, folder.path());
                 let handle = first.stop_handle();
-                first.observe(StopAfter(stop, handle)).save_checkpoints(checkpoints(folder.path())).unwrap();
-                first.fit(&data[0], &data[1]).unwrap();
-                drop(first);
-                let mut second = trainer(kind, 2, folder.path());
-                assert!(second.resume_from(checkpoints(folder.path())).unwrap().is_empty());
-                let history = second.fit(&data[0], &data[1]).unwrap();
+                let first = first.with_callback(StopAfter(stop, handle));
+                fit(&mut first.with_checkpoints(checkpoints(folder.path())), &data[0], &data[1]).unwrap();
+                let resumed = Resumed::default();
+                let mut second = trainer(kind, 2, folder.path())
+                    .with_callback(resumed.clone())
+                    .with_checkpoints(resuming(folder.path()));
+                let history = fit(&mut second, &data[0], &data[1]).unwrap();
+                // After the last step of an epoch its evaluation is still to come.
+                let place = ((stop - 1) / STEPS + 1, (stop - 1) % STEPS + 1, Vec::new());
+                assert_eq!(*resumed.0.borrow(), [place]);
                 assert_eq!(history.epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 2]);
                 drop(second);
                 assert_eq!(digest(folder.path()), expected, "{kind:?}, stopped after step {stop}");
@@ -156,23 +224,22 @@ fn another_configuration_or_data_set_is_refused_by_name_unless_allowed() {
     let Some([train, test]) = data() else { return };
     let kind = Kind { execution: Execution::Auto, workers: 0, adamw: false };
     let folder = tempfile::tempdir().unwrap();
-    let mut first = trainer(kind, 1, folder.path());
-    first.save_checkpoints(checkpoints(folder.path())).unwrap();
-    first.fit(&train, &test).unwrap();
-    match trainer(kind, 1, folder.path()).save_checkpoints(checkpoints(folder.path())) {
+    let fresh = || trainer(kind, 1, folder.path()).with_checkpoints(checkpoints(folder.path()));
+    let mut first = fresh();
+    fit(&mut first, &train, &test).unwrap();
+    match fit(&mut fresh(), &train, &test) {
         Err(Error::FolderInUse { .. }) => {}
-        other => panic!("{:?}", other.map(drop)),
+        other => panic!("{other:?}"),
     }
     drop(first);
-    match trainer(kind, 1, folder.path()).save_checkpoints(checkpoints(folder.path())) {
+    match fit(&mut fresh(), &train, &test) {
         Err(Error::CheckpointsExist { .. }) => {}
-        other => panic!("{:?}", other.map(drop)),
+        other => panic!("{other:?}"),
     }
-    let resumed = |kind: Kind, epochs: usize, train: &dyn Dataset, allowed: &[&str]| {
-        let mut trainer = trainer(kind, epochs, folder.path());
-        let allowed = allowed.iter().map(|&field| field.to_owned()).collect();
-        trainer.resume_from(checkpoints(folder.path()).with_allowed_changes(allowed)).unwrap();
-        trainer.fit(train, &test).map(|history| history.epochs.len())
+    let resumed = |kind: Kind, epochs: usize, train: &dyn Dataset, allowed: &[Change]| {
+        let config = resuming(folder.path()).with_allowed_changes(allowed.to_vec());
+        let mut trainer = trainer(kind, epochs, folder.path()).with_checkpoints(config);
+        fit(&mut trainer, train, &test).map(|history| history.epochs.len())
     };
     let differences = |outcome: Result<usize>| match outcome {
         Err(Error::ConfigMismatch { differences }) => differences.into_iter().map(|d| d.field).collect::<Vec<_>>(),
@@ -181,9 +248,75 @@ fn another_configuration_or_data_set_is_refused_by_name_unless_allowed() {
     assert_eq!(differences(resumed(kind, 2, &train, &[])), ["epochs"]);
     assert_eq!(differences(resumed(Kind { adamw: true, ..kind }, 1, &train, &[])), ["optimizer"]);
     let other = Subset::first(FashionMnist::open(Split::Test).unwrap(), SAMPLES);
-    assert_eq!(differences(resumed(kind, 1, &other, &[])), ["training set"]);
+    assert_eq!(differences(resumed(kind, 1, &other, &[])), ["training set", "validation set"]);
+    assert_eq!(differences(resumed(kind, 1, &other, &[Change::ValidationSet])), ["training set"]);
     assert_eq!(resumed(kind, 1, &train, &[]).unwrap(), 1, "a finished run has nothing left to do");
-    assert_eq!(resumed(Kind { workers: 2, ..kind }, 2, &train, &["epochs"]).unwrap(), 2);
+    assert_eq!(resumed(Kind { workers: 2, ..kind }, 2, &train, &[Change::Epochs]).unwrap(), 2);
+}
+
+#[test]
+fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
+    let _alone = alone();
+    let Some([train, test]) = data() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let kind = Kind { execution: Execution::Reference, workers: 0, adamw: false };
+    fit(&mut trainer(kind, 1, folder.path()).with_checkpoints(checkpoints(folder.path())), &train, &test).unwrap();
+    let all = [
+        Change::Epochs,
+        Change::BatchSize,
+        Change::Seed,
+        Change::Schedule,
+        Change::Preprocess,
+        Change::Norms,
+        Change::Execution,
+        Change::Precision,
+        Change::Optimizer,
+        Change::TrainingSet,
+        Change::ValidationSet,
+        Change::TestSet,
+    ];
+    // A run in which all of them differ: where each is allowed but one, that one is named.
+    let other = |split, samples| Subset::first(FashionMnist::open(split).unwrap(), samples);
+    let (other_train, other_test) = (other(Split::Test, SAMPLES), other(Split::Train, 24));
+    for (number, _) in all.iter().enumerate() {
+        let mut allowed = all.to_vec();
+        allowed.remove(number);
+        let (vs, model, _) = trainer(kind, 1, folder.path()).into_parts();
+        let optimizer = SgdConfig::new(0.06).with_momentum(0.9).with_nesterov(Nesterov::On).build(&vs).unwrap();
+        let config = TrainConfig::new(2)
+            .with_batch_size(BATCH + 1)
+            .with_seed(4)
+            .with_schedule(densenet::optim::Schedule::Cosine)
+            .with_preprocess(densenet::Preprocess::new().with_size([36, 36]))
+            .with_norms(densenet::train::TrainingNorms::Frozen)
+            .with_execution(Execution::Fused)
+            .with_precision(densenet::nn::Precision::EmulatedBFloat16);
+        let mut second = Trainer::new(vs, model, optimizer, config)
+            .unwrap()
+            .with_metric(Confidence::default())
+            .with_checkpoints(resuming(folder.path()).with_allowed_changes(allowed));
+        match fit(&mut second, &other_train, &other_test) {
+            Err(Error::ConfigMismatch { differences }) => assert_eq!(differences.len(), 1, "{differences:?}"),
+            other => panic!("{:?}: {other:?}", all[number]),
+        }
+    }
+}
+
+#[test]
+fn a_damaged_checkpoint_is_skipped_and_the_run_resumes_from_the_one_before() {
+    let _alone = alone();
+    let Some([train, test]) = data() else { return };
+    let kind = Kind { execution: Execution::Auto, workers: 0, adamw: false };
+    let folder = tempfile::tempdir().unwrap();
+    fit(&mut trainer(kind, 1, folder.path()).with_checkpoints(checkpoints(folder.path())), &train, &test).unwrap();
+    let newest = folder.path().join("checkpoints/checkpoint-000000005.safetensors");
+    fs::write(&newest, b"damaged").unwrap();
+    let resumed = Resumed::default();
+    let trainer = trainer(kind, 1, folder.path()).with_callback(resumed.clone());
+    fit(&mut trainer.with_checkpoints(resuming(folder.path())), &train, &test).unwrap();
+    let (epoch, step, skipped) = resumed.0.borrow()[0].clone();
+    assert_eq!((epoch, step, skipped.len()), (1, 3, 1));
+    assert!(skipped[0].contains("checkpoint-000000005"), "{skipped:?}");
 }
 
 #[test]
@@ -192,7 +325,6 @@ fn a_folder_without_a_checkpoint_begins_a_new_run() {
     let Some([train, test]) = data() else { return };
     let kind = Kind { execution: Execution::Auto, workers: 0, adamw: false };
     let folder = tempfile::tempdir().unwrap();
-    let mut trainer = trainer(kind, 1, folder.path());
-    trainer.resume_from(folder.path().join("new")).unwrap();
-    assert_eq!(trainer.fit(&train, &test).unwrap().epochs.len(), 1);
+    let mut trainer = trainer(kind, 1, folder.path()).with_checkpoints(resuming(&folder.path().join("new")));
+    assert_eq!(fit(&mut trainer, &train, &test).unwrap().epochs.len(), 1);
 }

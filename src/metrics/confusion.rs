@@ -56,18 +56,18 @@ impl ConfusionMatrix {
         self.counts.iter().sum::<u64>() + self.unpredicted.iter().sum::<u64>()
     }
 
-    /// The share of samples that were predicted right; `None` without samples.
+    /// The share of samples that were predicted correctly; `None` without samples.
     pub fn accuracy(&self) -> Option<f64> {
-        let right: u64 = (0..self.classes).map(|class| self.count(class, class)).sum();
-        ratio(right, self.samples())
+        let correct: u64 = (0..self.classes).map(|class| self.count(class, class)).sum();
+        ratio(correct, self.samples())
     }
 
-    /// The share of samples of class `truth` that were predicted right; `None` where there are none.
+    /// The share of samples of class `truth` that were predicted correctly; `None` where there are none.
     pub fn recall(&self, truth: usize) -> Option<f64> {
         ratio(self.count(truth, truth), self.samples_of(truth))
     }
 
-    /// The share of predictions of class `predicted` that were right; `None` where there are none.
+    /// The share of predictions of class `predicted` that were correct; `None` where there are none.
     pub fn precision(&self, predicted: usize) -> Option<f64> {
         ratio(self.count(predicted, predicted), (0..self.classes).map(|truth| self.count(truth, predicted)).sum())
     }

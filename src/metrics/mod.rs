@@ -1,9 +1,20 @@
-//! What is measured: one file a metric.
+//! Metrics: what a run measures on its batches, one file per metric.
+//!
+//! A [`Metric`] gathers a state over batches and computes one number from it. The loss and, where the targets are
+//! classes, the accuracy are metrics of every run; [`Trainer::with_metric`](crate::train::Trainer::with_metric) adds
+//! others. Their values after an epoch are [`Metrics`], by name.
 
+mod accuracy;
 pub mod confusion;
+mod mean_loss;
+mod metric;
 mod predictions;
-mod scores;
+mod set;
+mod values;
 
 pub use confusion::ConfusionMatrix;
+pub use metric::{BatchOutput, Direction, Metric};
 pub use predictions::{ClassPrediction, class_predictions, correct_predictions};
-pub use scores::{ScoreSums, Scores};
+pub use values::Metrics;
+
+pub(crate) use set::{MetricSet, MetricStates};

@@ -28,8 +28,8 @@ pub fn class_predictions(logits: &Tensor) -> Vec<ClassPrediction> {
 /// How many rows of logits `[N, classes]` have their largest value at the target `[N]`. A row with NaN counts as wrong.
 pub fn correct_predictions(logits: &Tensor, targets: &Tensor) -> i64 {
     let (largest, classes) = logits.detach().max_dim(-1, false);
-    let right = classes.eq_tensor(targets).logical_and(&largest.isnan().logical_not());
-    right.sum(Kind::Int64).int64_value(&[])
+    let correct = classes.eq_tensor(targets).logical_and(&largest.isnan().logical_not());
+    correct.sum(Kind::Int64).int64_value(&[])
 }
 
 fn to_vec<T: tch::kind::Element + Clone>(t: &Tensor) -> Vec<T>
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_with_nan_predicts_nothing_and_is_never_right() {
+    fn a_row_with_nan_predicts_nothing_and_is_never_correct() {
         let logits = Tensor::from_slice(&[1.0_f32, 3.0, f32::NAN, 0.0]).view([2, 2]);
         let predictions = class_predictions(&logits);
         assert_eq!(predictions[0].class, Some(1));

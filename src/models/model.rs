@@ -27,6 +27,11 @@ pub trait Model {
         let _ = (shape, mode);
         Ok(())
     }
+
+    /// The number of classes that the outputs tell apart; `None` where they are no classes, or it is not known.
+    fn classes(&self) -> Option<usize> {
+        None
+    }
 }
 
 impl<M: Model + ?Sized> Model for Box<M> {

@@ -8,5 +8,5 @@ mod sgd;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use optimizer::Optimizer;
-pub use schedule::Schedule;
+pub use schedule::{Milestones, Schedule};
 pub use sgd::{Nesterov, Sgd, SgdConfig};

@@ -1,14 +1,15 @@
 //! A run as lines of text.
 
-use crate::metrics::Scores;
+use super::terminal::beside_bar;
+use crate::metrics::Metrics;
 use crate::torch::device_name;
-use crate::train::{Callback, EpochRecord, Event, Flow, Outcome, Run};
+use crate::train::{Callback, EpochRecord, Event, Outcome, Run};
 use crate::{Error, Result};
 use std::fmt::Write as _;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::ops::ControlFlow;
 
-/// Prints a line an epoch, then the last figures, the seconds spent training, and the speed; where checkpoints are saved, a line
-/// each once it is on the disk:
+/// Prints a line per epoch, then the last metrics, the seconds spent training, and the speed:
 ///
 /// ```text
 /// ----------------start------------------
@@ -19,10 +20,15 @@ use std::io::{self, Write};
 /// 972.4 images/s
 /// ```
 ///
-/// Loss and accuracy are means over the samples of the epoch, in training mode; the seconds are those of the training steps,
-/// without evaluation.
+/// Metrics are those over the training samples of the epoch, in training mode, then those of the validation and the test
+/// set; the seconds are those of the training steps, without evaluation. There is a line per checkpoint too, and one per
+/// warning.
+///
+/// Where nobody reads the lines any more, as behind `| head`, the run ends after its step as if it had been stopped.
 pub struct ConsoleLog {
     out: Box<dyn Write>,
+    /// The reader has gone away.
+    is_closed: bool,
 }
 
 impl Default for ConsoleLog {
@@ -37,61 +43,73 @@ impl ConsoleLog {
         ConsoleLog::default()
     }
 
-    /// Prints elsewhere.
+    /// Prints to `out`.
     pub fn to(out: impl Write + 'static) -> Self {
-        ConsoleLog { out: Box::new(out) }
+        ConsoleLog { out: Box::new(out), is_closed: false }
     }
 
     fn line(&mut self, line: &str) -> Result<()> {
-        writeln!(self.out, "{line}").and_then(|()| self.out.flush()).map_err(|source| Error::Io {
-            action: "write to",
-            path: "the console".into(),
-            source,
-        })
+        if self.is_closed {
+            return Ok(());
+        }
+        match beside_bar(|| writeln!(self.out, "{line}").and_then(|()| self.out.flush())) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.is_closed = true,
+            Err(source) => return Err(Error::Io { action: "write to", path: "the console".into(), source }),
+            Ok(()) => {}
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, outcome: &Outcome, run: &Run) -> Result<()> {
+        if let Outcome::Stopped { epoch, step, epoch_completed: false } = outcome {
+            self.line(&format!("stopped in epoch {epoch} after step {step} of {}", run.steps_per_epoch))?;
+        }
+        if let Some(last) = run.history.last() {
+            self.line(&metrics(last))?;
+            self.line(&format!("{:.1} sec, on {}", run.history.train_seconds(), device_name(run.vs.device())))?;
+            self.line(&format!("{:.1} images/s", run.history.samples_per_second()))?;
+        }
+        Ok(())
     }
 }
 
 impl Callback for ConsoleLog {
-    fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>> {
         match event {
             Event::FitStarted => self.line("----------------start------------------")?,
-            Event::Resumed { epoch, step } => {
-                self.line(&format!("resumed in epoch {epoch} after step {step} of {}", run.steps_per_epoch))?
+            Event::Resumed { epoch, step, skipped } => {
+                for error in *skipped {
+                    self.line(&format!("warning: skipped a newer checkpoint: {}", error.with_causes()))?;
+                }
+                self.line(&format!("resumed in epoch {epoch} after step {step} of {}", run.steps_per_epoch))?;
             }
+            Event::Warning { message } => self.line(&format!("warning: {message}"))?,
             Event::CheckpointSaved { steps } => self.line(&format!("saved after step {steps}"))?,
-            Event::EpochEnded { record, .. } => self.line(&format!("[epoch {}] {}", record.epoch, figures(record)))?,
-            Event::FitEnded { outcome } => {
-                if let Outcome::Stopped { epoch, step, epoch_completed: false } = outcome {
-                    let steps = run.steps_per_epoch;
-                    self.line(&format!("stopped in epoch {epoch} after step {step} of {steps}"))?;
-                }
-                if let Some(last) = run.history.last() {
-                    self.line(&figures(last))?;
-                    let device = device_name(run.vs.device());
-                    self.line(&format!("{:.1} sec, on {device}", run.history.train_seconds()))?;
-                    self.line(&format!("{:.1} images/s", run.history.samples_per_second()))?;
-                }
-            }
-            _ => {}
+            Event::EpochEnded { record, .. } => self.line(&format!("[epoch {}] {}", record.epoch, metrics(record)))?,
+            Event::FitEnded { outcome } => self.end(outcome, run)?,
+            Event::StepEnded { .. } | Event::EvaluationStarted { .. } => {}
         }
-        Ok(Flow::Continue)
+        Ok(if self.is_closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 }
 
-/// "loss 0.512, train acc 0.811, test acc 0.842"; where there is no accuracy, losses.
-fn figures(record: &EpochRecord) -> String {
-    let mut line = format!("loss {:.3}", record.train.loss);
-    let mut add = |name: &str, scores: &Scores, always: bool| {
-        let _ = match scores.accuracy {
-            Some(accuracy) => write!(line, ", {name} acc {accuracy:.3}"),
-            None if always => write!(line, ", {name} loss {:.3}", scores.loss),
-            None => Ok(()),
-        };
+/// "loss 0.512, train acc 0.811, test acc 0.842"; losses stand in where there is no accuracy, and further metrics follow
+/// under their names.
+fn metrics(record: &EpochRecord) -> String {
+    let mut line = format!("loss {:.3}", record.train.loss());
+    let mut add = |set: &str, metrics: &Metrics| {
+        let has_accuracy = metrics.accuracy().is_some();
+        for (name, value) in metrics.iter() {
+            let name = match name {
+                "loss" if has_accuracy || set == "train" => continue,
+                "accuracy" => "acc",
+                name => name,
+            };
+            let _ = write!(line, ", {set} {name} {value:.3}");
+        }
     };
-    add("train", &record.train, false);
-    if let Some(validation) = &record.validation {
-        add("validation", validation, true);
-    }
-    add("test", &record.test, true);
+    add("train", &record.train);
+    record.validation.iter().for_each(|metrics| add("validation", metrics));
+    record.test.iter().for_each(|metrics| add("test", metrics));
     line
 }

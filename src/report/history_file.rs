@@ -1,62 +1,75 @@
 //! A run's history as a file.
 
-use crate::train::{Callback, EpochRecord, Event, Flow, History, Run};
+use crate::metrics::Metrics;
+use crate::train::{Callback, EpochRecord, Event, History, Run};
 use crate::{Result, files};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-/// Writes the finished epochs to a file, anew after each, so that it is whole at every moment.
+/// Writes the finished epochs to a file, anew after each, so that the file is complete at every moment.
 #[derive(Debug)]
 pub struct HistoryFile {
     path: PathBuf,
-    format: fn(&History) -> String,
+    /// Makes the file's text of a history and the names of the run's metrics.
+    format: fn(&History, &[String]) -> String,
 }
 
 impl HistoryFile {
-    /// Comma-separated values: a line of names, then a line an epoch. What a run does not have stays empty.
+    /// Comma-separated values: a line of column names, then a line per epoch.
+    ///
+    /// The columns are `epoch`, then every metric of the training, the validation and the test set (`train_loss`,
+    /// `train_accuracy`, …, `test_accuracy`, …), `learning_rate`, `train_seconds`, `evaluation_seconds` and
+    /// `images_per_second`. A value that a run does not have is an empty cell.
     pub fn csv(path: impl Into<PathBuf>) -> Self {
         HistoryFile { path: path.into(), format: csv }
     }
 
-    /// One JSON object a line, an [`EpochRecord`] each.
+    /// One JSON object per line, an [`EpochRecord`] each.
     pub fn json_lines(path: impl Into<PathBuf>) -> Self {
         HistoryFile { path: path.into(), format: json_lines }
     }
 }
 
 impl Callback for HistoryFile {
-    fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>> {
         if let Event::FitStarted | Event::EpochEnded { .. } = event {
-            files::replace(&self.path, (self.format)(run.history).as_bytes())?;
+            files::replace(&self.path, (self.format)(run.history, &run.metric_names()).as_bytes())?;
         }
-        Ok(Flow::Continue)
+        Ok(ControlFlow::Continue(()))
     }
 }
 
-type Column = (&'static str, fn(&EpochRecord) -> Option<f64>);
+type Set = (&'static str, fn(&EpochRecord) -> Option<&Metrics>);
 
-const COLUMNS: [Column; 11] = [
-    ("epoch", |r| Some(r.epoch as f64)),
-    ("train_loss", |r| Some(r.train.loss)),
-    ("train_accuracy", |r| r.train.accuracy),
-    ("validation_loss", |r| r.validation.as_ref().map(|v| v.loss)),
-    ("validation_accuracy", |r| r.validation.as_ref().and_then(|v| v.accuracy)),
-    ("test_loss", |r| Some(r.test.loss)),
-    ("test_accuracy", |r| r.test.accuracy),
-    ("learning_rate", |r| Some(r.learning_rate)),
-    ("train_seconds", |r| Some(r.train_seconds)),
-    ("evaluation_seconds", |r| Some(r.evaluation_seconds)),
-    ("images_per_second", |r| Some(r.samples_per_second())),
+const SETS: [Set; 3] =
+    [("train", |r| Some(&r.train)), ("validation", |r| r.validation.as_ref()), ("test", |r| r.test.as_ref())];
+
+type Column = (&'static str, fn(&EpochRecord) -> f64);
+
+const LAST_COLUMNS: [Column; 4] = [
+    ("learning_rate", |r| r.learning_rate),
+    ("train_seconds", |r| r.train_seconds),
+    ("evaluation_seconds", |r| r.evaluation_seconds),
+    ("images_per_second", EpochRecord::samples_per_second),
 ];
 
-fn csv(history: &History) -> String {
-    let names = COLUMNS.map(|(name, _)| name.to_owned());
+fn csv(history: &History, metrics: &[String]) -> String {
+    let mut names = vec!["epoch".to_owned()];
+    names.extend(SETS.iter().flat_map(|(set, _)| metrics.iter().map(move |metric| format!("{set}_{metric}"))));
+    names.extend(LAST_COLUMNS.iter().map(|(name, _)| (*name).to_owned()));
     let rows = history.epochs.iter().map(|record| {
-        COLUMNS.map(|(_, value)| value(record).map_or_else(String::new, |value| value.to_string())).join(",")
+        let mut cells = vec![record.epoch.to_string()];
+        for (_, of) in SETS {
+            let value = |metric: &String| of(record).and_then(|set| set.get(metric));
+            cells.extend(metrics.iter().map(|metric| value(metric).map_or_else(String::new, |v| v.to_string())));
+        }
+        cells.extend(LAST_COLUMNS.iter().map(|(_, value)| value(record).to_string()));
+        cells.join(",")
     });
     [names.join(",")].into_iter().chain(rows).map(|line| line + "\n").collect()
 }
 
-fn json_lines(history: &History) -> String {
+fn json_lines(history: &History, _metrics: &[String]) -> String {
     let line = |record| serde_json::to_string(record).expect("a record is plain data") + "\n";
     history.epochs.iter().map(line).collect()
 }

@@ -7,6 +7,7 @@
 )]
 
 mod console;
+mod format;
 mod history_file;
 #[cfg(feature = "report")]
 #[cfg_attr(docsrs, doc(cfg(feature = "report")))]
@@ -16,6 +17,7 @@ mod progress;
 mod run_folder;
 #[cfg(feature = "report")]
 mod run_report;
+mod terminal;
 mod time_estimate;
 
 pub use console::ConsoleLog;

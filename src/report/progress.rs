@@ -1,55 +1,83 @@
 //! Progress bars.
 
+use super::terminal;
 use crate::Result;
-use crate::train::{Callback, Event, Flow, Run};
+use crate::train::{Callback, Event, Run};
 use indicatif::{ProgressBar as Bar, ProgressStyle};
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
 
-/// A bar on standard error while an epoch runs: epoch and batch, images a second, loss, time left. Quiet where standard error is
-/// no terminal. Add it before whatever prints lines, so that it has cleared itself by then.
+/// Draws a bar on standard error while an epoch runs: epoch, step, loss, images per second, time left. Where standard
+/// error is no terminal, as in a log file, it prints a line at least every minute instead.
 #[derive(Debug, Default)]
 pub struct ProgressBar {
     bar: Option<Bar>,
     loss_sum: f64,
     samples: usize,
     seconds: f64,
+    lines: Lines,
 }
 
 impl ProgressBar {
-    /// A bar an epoch.
+    /// One bar per epoch.
     pub fn new() -> Self {
         ProgressBar::default()
     }
 
     fn start(&mut self, epoch: usize, run: &Run) {
-        let template = "{prefix} {bar:30} batch {pos}/{len}, {msg}, {eta} left";
-        let style = ProgressStyle::with_template(template).expect("the template is valid").progress_chars("━╸ ");
-        let bar = Bar::new(run.steps_per_epoch as u64).with_style(style);
-        bar.set_prefix(format!("epoch {epoch}/{}", run.config.epochs));
-        *self = ProgressBar { bar: Some(bar), ..Default::default() };
+        let bar = bar(epoch, run.config.epochs, run.steps_per_epoch);
+        terminal::set_bar(Some(bar.clone()));
+        (self.bar, self.loss_sum, self.samples, self.seconds) = (Some(bar), 0.0, 0, 0.0);
     }
 
     fn clear(&mut self) {
         if let Some(bar) = self.bar.take() {
+            terminal::set_bar(None);
             bar.finish_and_clear();
         }
     }
+
+    /// "loss 0.512, 972 images/s", over the steps of this epoch.
+    fn message(&self) -> String {
+        let (loss, speed) = (self.loss_sum / self.samples as f64, self.samples as f64 / self.seconds);
+        format!("loss {loss:.3}, {speed:.0} images/s")
+    }
+
+    fn step_ended(&mut self, epoch: usize, step: usize, duration: Duration, run: &Run) {
+        if self.bar.is_none() {
+            self.start(epoch, run);
+        }
+        let message = self.message();
+        let Some(bar) = &self.bar else { return };
+        if bar.is_hidden() && self.lines.is_due(duration) {
+            let (epochs, steps) = (run.config.epochs, run.steps_per_epoch);
+            // Where nobody reads it, nothing is lost.
+            let _ = writeln!(io::stderr(), "epoch {epoch}/{epochs}, step {step}/{steps}, {message}");
+        }
+        bar.set_message(message);
+        bar.set_position(step as u64);
+    }
+}
+
+/// A bar that fills the terminal's line, whatever its width.
+fn bar(epoch: usize, epochs: usize, steps: usize) -> Bar {
+    let template = "{prefix} {wide_bar} {pos}/{len}, {msg}, {eta} left";
+    let style = ProgressStyle::with_template(template).expect("the template is valid").progress_chars("━╸ ");
+    Bar::new(steps as u64).with_style(style).with_prefix(format!("epoch {epoch}/{epochs}"))
 }
 
 impl Callback for ProgressBar {
-    fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>> {
         match event {
-            Event::StepEnded { epoch, step, loss, samples, duration } => {
+            Event::StepEnded { epoch, step, loss, samples, duration, .. } => {
                 if *step == 1 {
                     self.start(*epoch, run);
                 }
                 self.loss_sum += loss * *samples as f64;
                 self.samples += samples;
                 self.seconds += duration.as_secs_f64();
-                if let Some(bar) = &self.bar {
-                    let (loss, speed) = (self.loss_sum / self.samples as f64, self.samples as f64 / self.seconds);
-                    bar.set_message(format!("loss {loss:.3}, {speed:.0} images/s"));
-                    bar.set_position(*step as u64);
-                }
+                self.step_ended(*epoch, *step, *duration, run);
             }
             Event::EvaluationStarted { .. } => {
                 if let Some(bar) = &self.bar {
@@ -57,14 +85,113 @@ impl Callback for ProgressBar {
                 }
             }
             Event::EpochEnded { .. } | Event::FitEnded { .. } => self.clear(),
-            Event::FitStarted | Event::Resumed { .. } | Event::CheckpointSaved { .. } => {}
+            Event::FitStarted | Event::Resumed { .. } | Event::Warning { .. } | Event::CheckpointSaved { .. } => {}
         }
-        Ok(Flow::Continue)
+        Ok(ControlFlow::Continue(()))
     }
 }
 
 impl Drop for ProgressBar {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// When a line is printed where there is no terminal.
+#[derive(Debug)]
+struct Lines {
+    printed: Instant,
+    every: Duration,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Lines { printed: Instant::now(), every: Duration::from_secs(60) }
+    }
+}
+
+impl Lines {
+    /// Whether to print now: whether it would be too late after another step of this duration.
+    fn is_due(&mut self, step: Duration) -> bool {
+        let is_due = self.printed.elapsed() + step >= self.every;
+        if is_due {
+            self.printed = Instant::now();
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::{ProgressDrawTarget, TermLike};
+    use std::sync::{Arc, Mutex};
+
+    /// A terminal of 80 columns that keeps what is written.
+    #[derive(Clone, Debug, Default)]
+    struct Terminal(Arc<Mutex<String>>);
+
+    impl Terminal {
+        fn write(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+    }
+
+    impl TermLike for Terminal {
+        fn width(&self) -> u16 {
+            80
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write(&format!("{text}\n"))
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.write(text)
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            self.write("\n")
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_longest_line_fits_80_columns() {
+        let terminal = Terminal::default();
+        let bar = bar(1000, 1000, 100_000);
+        bar.set_draw_target(ProgressDrawTarget::term_like_with_hz(Box::new(terminal.clone()), 255));
+        let mut progress = ProgressBar::new();
+        (progress.loss_sum, progress.samples, progress.seconds) = (1234.5, 10, 1e-3);
+        bar.set_message(progress.message());
+        bar.set_position(99_999);
+        bar.force_draw();
+        let text = terminal.0.lock().unwrap().clone();
+        let line = text.lines().find(|line| line.contains("99999/100000")).expect("a line with the step");
+        assert!(line.contains("epoch 1000/1000") && line.contains("loss 123.450, 10000 images/s"), "{line}");
+        assert!(line.ends_with("left") && line.contains('━'), "{line}");
+        assert!(line.trim_end().chars().count() <= 80, "{} columns: {line}", line.chars().count());
+    }
+
+    #[test]
+    fn a_line_comes_before_its_minute_is_over() {
+        let mut lines = Lines::default();
+        assert!(!lines.is_due(Duration::from_secs(1)));
+        assert!(lines.is_due(Duration::from_secs(60)), "the next step would end too late");
+        let minute = Duration::from_secs(60);
+        lines.printed = Instant::now().checked_sub(minute).expect("the clock runs for a minute already");
+        assert!(lines.is_due(Duration::ZERO) && !lines.is_due(Duration::ZERO));
     }
 }

@@ -6,8 +6,9 @@ use super::page::{curves, html, predictions};
 use crate::data::{Batch, Dataset, Phase, SampleKey, Subset, Targets, Values};
 use crate::metrics::{ClassPrediction, ConfusionMatrix};
 use crate::torch::{device_name, versions};
-use crate::train::{Callback, Event, Flow, Outcome, Run};
+use crate::train::{Callback, Event, Outcome, Run};
 use crate::{Result, files};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// Images in the grid: three rows of eight.
@@ -66,9 +67,9 @@ impl Report {
         let mut content = ReportContent::new(&self.title);
         content.status = status;
         content.history = run.history.clone();
-        content.classes = run.test.classes().to_vec();
+        content.classes = run.datasets.train.classes().to_vec();
         content.confusion = self.confusion.clone();
-        content.images = images(run.test, &self.predicted)?;
+        content.images = images(shown(run), &self.predicted)?;
         content.summary = self.summary.clone();
         content.facts = vec![configuration(run), machine(run)];
         content.facts.extend(self.facts.iter().cloned());
@@ -79,27 +80,35 @@ impl Report {
 }
 
 impl Callback for Report {
-    fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>> {
         match event {
             Event::FitStarted => files::check_writable(&self.folder.join("report.html"))?,
-            Event::EpochEnded { test, .. } => {
-                self.confusion = test.confusion.clone();
-                self.predicted = test.predictions.iter().take(IMAGES).copied().collect();
+            Event::EpochEnded { test, validation, .. } => {
+                if let Some(evaluation) = test.or(*validation) {
+                    self.confusion = evaluation.confusion.clone();
+                    self.predicted = evaluation.predictions.iter().take(IMAGES).copied().collect();
+                }
                 self.write(RunStatus::Running, run)?;
             }
             Event::FitEnded { outcome: Outcome::Finished } => self.write(RunStatus::Finished, run)?,
             Event::FitEnded { outcome: Outcome::Stopped { epoch, step, epoch_completed } } => {
                 if !epoch_completed {
                     // The weights have moved on since the last evaluation; the images show what they say now.
-                    let first = Subset::first(run.test, IMAGES);
+                    let first = Subset::first(shown(run), IMAGES);
                     self.predicted = run.evaluate(&first)?.predictions;
                 }
                 self.write(RunStatus::Stopped { epoch: *epoch, step: *step }, run)?;
             }
             _ => {}
         }
-        Ok(Flow::Continue)
+        Ok(ControlFlow::Continue(()))
     }
+}
+
+/// The data set whose first images are shown: the test set, or what stands in for it.
+fn shown<'a>(run: &Run<'a>) -> &'a dyn Dataset {
+    let sets = run.datasets;
+    sets.test.or(sets.validation).unwrap_or(sets.train)
 }
 
 fn configuration(run: &Run) -> FactGroup {
@@ -107,12 +116,12 @@ fn configuration(run: &Run) -> FactGroup {
     FactGroup::new("Configuration")
         .with("epochs", config.epochs)
         .with("batch size", config.batch_size)
-        .with("learning rate", run.learning_rate)
+        .with("learning rate", run.base_learning_rate)
         .with("schedule", format!("{:?}", config.schedule))
         .with("seed", config.seed)
-        .with("training samples", run.train.len())
-        .with("test samples", run.test.len())
-        .with("validation", format!("{:?}", config.validation))
+        .with("training samples", run.datasets.train.len())
+        .with("validation samples", run.datasets.validation.map_or(0, |dataset| dataset.len()))
+        .with("test samples", run.datasets.test.map_or(0, |dataset| dataset.len()))
         .with("resize", format!("{:?}", config.preprocess.resize))
         .with("normalization", format!("{:?}", config.preprocess.normalize))
 }

@@ -1,10 +1,14 @@
-//! How long a run will take.
+//! An estimate of how long a run will take.
 
+use super::format;
+use super::terminal::beside_bar;
 use crate::Result;
-use crate::train::{Callback, Event, Flow, Run};
+use crate::train::{Callback, Event, Run};
+use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// Says once, after some steps, how fast training is and how long the run will take. Prints to standard error.
+/// Prints once to standard error, after ten steps, how fast training is and how long the run will take.
 #[derive(Debug, Default)]
 pub struct TimeEstimate {
     steps: usize,
@@ -24,10 +28,23 @@ impl TimeEstimate {
     pub fn new() -> Self {
         TimeEstimate::default()
     }
+
+    fn print(&self, run: &Run) {
+        let per_sample = self.seconds / self.samples as f64;
+        let sets = run.datasets;
+        let evaluated: usize = [sets.validation, sets.test].into_iter().flatten().map(|dataset| dataset.len()).sum();
+        let per_epoch = per_sample * (sets.train.len() as f64 + evaluated as f64 * EVALUATION_SHARE);
+        let epochs = run.config.epochs;
+        let total = format::duration(Duration::from_secs_f64(per_epoch * epochs as f64));
+        // Where nobody reads it, nothing is lost.
+        let _ = beside_bar(|| {
+            writeln!(io::stderr(), "about {total} for {epochs} epochs, at {:.0} images/s", 1.0 / per_sample)
+        });
+    }
 }
 
 impl Callback for TimeEstimate {
-    fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>> {
         if let Event::StepEnded { samples, duration, .. } = event {
             self.steps += 1;
             if self.steps > WARM_UP_STEPS {
@@ -35,34 +52,9 @@ impl Callback for TimeEstimate {
                 self.seconds += duration.as_secs_f64();
             }
             if self.steps == WARM_UP_STEPS + MEASURED_STEPS {
-                let a_sample = self.seconds / self.samples as f64;
-                let an_epoch = run.train.len() as f64 + run.test.len() as f64 * EVALUATION_SHARE;
-                let total = Duration::from_secs_f64(a_sample * an_epoch * run.config.epochs as f64);
-                let epochs = run.config.epochs;
-                eprintln!("about {} for {epochs} epochs, at {:.0} images/s", rounded(total), 1.0 / a_sample);
+                self.print(run);
             }
         }
-        Ok(Flow::Continue)
-    }
-}
-
-/// "45 s", "12 min", "3 h 20 min".
-fn rounded(duration: Duration) -> String {
-    match duration.as_secs() {
-        seconds @ 0..100 => format!("{seconds} s"),
-        seconds @ 100..6000 => format!("{} min", (seconds + 30) / 60),
-        seconds => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_rounded_to_what_a_person_wants_to_know() {
-        for (seconds, text) in [(45, "45 s"), (719, "12 min"), (12_010, "3 h 20 min")] {
-            assert_eq!(rounded(Duration::from_secs(seconds)), text);
-        }
+        Ok(ControlFlow::Continue(()))
     }
 }

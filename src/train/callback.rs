@@ -1,23 +1,54 @@
-//! Who watches a run: bars, logs, plots, saving, early stopping.
+//! Callbacks: code of anyone's that a run calls, such as bars, logs, plots, saving and early stopping.
 
 use super::evaluate::Inference;
-use super::{EpochRecord, Evaluation, History, Loss, TrainConfig};
-use crate::Result;
+use super::{Datasets, EpochRecord, Evaluation, History, Loss, TrainConfig};
 use crate::data::Dataset;
+use crate::metrics::MetricSet;
 use crate::models::Model;
+use crate::{Error, Result};
+use std::ops::ControlFlow;
 use std::time::Duration;
 use tch::nn::VarStore;
 
-/// Is told what happens in a run, and may end it. It reads; what changes a step belongs in [`TrainConfig`].
+/// Code that a run calls at its events, and that may end the run. A callback reads; what changes a step belongs in
+/// [`TrainConfig`].
+///
+/// # Examples
+///
+/// A callback that prints the learning rate of every tenth step, and ends the run at a loss that is low enough:
+///
+/// ```
+/// use densenet::Result;
+/// use densenet::train::{Callback, Event, Run};
+/// use std::ops::ControlFlow;
+///
+/// struct UntilLoss(f64);
+///
+/// impl Callback for UntilLoss {
+///     fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>> {
+///         match event {
+///             Event::StepEnded { epoch, step, learning_rate, .. } if step % 10 == 0 => {
+///                 println!("epoch {epoch}, step {step} of {}: learning rate {learning_rate}", run.steps_per_epoch);
+///             }
+///             Event::EpochEnded { record, .. } if record.train.loss() < self.0 => return Ok(ControlFlow::Break(())),
+///             _ => {}
+///         }
+///         Ok(ControlFlow::Continue(()))
+///     }
+/// }
+/// ```
 pub trait Callback {
-    /// Called at every [`Event`], in the order in which the callbacks were added.
+    /// Handles an event. Every callback gets every [`Event`], in the order in which the callbacks were added.
+    ///
+    /// [`ControlFlow::Break`] ends the run after the current step or, between the steps of two epochs, after the epoch.
     ///
     /// # Errors
     ///
     /// An error ends the run with it.
-    fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow>;
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>>;
 
-    /// What it has to remember when a run goes on in another process; `None` if nothing, always or never.
+    /// The state that a checkpoint keeps for the callback, so that a resumed run goes on with it. A callback without a
+    /// state gives `None`, at every call.
     fn state(&self) -> Option<serde_json::Value> {
         None
     }
@@ -33,68 +64,63 @@ pub trait Callback {
     }
 }
 
-/// Whether a run goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flow {
-    /// On.
-    Continue,
-    /// It ends: after this step if that is where it was, else after this epoch.
-    Stop,
-}
-
-impl Flow {
-    /// Stops if either wants to.
-    pub(super) fn and(self, other: Flow) -> Flow {
-        if self == Flow::Stop { self } else { other }
-    }
-}
-
-/// What happened.
+/// An event of a training run.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// All checks passed; the first step comes next.
+    /// All checks have passed; the first step comes next.
     FitStarted,
-    /// The run goes on where a checkpoint was saved; comes after `FitStarted`.
+    /// The run continues from a checkpoint; comes after `FitStarted`.
     Resumed {
-        /// The epoch that goes on, from 1; one more than there are where the run was finished.
+        /// 1-based index of the epoch that continues; one more than there are epochs where the run was finished.
         epoch: usize,
-        /// Steps of it that were done before.
+        /// Steps of this epoch that were done before.
         step: usize,
+        /// What was wrong with newer checkpoints, which were skipped.
+        skipped: &'a [Error],
     },
-    /// A step was made.
+    /// Something is probably not as it was meant, and the run continues; comes after `FitStarted`.
+    Warning {
+        /// What is odd, as a sentence.
+        message: &'a str,
+    },
+    /// A step has ended: the variables are updated.
     StepEnded {
-        /// The epoch, from 1.
+        /// 1-based epoch index.
         epoch: usize,
-        /// The step in this epoch, from 1.
+        /// 1-based index of the step in this epoch.
         step: usize,
         /// Mean loss of the batch.
         loss: f64,
-        /// Samples in the batch.
+        /// Number of samples in the batch.
         samples: usize,
-        /// How long the step took, fetching the batch included.
+        /// Learning rate of this step, as the schedule made it.
+        learning_rate: f64,
+        /// Duration of the step, fetching the batch included.
         duration: Duration,
     },
-    /// The steps of an epoch are done; its evaluation comes next.
+    /// The steps of an epoch have ended; its evaluation comes next.
     EvaluationStarted {
-        /// The epoch, from 1.
+        /// 1-based epoch index.
         epoch: usize,
     },
     /// An epoch was evaluated and is the last record of the history.
     EpochEnded {
-        /// Its record.
+        /// The record of the epoch.
         record: &'a EpochRecord,
-        /// What the model reached on the test set.
-        test: &'a Evaluation,
+        /// Metrics, predictions and confusion matrix on the validation set, where the run has one.
+        validation: Option<&'a Evaluation>,
+        /// Metrics, predictions and confusion matrix on the test set, where the run has one.
+        test: Option<&'a Evaluation>,
     },
-    /// The state after so many steps of the whole run is on the disk.
+    /// A checkpoint is on the disk.
     CheckpointSaved {
-        /// Steps, counted over the whole run.
+        /// Steps that were done by then, counted over the whole run.
         steps: u64,
     },
-    /// The run is over.
+    /// The run has ended.
     FitEnded {
-        /// How it ended.
+        /// How the run ended.
         outcome: Outcome,
     },
 }
@@ -102,15 +128,15 @@ pub enum Event<'a> {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// After its last epoch.
+    /// The run ended after its last epoch.
     Finished,
-    /// Early, as a stop handle or an callback wanted.
+    /// The run ended early, because of a stop handle or a callback.
     Stopped {
-        /// The epoch in which it stopped, from 1.
+        /// 1-based index of the epoch in which the run stopped.
         epoch: usize,
-        /// The last step made in that epoch, from 1.
+        /// 1-based index of the last step that was made in this epoch.
         step: usize,
-        /// Whether that epoch was completed and evaluated.
+        /// Whether the epoch was completed and evaluated.
         epoch_completed: bool,
     },
 }
@@ -119,7 +145,7 @@ pub enum Outcome {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Run<'a> {
-    /// Sixteen hexadecimal digits that tell the run from others, and stay when it goes on after a kill.
+    /// Sixteen hexadecimal digits that tell the run from others. A resumed run keeps them.
     pub id: &'a str,
     /// The run's configuration.
     pub config: &'a TrainConfig,
@@ -129,15 +155,15 @@ pub struct Run<'a> {
     pub model: &'a dyn Model,
     /// The model's variables.
     pub vs: &'a VarStore,
-    /// The samples that are trained on, without the validation split.
-    pub train: &'a dyn Dataset,
-    /// The test set.
-    pub test: &'a dyn Dataset,
-    /// Steps an epoch.
+    /// The data sets of the run.
+    pub datasets: Datasets<'a>,
+    /// Number of steps per epoch.
     pub steps_per_epoch: usize,
-    /// The optimizer's learning rate, which a schedule may change from step to step.
-    pub learning_rate: f64,
+    /// The optimizer's configured learning rate, from which the schedule makes that of each step. The rate of a step is in
+    /// [`Event::StepEnded`], that of an epoch's last step in its [`EpochRecord`].
+    pub base_learning_rate: f64,
     pub(super) loss: &'a dyn Loss,
+    pub(super) metrics: &'a MetricSet,
 }
 
 impl Run<'_> {
@@ -147,6 +173,11 @@ impl Run<'_> {
     ///
     /// Those of the data set and of the model.
     pub fn evaluate(&self, dataset: &dyn Dataset) -> Result<Evaluation> {
-        Inference::of_run(self.config, self.model, self.vs).evaluate(self.loss, dataset)
+        Inference::of_run(self.config, self.model, self.vs).evaluate(self.loss, self.metrics.fresh(), dataset)
+    }
+
+    /// The names of the run's metrics: "loss", "accuracy", then the others sorted.
+    pub fn metric_names(&self) -> Vec<String> {
+        self.metrics.names()
     }
 }

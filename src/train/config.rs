@@ -1,69 +1,76 @@
-//! Everything about a run that changes its result.
+//! The configuration of a run: everything that changes its result, apart from model, optimizer and data.
 
-use crate::data::{LastBatch, LoaderConfig, Order, Phase, Preprocess, ValidationSize};
+use crate::data::{LastBatch, LoaderConfig, Order, Phase, Preprocess};
 use crate::nn::{Execution, ForwardContext, Memory, Mode, Precision};
 use crate::optim::Schedule;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The part of the training set that is held out to choose by: for the best weights, or for early stopping. The test set
-/// only reports.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Validation {
-    /// None: all training samples are trained on.
-    #[default]
-    Off,
-    /// This much of the training set, drawn once by the run's seed.
-    HoldOut(ValidationSize),
-}
-
-/// What norms normalize by in training.
+/// The statistics by which norms normalize in training.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TrainingNorms {
-    /// By each batch's statistics, from which the running ones are learned.
+    /// The statistics of each batch, from which the running ones are learned.
     #[default]
     Batch,
-    /// By their running statistics, which stay: for a trained network that is tuned.
+    /// The running statistics, which do not change: for fine-tuning a trained network.
     Frozen,
 }
 
-/// Configuration of a [`Trainer`](super::Trainer).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct TrainConfig {
-    /// How often the training set is gone through, 1 to 10⁶.
-    pub epochs: usize,
-    /// Samples a step, 1 to 65,536. Default 64.
-    pub batch_size: usize,
-    /// Decides the order of samples, augmentation, the validation split and dropout. Default 0.
-    pub seed: u64,
-    /// Threads that fetch batches ahead, at most 256; 0 fetches in the training thread. Changes no result. Default 1.
-    pub workers: usize,
-    /// What happens to a last batch that is smaller than the others in training. Default: it is kept.
-    pub last_batch: LastBatch,
-    /// What happens to each batch on the training device.
-    pub preprocess: Preprocess,
-    /// The learning rate over the run. Default: constant.
-    pub schedule: Schedule,
-    /// Default: off.
-    pub validation: Validation,
-    /// What norms normalize by in training. Default: each batch's statistics.
-    pub norms: TrainingNorms,
-    /// Which implementation of the model runs, in training and evaluation.
-    #[serde(skip)]
-    pub execution: Execution,
-    /// In which kind of number the model runs, in training and evaluation. Default: f32.
-    #[serde(skip)]
-    pub precision: Precision,
-    /// What a step keeps between its passes. Changes no result. Default: all that saves time.
-    #[serde(skip)]
-    pub memory: Memory,
+config! {
+    /// Configuration of a [`Trainer`](super::Trainer).
+    ///
+    /// # Examples
+    ///
+    /// The recipe of the paper for CIFAR: 300 epochs of batches of 64, and a learning rate that is multiplied by 0.1 at
+    /// half and at three quarters of the run.
+    ///
+    /// ```
+    /// use densenet::data::Preprocess;
+    /// use densenet::optim::Schedule;
+    /// use densenet::{TrainConfig, nn::Precision};
+    ///
+    /// let config = TrainConfig::new(300)
+    ///     .with_batch_size(64)
+    ///     .with_seed(1)
+    ///     .with_workers(2)
+    ///     .with_schedule(Schedule::cifar())
+    ///     .with_precision(Precision::Float32)
+    ///     .with_preprocess(Preprocess::new().with_size([32, 32]));
+    /// assert_eq!(config.epochs, 300);
+    /// ```
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct TrainConfig {
+        /// Number of passes over the training set, 1 to 1,000,000.
+        pub epochs: usize,
+        /// Number of samples per step, 1 to 65,536. Default 64.
+        pub batch_size: usize => with_batch_size,
+        /// Seed of the order of samples, of augmentation and of dropout. Default 0. The model's initial weights have
+        /// [a seed of their own](crate::DenseNetConfig).
+        pub seed: u64 => with_seed,
+        /// Number of worker threads that prefetch batches, at most 256; with 0 the training thread fetches them itself.
+        /// Changes no result. Default 1.
+        pub workers: usize => with_workers,
+        /// Whether a last batch that is smaller than the others is trained on. Default: it is.
+        pub last_batch: LastBatch => with_last_batch,
+        /// Preprocessing of each batch on the training device: resizing and normalization.
+        pub preprocess: Preprocess => with_preprocess,
+        /// The learning rate over the run. Default: constant.
+        pub schedule: Schedule => with_schedule,
+        /// The statistics by which norms normalize in training. Default: those of each batch.
+        pub norms: TrainingNorms => with_norms,
+        /// The implementation of the model that runs, in training and evaluation. Default: the fastest.
+        pub execution: Execution => with_execution [serde(skip)],
+        /// The dtype in which the model runs, in training and evaluation. Default: f32.
+        pub precision: Precision => with_precision [serde(skip)],
+        /// What a step saves between its forward and its backward pass. Changes no result. Default: all that saves time.
+        pub memory: Memory => with_memory [serde(skip)],
+    }
 }
 
 impl TrainConfig {
-    /// So many epochs, and defaults.
+    /// Trains for `epochs` epochs, with the defaults of all other fields.
     pub fn new(epochs: usize) -> Self {
         TrainConfig {
             epochs,
@@ -73,7 +80,6 @@ impl TrainConfig {
             last_batch: LastBatch::default(),
             preprocess: Preprocess::default(),
             schedule: Schedule::default(),
-            validation: Validation::default(),
             norms: TrainingNorms::default(),
             execution: Execution::default(),
             precision: Precision::default(),
@@ -81,32 +87,13 @@ impl TrainConfig {
         }
     }
 
-    setters! {
-        with_batch_size => batch_size: usize,
-        with_seed => seed: u64,
-        with_workers => workers: usize,
-        with_last_batch => last_batch: LastBatch,
-        with_preprocess => preprocess: Preprocess,
-        with_schedule => schedule: Schedule,
-        with_validation => validation: Validation,
-        with_norms => norms: TrainingNorms,
-        with_execution => execution: Execution,
-        with_precision => precision: Precision,
-        with_memory => memory: Memory,
-    }
-
     /// Checks what can be checked without data.
     pub(super) fn check(&self) -> Result<()> {
-        let invalid = |field, value: String, expected| Err(Error::InvalidConfig { field, value, expected });
         if !(1..=1_000_000).contains(&self.epochs) {
-            return invalid("epochs", self.epochs.to_string(), "1 to 1,000,000");
+            let (value, expected) = (self.epochs.to_string(), "1 to 1,000,000");
+            return Err(Error::InvalidConfig { field: "epochs", value, expected });
         }
-        if let Schedule::Steps { at, factor } = &self.schedule
-            && !(factor.is_finite() && *factor > 0.0 && at.iter().all(|share| (0.0..=1.0).contains(share)))
-        {
-            let value = format!("a division by {factor} at {at:?}");
-            return invalid("schedule", value, "a positive factor and shares in [0, 1]");
-        }
+        self.schedule.check()?;
         self.train_loader().build()?;
         Ok(())
     }
@@ -123,11 +110,17 @@ impl TrainConfig {
         ctx.with_precision(self.precision).with_memory(self.memory)
     }
 
+    /// The loader of the training set.
     pub(super) fn train_loader(&self) -> LoaderConfig {
-        self.evaluation_loader().with_phase(Phase::Train).with_order(Order::Shuffled).with_last_batch(self.last_batch)
+        self.loader().with_order(Order::Shuffled).with_last_batch(self.last_batch)
     }
 
+    /// The loader of the validation and the test set.
     pub(super) fn evaluation_loader(&self) -> LoaderConfig {
-        LoaderConfig::new(self.batch_size).with_workers(self.workers).with_seed(self.seed).with_phase(Phase::Evaluation)
+        self.loader().with_phase(Phase::Evaluation)
+    }
+
+    fn loader(&self) -> LoaderConfig {
+        LoaderConfig::new(self.batch_size).with_workers(self.workers).with_seed(self.seed)
     }
 }

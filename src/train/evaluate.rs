@@ -1,10 +1,9 @@
 //! Running a model over a data set without training it.
 
-use super::loss::is_classification;
 use super::{Loss, TrainConfig};
 use crate::data::{Dataset, LoaderConfig, Preprocess};
 use crate::error::BatchProblem;
-use crate::metrics::{ClassPrediction, ConfusionMatrix, ScoreSums, Scores, class_predictions, correct_predictions};
+use crate::metrics::{BatchOutput, ClassPrediction, ConfusionMatrix, MetricSet, Metrics, class_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode};
 use crate::{Error, Result};
@@ -12,12 +11,12 @@ use std::thread;
 use tch::nn::VarStore;
 use tch::{Device, Tensor, no_grad};
 
-/// What a model reaches on a data set.
+/// Metrics, predictions and confusion matrix of a model on a data set.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Evaluation {
-    /// Loss and accuracy.
-    pub scores: Scores,
+    /// The values of the run's metrics.
+    pub metrics: Metrics,
     /// The predicted classes in the order of the data set; empty where the targets are not classes.
     pub predictions: Vec<ClassPrediction>,
     /// How often each class was taken for each other; `None` where the targets are not classes.
@@ -47,7 +46,7 @@ impl<'a> Inference<'a> {
 }
 
 impl Inference<'_> {
-    /// Calls `each` with outputs and targets of every batch, in order. Nothing is dropped, and no variable changes.
+    /// Calls `each` with outputs and targets of every batch, in order. No sample is dropped, and no variable changes.
     pub fn run(&self, dataset: &dyn Dataset, mut each: impl FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()> {
         let loader = self.loader.clone().build()?;
         thread::scope(|scope| {
@@ -60,43 +59,39 @@ impl Inference<'_> {
         })
     }
 
-    /// Loss, accuracy and predictions over a data set.
-    pub fn evaluate(&self, loss: &dyn Loss, dataset: &dyn Dataset) -> Result<Evaluation> {
-        let mut sums = ScoreSums::default();
+    /// Metrics and predictions over a data set. `metrics` have gathered nothing yet.
+    pub fn evaluate(&self, loss: &dyn Loss, mut metrics: MetricSet, dataset: &dyn Dataset) -> Result<Evaluation> {
         let mut predictions = Vec::new();
         let mut confusion = None;
         self.run(dataset, |outputs, targets| {
             let mean = no_grad(|| loss.mean(outputs, targets))?.double_value(&[]);
             if !mean.is_finite() {
-                return Err(Error::NonFiniteEvaluation { loss: mean, samples: sums.samples() });
+                return Err(Error::NonFiniteEvaluation { loss: mean, samples: metrics.samples() });
             }
-            let mut right = None;
-            if is_classification(outputs, targets) {
+            let output = BatchOutput::new(outputs, targets, mean);
+            if output.is_classification() {
                 let batch = class_predictions(outputs);
-                count(&mut confusion, outputs, targets, &batch, sums.samples())?;
+                count(&mut confusion, &output, &batch, metrics.samples())?;
                 predictions.extend(batch);
-                right = Some(correct_predictions(outputs, targets));
             }
-            sums.add(mean, targets.size()[0] as usize, right);
-            Ok(())
+            metrics.update(&output)
         })?;
-        let scores = sums.scores().ok_or(Error::EmptyDataset)?;
-        Ok(Evaluation { scores, predictions, confusion })
+        let metrics = metrics.compute().ok_or(Error::EmptyDataset)?;
+        Ok(Evaluation { metrics, predictions, confusion })
     }
 }
 
 /// Counts the predictions of a batch, which begins at sample `first`.
 fn count(
     confusion: &mut Option<ConfusionMatrix>,
-    outputs: &Tensor,
-    targets: &Tensor,
+    output: &BatchOutput,
     batch: &[ClassPrediction],
     first: usize,
 ) -> Result<()> {
-    let classes = outputs.size()[1] as usize;
+    let classes = output.outputs.size()[1] as usize;
     let confusion = confusion.get_or_insert_with(|| ConfusionMatrix::new(classes));
     for (row, prediction) in batch.iter().enumerate() {
-        let class = targets.int64_value(&[row as i64]) as usize;
+        let class = output.targets.int64_value(&[row as i64]) as usize;
         if class >= classes {
             // A data set may have more classes than the model has outputs, and not every loss minds.
             let problem = BatchProblem::ClassOutOfRange { position: first + row, class: class as u32, classes };

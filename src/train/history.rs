@@ -1,20 +1,21 @@
-//! What a training run reached, epoch by epoch.
+//! The metrics of a training run, epoch by epoch.
 
-use crate::metrics::Scores;
+use crate::metrics::Metrics;
 use serde::{Deserialize, Serialize};
 
-/// One epoch of a run.
+/// Metrics, learning rate and times of one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct EpochRecord {
-    /// Counted from 1.
+    /// 1-based epoch index.
     pub epoch: usize,
-    /// Scores over the training samples, taken during training, in training mode.
-    pub train: Scores,
-    /// Scores over the validation split after the epoch, where the configuration asks for one.
-    pub validation: Option<Scores>,
-    /// Scores over the test set after the epoch.
-    pub test: Scores,
-    /// The learning rate of the epoch's last step.
+    /// Metrics over the training samples, measured during training, in training mode.
+    pub train: Metrics,
+    /// Metrics over the validation set after the epoch, where the run has one.
+    pub validation: Option<Metrics>,
+    /// Metrics over the test set after the epoch, where the run has one.
+    pub test: Option<Metrics>,
+    /// Learning rate of the epoch's last step.
     pub learning_rate: f64,
     /// Seconds spent training, evaluation not included.
     pub train_seconds: f64,
@@ -23,7 +24,7 @@ pub struct EpochRecord {
 }
 
 impl EpochRecord {
-    /// Training samples a second.
+    /// Training samples per second.
     pub fn samples_per_second(&self) -> f64 {
         self.train.samples as f64 / self.train_seconds.max(f64::MIN_POSITIVE)
     }
@@ -32,7 +33,7 @@ impl EpochRecord {
 /// The finished epochs of a run, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct History {
-    /// One record an epoch.
+    /// One record per epoch.
     pub epochs: Vec<EpochRecord>,
 }
 
@@ -47,7 +48,7 @@ impl History {
         self.epochs.iter().map(|record| record.train_seconds).sum()
     }
 
-    /// Training samples a second, over the whole run.
+    /// Training samples per second, over the whole run.
     pub fn samples_per_second(&self) -> f64 {
         let samples: usize = self.epochs.iter().map(|record| record.train.samples).sum();
         samples as f64 / self.train_seconds().max(f64::MIN_POSITIVE)

@@ -1,11 +1,11 @@
-//! What training makes small.
+//! Loss functions.
 
 use crate::{Error, Result};
-use tch::{Kind, Reduction, Tensor};
+use tch::{Reduction, Tensor};
 
-/// The mean loss of a batch. Any closure from outputs and targets to a scalar tensor is one.
+/// A loss function: the number that training minimizes. Any closure from outputs and targets to a scalar tensor is one.
 pub trait Loss {
-    /// A scalar: the mean over the batch.
+    /// The mean loss over the batch, as a scalar tensor.
     ///
     /// # Errors
     ///
@@ -33,9 +33,4 @@ impl<F: Fn(&Tensor, &Tensor) -> Tensor> Loss for F {
         }
         Ok(loss)
     }
-}
-
-/// Whether outputs and targets are those of a classification, so that an accuracy makes sense.
-pub(super) fn is_classification(outputs: &Tensor, targets: &Tensor) -> bool {
-    targets.kind() == Kind::Int64 && targets.dim() == 1 && outputs.dim() == 2
 }

@@ -1,26 +1,32 @@
-//! Training: the loop, its configuration, and who watches it.
+//! Training: the loop, its configuration, its data sets and its callbacks.
 
 mod callback;
+mod checkpoint_config;
 mod checkpoints;
 mod config;
+mod datasets;
 mod early_stop;
 mod evaluate;
 mod history;
 mod loss;
+mod monitor;
 mod progress;
 mod run_data;
+mod run_loop;
 mod run_state;
 mod save;
 mod stop;
 mod trainer;
 
-pub use callback::{Callback, Event, Flow, Outcome, Run};
-pub use checkpoints::{CheckpointConfig, SaveEvery};
-pub use config::{TrainConfig, TrainingNorms, Validation};
-pub use early_stop::{EarlyStop, Watched};
+pub use callback::{Callback, Event, Outcome, Run};
+pub use checkpoint_config::{Change, CheckpointConfig, KeepBest, Resume, SaveEvery};
+pub use config::{TrainConfig, TrainingNorms};
+pub use datasets::Datasets;
+pub use early_stop::EarlyStop;
 pub use evaluate::Evaluation;
 pub use history::{EpochRecord, History};
 pub use loss::{CrossEntropy, Loss};
+pub use monitor::Monitor;
 pub use save::{SaveBest, SaveWeights};
 pub use stop::StopHandle;
 pub use trainer::Trainer;

@@ -1,43 +1,54 @@
 //! The data of a run, checked before its first step.
 
-use super::TrainConfig;
+use super::{Datasets, TrainConfig};
 use crate::data::{Dataset, Loader, LoaderConfig};
 use crate::models::Model;
 use crate::nn::Mode;
 use crate::{Error, Result};
 
-/// What a run works on.
+/// The data sets of a run, and how the training set is gone through.
 pub(super) struct RunData<'a> {
-    pub train: &'a dyn Dataset,
-    pub validation: Option<&'a dyn Dataset>,
-    pub test: &'a dyn Dataset,
+    pub datasets: Datasets<'a>,
     pub loader: Loader,
     pub steps_per_epoch: usize,
+    /// What is odd about the data, and no error.
+    pub warning: Option<String>,
 }
 
 impl<'a> RunData<'a> {
-    /// Everything that can be known to go wrong is found here.
-    pub fn check(
-        config: &TrainConfig,
-        model: &dyn Model,
-        train: &'a dyn Dataset,
-        validation: Option<&'a dyn Dataset>,
-        test: &'a dyn Dataset,
-    ) -> Result<Self> {
-        if train.classes() != test.classes() {
-            return Err(Error::ClassesDiffer { train: train.classes().to_vec(), test: test.classes().to_vec() });
+    /// Finds everything that can be known to go wrong.
+    pub fn check(config: &TrainConfig, model: &dyn Model, datasets: &Datasets<'a>) -> Result<Self> {
+        let train = datasets.train;
+        for (set, dataset) in datasets.evaluated() {
+            if train.classes() != dataset.classes() {
+                let (train, other) = (train.classes().to_vec(), dataset.classes().to_vec());
+                return Err(Error::ClassesDiffer { train, set, other });
+            }
         }
+        let warning = check_classes(model, train)?;
         check_batches(config, model, train, &config.train_loader(), config.train_mode())?;
-        for dataset in validation.into_iter().chain([test]) {
+        for (_, dataset) in datasets.evaluated() {
             check_batches(config, model, dataset, &config.evaluation_loader(), Mode::Eval)?;
         }
         let loader = config.train_loader().build()?;
         let steps_per_epoch = loader.batch_count(train.len());
-        Ok(RunData { train, validation, test, loader, steps_per_epoch })
+        Ok(RunData { datasets: *datasets, loader, steps_per_epoch, warning })
     }
 }
 
-/// Whether the model takes every batch size that this data set will give, the last one too.
+/// Whether the model has an output for every class of the data; a warning where it has more.
+fn check_classes(model: &dyn Model, train: &dyn Dataset) -> Result<Option<String>> {
+    let classes = train.classes().len();
+    match model.classes() {
+        Some(outputs) if classes > 0 && outputs < classes => Err(Error::TooFewOutputs { outputs, classes }),
+        Some(outputs) if classes > 0 && outputs > classes => Ok(Some(format!(
+            "the model has {outputs} outputs, but the training set has {classes} classes: some outputs are never a target"
+        ))),
+        _ => Ok(None),
+    }
+}
+
+/// Whether the model supports every batch size that this data set will give, the last one too.
 fn check_batches(
     config: &TrainConfig,
     model: &dyn Model,

@@ -1,10 +1,11 @@
 //! The state of a run as a checkpoint, and back.
 
 use super::progress::Progress;
-use super::{Callback, TrainConfig};
+use super::{Callback, Datasets, TrainConfig};
 use crate::checkpoint::Checkpoint;
-use crate::data::{Dataset, Fingerprint};
+use crate::data::Fingerprint;
 use crate::error::Difference;
+use crate::metrics::{MetricSet, MetricStates};
 use crate::optim::Optimizer;
 use crate::torch::{Variable, named_variables, release_free_memory, versions};
 use crate::{Error, Result};
@@ -20,23 +21,33 @@ const OPTIMIZER: &str = "optimizer.";
 /// Everything of a run's state that is no tensor.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
-    /// What has to be the same when the run goes on, by field.
+    /// What has to be the same when the run is resumed, by field.
     run: Map<String, Value>,
     progress: Progress,
-    /// Of the callbacks that have a state, in their order.
+    /// What the metrics have gathered in the current epoch.
+    metrics: MetricStates,
+    /// States of the callbacks that have one, in their order.
     callbacks: Vec<Value>,
     best: Vec<(f64, u64)>,
-    /// Who wrote it.
+    /// The versions that wrote the checkpoint.
     densenet: String,
     libtorch: String,
 }
 
-/// What a run consists of, as far as its result depends on it.
+/// The parts of a run that a checkpoint is made of, and that it is restored into.
+pub(super) struct RunState<'a> {
+    pub vs: &'a VarStore,
+    pub optimizer: &'a mut dyn Optimizer,
+    pub metrics: &'a mut MetricSet,
+    pub callbacks: &'a mut [Box<dyn Callback>],
+}
+
+/// Everything that a run's result depends on, by field.
 pub(super) fn description(
     config: &TrainConfig,
     optimizer: &dyn Optimizer,
-    train: &dyn Dataset,
-    test: &dyn Dataset,
+    metrics: &MetricSet,
+    datasets: &Datasets,
 ) -> Result<Map<String, Value>> {
     let mut fields = match serde_json::to_value(config) {
         Ok(Value::Object(fields)) => fields,
@@ -47,78 +58,79 @@ pub(super) fn description(
     fields.insert("execution".to_owned(), json!(format!("{:?}", config.execution)));
     fields.insert("precision".to_owned(), json!(format!("{:?}", config.precision)));
     fields.insert("optimizer".to_owned(), optimizer.configuration());
-    fields.insert("training set".to_owned(), json!(Fingerprint::of(train)?));
-    fields.insert("test set".to_owned(), json!(Fingerprint::of(test)?));
-    fields.insert("classes".to_owned(), json!(train.classes()));
+    fields.insert("metrics".to_owned(), json!(metrics.names()));
+    fields.insert("training set".to_owned(), json!(Fingerprint::of(datasets.train)?));
+    for (set, dataset) in datasets.evaluated() {
+        fields.insert(set.to_owned(), json!(Fingerprint::of(dataset)?));
+    }
+    fields.insert("classes".to_owned(), json!(datasets.train.classes()));
     Ok(fields)
 }
 
-/// The state of a run between two steps.
-pub(super) fn checkpoint(
-    run: &Map<String, Value>,
-    progress: &Progress,
-    best: &[(f64, u64)],
-    callbacks: &[Box<dyn Callback>],
-    vs: &VarStore,
-    optimizer: &dyn Optimizer,
-) -> Checkpoint {
-    let variables =
-        named_variables(vs).into_iter().map(|variable| (MODEL.to_owned() + &variable.name, variable.tensor));
-    let state = optimizer.state().into_iter().map(|(name, tensor)| (OPTIMIZER.to_owned() + &name, tensor));
-    let found = versions();
-    let saved = Saved {
-        run: run.clone(),
-        progress: progress.clone(),
-        callbacks: callbacks.iter().filter_map(|callback| callback.state()).collect(),
-        best: best.to_vec(),
-        densenet: found.densenet,
-        libtorch: found.libtorch,
-    };
-    Checkpoint { state: json!(saved), tensors: variables.chain(state).collect() }
+impl RunState<'_> {
+    /// The state of a run between two steps.
+    pub fn checkpoint(&self, run: &Map<String, Value>, progress: &Progress, best: &[(f64, u64)]) -> Result<Checkpoint> {
+        let variables =
+            named_variables(self.vs).into_iter().map(|variable| (MODEL.to_owned() + &variable.name, variable.tensor));
+        let state = self.optimizer.state().into_iter().map(|(name, tensor)| (OPTIMIZER.to_owned() + &name, tensor));
+        let found = versions();
+        let saved = Saved {
+            run: run.clone(),
+            progress: progress.clone(),
+            metrics: self.metrics.states()?,
+            callbacks: self.callbacks.iter().filter_map(|callback| callback.state()).collect(),
+            best: best.to_vec(),
+            densenet: found.densenet,
+            libtorch: found.libtorch,
+        };
+        Ok(Checkpoint { state: json!(saved), tensors: variables.chain(state).collect() })
+    }
+
+    /// Makes a run what it was: all of it, or an error and nothing has changed but metrics and callbacks.
+    pub fn restore(
+        &mut self,
+        checkpoint: Checkpoint,
+        now: &Map<String, Value>,
+        allowed: &[&str],
+    ) -> Result<(Progress, Vec<(f64, u64)>)> {
+        let saved: Saved =
+            serde_json::from_value(checkpoint.state).map_err(|error| mismatch("the state", error.to_string()))?;
+        check_same_run(&saved.run, now, allowed)?;
+        let mut tensors = checkpoint.tensors;
+        let pairs = pairs_of_variables(self.vs, &mut tensors)?;
+        let state: Vec<(String, Tensor)> = tensors
+            .into_iter()
+            .map(|(name, tensor)| match name.strip_prefix(OPTIMIZER) {
+                Some(own) => Ok((own.to_owned(), tensor)),
+                None => Err(mismatch(&name, "the model has no such variable".to_owned())),
+            })
+            .collect::<Result<_>>()?;
+        let mut with_state: Vec<_> = self.callbacks.iter_mut().filter(|callback| callback.state().is_some()).collect();
+        if with_state.len() != saved.callbacks.len() {
+            let problem = format!("{} were saved, and there are {}", saved.callbacks.len(), with_state.len());
+            return Err(mismatch("callbacks with a state", problem));
+        }
+        for (callback, state) in with_state.iter_mut().zip(&saved.callbacks) {
+            callback.load_state(state)?;
+        }
+        self.metrics.load_states(saved.metrics)?;
+        self.optimizer.load_state(&state)?;
+        no_grad(|| pairs.into_iter().for_each(|(mut own, new)| own.copy_(&new)));
+        drop(state);
+        release_free_memory();
+        Ok((saved.progress, saved.best))
+    }
 }
 
-/// Makes a run what it was: all of it, or an error and nothing has changed but callbacks.
-pub(super) fn restore(
-    checkpoint: Checkpoint,
-    now: &Map<String, Value>,
-    allowed: &[String],
-    callbacks: &mut [Box<dyn Callback>],
-    vs: &VarStore,
-    optimizer: &mut dyn Optimizer,
-) -> Result<(Progress, Vec<(f64, u64)>)> {
-    let saved: Saved =
-        serde_json::from_value(checkpoint.state).map_err(|error| mismatch("the state", error.to_string()))?;
-    let names = saved.run.keys().chain(now.keys().filter(|name| !saved.run.contains_key(*name)));
-    let differences = names.filter(|name| saved.run.get(*name) != now.get(*name) && !allowed.contains(name));
+/// An error that names the fields in which a run differs from the saved one, unless they are allowed to.
+fn check_same_run(saved: &Map<String, Value>, now: &Map<String, Value>, allowed: &[&str]) -> Result<()> {
+    let names = saved.keys().chain(now.keys().filter(|name| !saved.contains_key(*name)));
+    let differences = names.filter(|name| saved.get(*name) != now.get(*name) && !allowed.contains(&name.as_str()));
     let text = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
     let differences: Vec<Difference> = differences
-        .map(|name| Difference { field: name.clone(), saved: text(saved.run.get(name)), now: text(now.get(name)) })
+        .map(|name| Difference { field: name.clone(), saved: text(saved.get(name)), now: text(now.get(name)) })
         .collect();
-    if !differences.is_empty() {
-        return Err(Error::ConfigMismatch { differences });
-    }
-    let mut tensors = checkpoint.tensors;
-    let pairs = pairs_of_variables(vs, &mut tensors)?;
-    let state: Vec<(String, Tensor)> = tensors
-        .into_iter()
-        .map(|(name, tensor)| match name.strip_prefix(OPTIMIZER) {
-            Some(own) => Ok((own.to_owned(), tensor)),
-            None => Err(mismatch(&name, "the model has no such variable".to_owned())),
-        })
-        .collect::<Result<_>>()?;
-    let mut with_state: Vec<_> = callbacks.iter_mut().filter(|callback| callback.state().is_some()).collect();
-    if with_state.len() != saved.callbacks.len() {
-        let problem = format!("{} were saved, and there are {}", saved.callbacks.len(), with_state.len());
-        return Err(mismatch("callbacks with a state", problem));
-    }
-    for (callback, state) in with_state.iter_mut().zip(&saved.callbacks) {
-        callback.load_state(state)?;
-    }
-    optimizer.load_state(&state)?;
-    no_grad(|| pairs.into_iter().for_each(|(mut own, new)| own.copy_(&new)));
-    drop(state);
-    release_free_memory();
-    Ok((saved.progress, saved.best))
+    if differences.is_empty() { Ok(()) } else { Err(Error::ConfigMismatch { differences }) }
 }
 
 /// Each variable with its saved values, which are taken out of `tensors`.

@@ -1,20 +1,80 @@
 //! Ending a run from outside.
 
+#[cfg(feature = "signals")]
+use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+#[cfg(feature = "signals")]
+use std::sync::atomic::AtomicI32;
+
 /// Ends a run after its current step, from any thread: bind it to Ctrl-C, a timer, a button.
+///
+/// # Examples
+///
+/// Ctrl-C in a program of one's own, between the configuration of a trainer and its `fit`:
+///
+/// ```no_run
+/// # fn run(mut trainer: densenet::Trainer<densenet::DenseNet>, datasets: densenet::train::Datasets) -> densenet::Result<()> {
+/// # #[cfg(feature = "signals")]
+/// trainer.stop_handle().on_ctrl_c()?;
+/// trainer.fit(&datasets)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
-pub struct StopHandle(Arc<AtomicBool>);
+pub struct StopHandle(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    stopped: AtomicBool,
+    /// The first signal that came; 0 before.
+    #[cfg(feature = "signals")]
+    signal: AtomicI32,
+}
 
 impl StopHandle {
-    /// Asks the run to end.
+    /// Asks the run to end after its current step.
     pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody has asked.
+    /// Whether the run was asked to end.
     pub fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Ends the run at Ctrl-C (SIGINT) and at SIGTERM: the first signal ends it after the current step, so that weights,
+    /// checkpoint and report are saved; the second one ends the process at once, with 128 plus the signal's number as its
+    /// exit code.
+    ///
+    /// It concerns the whole process from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Signals`] where the operating system refuses.
+    #[cfg(feature = "signals")]
+    pub fn on_ctrl_c(&self) -> Result<()> {
+        use signal_hook::consts::{SIGINT, SIGTERM};
+        let failed = |source| Error::Signals { source };
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+        let handle = self.clone();
+        let wait = move || {
+            for signal in signals.forever() {
+                match handle.0.signal.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed) {
+                    Ok(_) => handle.stop(),
+                    // Without the end of libtorch's threads, one of which may be in the middle of a step.
+                    Err(_) => signal_hook::low_level::exit(128 + signal),
+                }
+            }
+        };
+        std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop).map_err(failed)
+    }
+
+    /// The number of the signal that ended the run, such as 2 for Ctrl-C; `None` where none came. A shell expects 128 plus
+    /// this number as the program's exit code.
+    #[cfg(feature = "signals")]
+    pub fn signal(&self) -> Option<i32> {
+        Some(self.0.signal.load(Ordering::Relaxed)).filter(|&signal| signal != 0)
     }
 }

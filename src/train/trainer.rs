@@ -1,35 +1,28 @@
-//! The training loop.
+//! The trainer: what a run consists of, and one step of it.
 
-use super::callback::{Callback, Event, Flow, Outcome, Run};
-use super::checkpoints::{Checkpoints, Moment};
+use super::callback::Callback;
+use super::checkpoints::Checkpoints;
 use super::evaluate::Inference;
-use super::loss::is_classification;
 use super::progress::Progress;
 use super::run_data::RunData;
-use super::run_state;
-use super::{
-    CheckpointConfig, CrossEntropy, EpochRecord, Evaluation, History, Loss, StopHandle, TrainConfig, Validation,
-};
-use crate::data::{Dataset, split_validation};
-use crate::metrics::{Scores, correct_predictions};
+use super::run_loop::RunLoop;
+use super::{CheckpointConfig, CrossEntropy, Datasets, Evaluation, History, Loss, StopHandle, TrainConfig};
+use crate::data::Dataset;
+use crate::metrics::{BatchOutput, Metric, MetricSet};
 use crate::models::Model;
 use crate::optim::Optimizer;
-use crate::torch::tune_allocator;
 use crate::{Error, Result};
-use std::ops::ControlFlow;
-use std::thread;
-use std::time::Instant;
 use tch::Tensor;
 use tch::nn::VarStore;
 
-/// Trains a model on one data set and reports on another.
+/// Trains a model on a data set, and evaluates it after each epoch.
 ///
 /// # Examples
 ///
 /// ```
-/// use densenet::data::SyntheticConfig;
+/// use densenet::data::{SyntheticConfig, ValidationSize, split_validation};
 /// use densenet::optim::SgdConfig;
-/// use densenet::train::{TrainConfig, Trainer};
+/// use densenet::train::{Datasets, EarlyStop, TrainConfig, Trainer};
 /// use densenet::{DenseNetConfig, default_device, tch::nn::VarStore};
 ///
 /// let vs = VarStore::new(default_device());
@@ -40,27 +33,37 @@ use tch::nn::VarStore;
 ///     .with_layers_per_block([1, 1])
 ///     .build(&vs.root())?;
 /// let optimizer = SgdConfig::new(0.1).build(&vs)?;
-/// let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(2).with_batch_size(16))?;
-/// let samples = SyntheticConfig::new(64).with_sample_shape([1, 16, 16]).with_classes(3);
-/// let history = trainer.fit(&samples.clone().build()?, &samples.with_seed(1).build()?)?;
+/// let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(2).with_batch_size(16))?
+///     .with_callback(EarlyStop::after(5));
+///
+/// let samples = SyntheticConfig::new(80).with_sample_shape([1, 16, 16]).with_classes(3);
+/// let (all, test) = (samples.clone().build()?, samples.with_seed(1).build()?);
+/// let (train, validation) = split_validation(&all, ValidationSize::Fraction(0.2), 0)?;
+/// let history = trainer.fit(&Datasets::new(&train).with_validation(&validation).with_test(&test))?;
 /// assert_eq!(history.epochs.len(), 2);
 /// # Ok::<(), densenet::Error>(())
 /// ```
 pub struct Trainer<M> {
-    vs: VarStore,
-    model: M,
-    optimizer: Box<dyn Optimizer>,
-    loss: Box<dyn Loss>,
-    config: TrainConfig,
-    callbacks: Vec<Box<dyn Callback>>,
-    checkpoints: Option<Checkpoints>,
-    progress: Progress,
-    stop: StopHandle,
+    pub(super) vs: VarStore,
+    pub(super) model: M,
+    pub(super) optimizer: Box<dyn Optimizer>,
+    pub(super) loss: Box<dyn Loss>,
+    /// What the metrics have gathered in the current epoch.
+    pub(super) metrics: MetricSet,
+    pub(super) config: TrainConfig,
+    pub(super) callbacks: Vec<Box<dyn Callback>>,
+    pub(super) checkpoint_config: Option<CheckpointConfig>,
+    /// Open from the first `fit` on.
+    pub(super) checkpoints: Option<Checkpoints>,
+    pub(super) progress: Progress,
+    pub(super) stop: StopHandle,
 }
 
 impl<M: Model> Trainer<M> {
-    /// A trainer with cross-entropy as its loss and nobody watching. From now on the process
-    /// [keeps freed memory and uses large pages](tune_allocator).
+    /// A trainer with cross-entropy as its loss, with loss and accuracy as its metrics, and without callbacks.
+    ///
+    /// A program that trains on a CPU calls [`tune_allocator`](crate::torch::tune_allocator) before: steps are up to a
+    /// fifth faster then.
     ///
     /// # Errors
     ///
@@ -68,58 +71,48 @@ impl<M: Model> Trainer<M> {
     pub fn new(vs: VarStore, model: M, optimizer: impl Optimizer + 'static, config: TrainConfig) -> Result<Self> {
         config.check()?;
         config.precision.check(vs.device())?;
-        tune_allocator()?;
         Ok(Trainer {
             vs,
             model,
             optimizer: Box::new(optimizer),
             loss: Box::new(CrossEntropy),
+            metrics: MetricSet::new(),
             config,
             callbacks: Vec::new(),
+            checkpoint_config: None,
             checkpoints: None,
             progress: Progress::start(),
             stop: StopHandle::default(),
         })
     }
 
-    /// Makes another loss small: [`CrossEntropy`], or a closure from outputs and targets to a mean.
+    /// Sets the loss function. Default: [`CrossEntropy`]. A closure from outputs and targets to a mean is one.
     #[must_use]
     pub fn with_loss(mut self, loss: impl Loss + 'static) -> Self {
         self.loss = Box::new(loss);
         self
     }
 
-    /// Adds somebody who watches.
-    pub fn observe(&mut self, callback: impl Callback + 'static) -> &mut Self {
+    /// Adds a metric to the loss and the accuracy, which every run has.
+    #[must_use]
+    pub fn with_metric(mut self, metric: impl Metric) -> Self {
+        self.metrics.add(metric);
+        self
+    }
+
+    /// Adds a callback, after those that were added before.
+    #[must_use]
+    pub fn with_callback(mut self, callback: impl Callback + 'static) -> Self {
         self.callbacks.push(Box::new(callback));
         self
     }
 
-    /// Saves the state of the run as it goes, so that it can go on after a kill.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::CheckpointsExist`] where the folder has some, [`Error::FolderInUse`] where another run has the folder,
-    /// [`Error::InvalidConfig`], [`Error::Io`].
-    pub fn save_checkpoints(&mut self, config: impl Into<CheckpointConfig>) -> Result<&mut Self> {
-        self.checkpoints = Some(Checkpoints::new(config.into())?);
-        Ok(self)
-    }
-
-    /// Goes on, with the next [`fit`](Self::fit), where the folder's newest whole checkpoint was saved, and saves there too. It
-    /// ends with the same bits as a run that was never interrupted. A folder without a checkpoint begins a new run. Returns what was
-    /// wrong with newer checkpoints that were passed over.
-    ///
-    /// # Errors
-    ///
-    /// Here, [`Error::FolderInUse`], [`Error::Checkpoint`] where all are damaged, [`Error::InvalidConfig`], [`Error::Io`]. In `fit`,
-    /// [`Error::ConfigMismatch`] where configuration, optimizer or data differ, [`Error::StateMismatch`] where the model does; nothing has
-    /// changed then.
-    pub fn resume_from(&mut self, config: impl Into<CheckpointConfig>) -> Result<Vec<Error>> {
-        let mut checkpoints = Checkpoints::resuming(config.into())?;
-        let passed_over = checkpoints.resumed.as_mut().map(|found| std::mem::take(&mut found.skipped));
-        self.checkpoints = Some(checkpoints);
-        Ok(passed_over.unwrap_or_default())
+    /// Saves the state of the run as it goes, and resumes from a saved one where the configuration says so. The folder
+    /// is opened by [`fit`](Self::fit), and belongs to this trainer until it is dropped.
+    #[must_use]
+    pub fn with_checkpoints(mut self, config: CheckpointConfig) -> Self {
+        self.checkpoint_config = Some(config);
+        self
     }
 
     /// A handle that ends the run after its current step.
@@ -137,150 +130,80 @@ impl<M: Model> Trainer<M> {
         &self.vs
     }
 
-    /// Trains for the configured epochs and evaluates after each.
+    /// The optimizer.
+    pub fn optimizer(&self) -> &dyn Optimizer {
+        self.optimizer.as_ref()
+    }
+
+    /// Variables, model and optimizer, for a second phase of training or a
+    /// [`Predictor`](crate::predict::Predictor).
+    ///
+    /// # Examples
+    ///
+    /// A second trainer continues with the weights that a first one has trained, under another optimizer:
+    ///
+    /// ```no_run
+    /// use densenet::{AdamWConfig, DenseNet, Result, TrainConfig, Trainer};
+    ///
+    /// fn second_phase(first: Trainer<DenseNet>) -> Result<Trainer<DenseNet>> {
+    ///     let (mut vs, model, _) = first.into_parts();
+    ///     vs.unfreeze();
+    ///     let optimizer = AdamWConfig::new(1e-4).build(&vs)?;
+    ///     Trainer::new(vs, model, optimizer, TrainConfig::new(5))
+    /// }
+    /// ```
+    pub fn into_parts(self) -> (VarStore, M, Box<dyn Optimizer>) {
+        (self.vs, self.model, self.optimizer)
+    }
+
+    /// Trains for the configured epochs, and evaluates on the validation and the test set after each.
     ///
     /// # Errors
     ///
-    /// Before the first step: data sets that are empty or do not fit each other, the model or the configuration. Later:
-    /// [`Error::NonFiniteLoss`], and the errors of data sets, model and callbacks.
-    pub fn fit(&mut self, train: &dyn Dataset, test: &dyn Dataset) -> Result<History> {
-        let split = match self.config.validation {
-            Validation::Off => None,
-            Validation::HoldOut(size) => Some(split_validation(train, size, self.config.seed)?),
-        };
-        let (train, validation) = match &split {
-            None => (train, None),
-            Some((train, validation)) => (train as &dyn Dataset, Some(validation as &dyn Dataset)),
-        };
-        let data = RunData::check(&self.config, &self.model, train, validation, test)?;
+    /// Before the first step:
+    /// - data sets that are empty or do not fit each other, the model or the configuration;
+    /// - [`Error::UnknownMetric`], [`Error::NoValidation`] where something monitors what the run does not have;
+    /// - [`Error::CheckpointsExist`], [`Error::FolderInUse`], [`Error::Io`] where the folder of checkpoints cannot be had;
+    /// - [`Error::Checkpoint`] where all checkpoints are damaged, [`Error::ConfigMismatch`] where configuration, optimizer
+    ///   or data differ from those of the checkpoint, [`Error::StateMismatch`] where the model does.
+    ///
+    /// Later: [`Error::NonFiniteLoss`], and the errors of data sets, model, metrics and callbacks.
+    pub fn fit(&mut self, datasets: &Datasets) -> Result<History> {
+        let data = RunData::check(&self.config, &self.model, datasets)?;
+        self.metrics.check_names()?;
+        if let Some(CheckpointConfig { keep_best, .. }) = &self.checkpoint_config
+            && keep_best.count > 0
+        {
+            let has_validation = datasets.validation.is_some();
+            keep_best.monitor.check("keeping the best checkpoints", has_validation, &self.metrics)?;
+        }
+        // Callbacks read the trainer while they are called.
         let mut callbacks = std::mem::take(&mut self.callbacks);
-        let outcome = self.begin(&data, &mut callbacks).and_then(|()| self.run(&data, &mut callbacks));
+        let outcome = RunLoop::new(self, &data, &mut callbacks).run();
         self.callbacks = callbacks;
         outcome?;
         Ok(self.progress.history.clone())
     }
 
-    /// Loss, accuracy and predictions on a data set, in evaluation mode. Changes no variable.
+    /// Metrics and predictions on a data set, in evaluation mode. Changes no variable.
     ///
     /// # Errors
     ///
-    /// Those of the data set and of the model.
+    /// Those of the data set, the model and the metrics.
     pub fn evaluate(&self, dataset: &dyn Dataset) -> Result<Evaluation> {
-        Inference::of_run(&self.config, &self.model, &self.vs).evaluate(self.loss.as_ref(), dataset)
+        let inference = Inference::of_run(&self.config, &self.model, &self.vs);
+        inference.evaluate(self.loss.as_ref(), self.metrics.fresh(), dataset)
     }
 
-    /// The place from which the run goes on: its start, or where a checkpoint was saved.
-    fn begin(&mut self, data: &RunData, callbacks: &mut [Box<dyn Callback>]) -> Result<()> {
-        self.progress = Progress::start();
-        let mut resumed = None;
-        if let Some(checkpoints) = &mut self.checkpoints {
-            checkpoints.run = run_state::description(&self.config, self.optimizer.as_ref(), data.train, data.test)?;
-            if let Some(found) = checkpoints.resumed.take() {
-                let (allowed, optimizer) = (checkpoints.allowed_changes(), self.optimizer.as_mut());
-                (self.progress, checkpoints.best) =
-                    run_state::restore(found.checkpoint, &checkpoints.run, allowed, callbacks, &self.vs, optimizer)?;
-                resumed = Some(Event::Resumed { epoch: self.progress.epoch, step: self.progress.step });
-            }
-        }
-        self.notify(Event::FitStarted, data, callbacks)?;
-        resumed.map_or(Ok(()), |event| self.notify(event, data, callbacks).map(drop))
-    }
-
-    /// Epoch after epoch until all are done or somebody wants to stop.
-    fn run(&mut self, data: &RunData, callbacks: &mut [Box<dyn Callback>]) -> Result<()> {
-        let mut outcome = Outcome::Finished;
-        while self.progress.epoch <= self.config.epochs {
-            let epoch = self.progress.epoch;
-            let train = match self.train_epoch(epoch, data, callbacks)? {
-                ControlFlow::Continue(scores) => scores,
-                ControlFlow::Break(step) => {
-                    outcome = Outcome::Stopped { epoch, step, epoch_completed: false };
-                    break;
-                }
-            };
-            let mut flow = self.notify(Event::EvaluationStarted { epoch }, data, callbacks)?;
-            let started = Instant::now();
-            let validation = data.validation.map(|dataset| self.evaluate(dataset)).transpose()?;
-            let test = self.evaluate(data.test)?;
-            let record = EpochRecord {
-                epoch,
-                train,
-                validation: validation.map(|evaluation| evaluation.scores),
-                test: test.scores,
-                learning_rate: self.learning_rate(epoch, data.steps_per_epoch, data),
-                train_seconds: self.progress.seconds,
-                evaluation_seconds: started.elapsed().as_secs_f64(),
-            };
-            self.progress.history.epochs.push(record.clone());
-            flow = flow.and(self.notify(Event::EpochEnded { record: &record, test: &test }, data, callbacks)?);
-            self.progress.next_epoch();
-            if let Some(checkpoints) = &mut self.checkpoints {
-                checkpoints.rank(&record, self.progress.steps(data.steps_per_epoch))?;
-            }
-            self.save_if_due(Moment::EpochEnded, data, callbacks)?;
-            if epoch < self.config.epochs && (flow == Flow::Stop || self.stop.is_stopped()) {
-                outcome = Outcome::Stopped { epoch, step: data.steps_per_epoch, epoch_completed: true };
-                break;
-            }
-        }
-        self.save_if_due(Moment::RunEnds, data, callbacks)?;
-        self.notify(Event::FitEnded { outcome }, data, callbacks)?;
-        Ok(())
-    }
-
-    /// The rest of the steps of an epoch: its scores, or the step after which somebody wanted to stop.
-    fn train_epoch(
-        &mut self,
-        epoch: usize,
-        data: &RunData,
-        callbacks: &mut [Box<dyn Callback>],
-    ) -> Result<ControlFlow<usize, Scores>> {
-        thread::scope(|scope| {
-            let mut started = Instant::now();
-            let done = self.progress.step;
-            let position = data.train.len().min(done * self.config.batch_size);
-            let batches = data.loader.batches_from(scope, data.train, epoch as u64 - 1, position)?;
-            for (step, batch) in (done + 1..).zip(batches) {
-                let (inputs, targets) = self.config.preprocess.tensors(&batch?, self.vs.device())?;
-                let samples = targets.size()[0] as usize;
-                let learning_rate = self.learning_rate(epoch, step, data);
-                let (loss, right) = self.step(&inputs, &targets, learning_rate, epoch, step)?;
-                let duration = started.elapsed();
-                started = Instant::now();
-                self.progress.step = step;
-                self.progress.sums.add(loss, samples, right);
-                self.progress.seconds += duration.as_secs_f64();
-                let flow = self.notify(Event::StepEnded { epoch, step, loss, samples, duration }, data, callbacks)?;
-                self.save_if_due(Moment::StepEnded, data, callbacks)?;
-                if flow == Flow::Stop || self.stop.is_stopped() {
-                    return Ok(ControlFlow::Break(step));
-                }
-            }
-            Ok(ControlFlow::Continue(self.progress.sums.scores().ok_or(Error::EmptyDataset)?))
-        })
-    }
-
-    fn save_if_due(&mut self, moment: Moment, data: &RunData, callbacks: &mut [Box<dyn Callback>]) -> Result<()> {
-        let Some(checkpoints) = &mut self.checkpoints else { return Ok(()) };
-        let (steps, epochs) = (self.progress.steps(data.steps_per_epoch), self.progress.history.epochs.len());
-        if !checkpoints.is_due(moment, steps, epochs) {
-            return Ok(());
-        }
-        let (run, best, optimizer) = (&checkpoints.run, &checkpoints.best, self.optimizer.as_ref());
-        let checkpoint = run_state::checkpoint(run, &self.progress, best, callbacks, &self.vs, optimizer);
-        checkpoints.save(steps, &checkpoint)?;
-        self.notify(Event::CheckpointSaved { steps }, data, callbacks).map(drop)
-    }
-
-    /// One step: forward, loss, backward, update. Returns the mean loss and how many predictions were right.
-    fn step(
+    /// One step: forward pass, loss, backward pass, update, metrics. Returns the mean loss.
+    pub(super) fn step(
         &mut self,
         inputs: &Tensor,
         targets: &Tensor,
         learning_rate: f64,
         epoch: usize,
         step: usize,
-    ) -> Result<(f64, Option<i64>)> {
+    ) -> Result<f64> {
         // Whatever the model draws, such as dropout, is a function of the seed and the step.
         tch::manual_seed(step_seed(self.config.seed, epoch, step));
         let ctx = self.config.context(self.config.train_mode());
@@ -294,31 +217,8 @@ impl<M: Model> Trainer<M> {
         }
         loss.f_backward().map_err(|error| Error::Libtorch { what: "backward pass", message: error.to_string() })?;
         self.optimizer.step(learning_rate)?;
-
-        let right = is_classification(&outputs, targets).then(|| correct_predictions(&outputs, targets));
-        Ok((value, right))
-    }
-
-    fn learning_rate(&self, epoch: usize, step: usize, data: &RunData) -> f64 {
-        let total = (self.config.epochs * data.steps_per_epoch) as u64;
-        let done = ((epoch - 1) * data.steps_per_epoch + step - 1) as u64;
-        self.config.schedule.rate(self.optimizer.learning_rate(), done, total)
-    }
-
-    fn notify(&self, event: Event, data: &RunData, callbacks: &mut [Box<dyn Callback>]) -> Result<Flow> {
-        let run = Run {
-            id: &self.progress.run_id,
-            config: &self.config,
-            history: &self.progress.history,
-            model: &self.model,
-            vs: &self.vs,
-            train: data.train,
-            test: data.test,
-            steps_per_epoch: data.steps_per_epoch,
-            learning_rate: self.optimizer.learning_rate(),
-            loss: self.loss.as_ref(),
-        };
-        callbacks.iter_mut().try_fold(Flow::Continue, |flow, callback| Ok(flow.and(callback.on_event(&event, &run)?)))
+        self.metrics.update(&BatchOutput::new(&outputs, targets, value))?;
+        Ok(value)
     }
 }
 

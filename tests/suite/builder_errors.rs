@@ -1,11 +1,9 @@
 //! Configurations that make no sense: a typed error that names the field and its value, and nothing built.
 
-use densenet::data::ValidationSize;
 use densenet::models::DenseNetConfig;
 use densenet::nn::{Dropout, LayerKind, NormReluConfig, StemConfig};
-use densenet::optim::{Nesterov, Schedule};
+use densenet::optim::{Milestones, Nesterov, Schedule};
 use densenet::tch::{Device, nn, nn::VarStore};
-use densenet::train::Validation;
 use densenet::{AdamWConfig, DenseBlockConfig, Error, Result, SgdConfig, TrainConfig, Trainer, TransitionBlockConfig};
 use std::fmt::Debug;
 
@@ -206,8 +204,14 @@ fn training_configurations_are_checked_before_there_are_data() {
     assert_invalid(trainer(config().with_batch_size(0)), "batch size", "0");
     assert_invalid(trainer(config().with_batch_size(65_537)), "batch size", "65537");
     assert_invalid(trainer(config().with_workers(257)), "number of workers", "257");
-    let steps = |at: &[f64], factor| config().with_schedule(Schedule::Steps { at: at.to_vec(), factor });
-    assert_invalid(trainer(steps(&[0.5], 0.0)), "schedule", "a division by 0 at [0.5]");
-    assert_invalid(trainer(steps(&[0.5, f64::NAN], 10.0)), "schedule", "a division by 10 at [0.5, NaN]");
-    trainer(config().with_validation(Validation::HoldOut(ValidationSize::Count(1)))).unwrap();
+    let steps = |shares: &[f64], gamma| {
+        let milestones = Milestones::Shares(shares.to_vec());
+        trainer(config().with_schedule(Schedule::Steps { milestones, gamma }))
+    };
+    for (gamma, text) in [(0.0, "0"), (-0.1, "-0.1"), (f64::NAN, "NaN"), (10.0, "10")] {
+        assert_invalid(steps(&[0.5], gamma), "gamma of the schedule", text);
+    }
+    assert_invalid(steps(&[0.5, f64::NAN], 0.1), "milestones of the schedule", "[0.5, NaN]");
+    assert_invalid(steps(&[1.5], 0.1), "milestones of the schedule", "[1.5]");
+    steps(&[0.0, 1.0], 1.0).unwrap();
 }

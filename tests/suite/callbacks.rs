@@ -1,15 +1,18 @@
-//! Who watches a run: in which order, with which lines, and what an error of theirs does.
+//! Callbacks: in which order they are called, which lines they print, and what an error of theirs does.
 
-use crate::small_run::{Watch, bits, built, images, net, record, trainer, with_targets};
-use densenet::data::{Dataset, Targets, ValidationSize};
+use crate::small_run::{self, Watch, bits, built, images, net, record, trainer, with_targets};
+use densenet::data::{Dataset, Targets};
+use densenet::metrics::{BatchOutput, Direction, Metric};
+use densenet::optim::{Milestones, Schedule};
 use densenet::report::{ConsoleLog, HistoryFile};
 use densenet::tch::{Reduction, Tensor};
-use densenet::train::{EpochRecord, Event, Flow, History, Run, SaveBest, SaveWeights, Validation};
+use densenet::train::{Datasets, EpochRecord, Event, History, Run, SaveBest, SaveWeights};
 use densenet::weights::{LoadConfig, load};
 use densenet::{DenseNet, Error, TrainConfig, Trainer};
 use std::cell::RefCell;
 use std::fs;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 fn config() -> TrainConfig {
@@ -17,7 +20,7 @@ fn config() -> TrainConfig {
 }
 
 fn fit(trainer: &mut Trainer<DenseNet>) -> Result<History, Error> {
-    trainer.fit(&images(20, 0), &images(8, 1))
+    small_run::fit(trainer, &images(20, 0), &images(8, 1))
 }
 
 /// Text that is written here can be read from a clone.
@@ -47,19 +50,18 @@ fn form(line: &str) -> String {
 #[test]
 fn console_log_prints_the_tutorials_lines() {
     let console = Console::default();
-    let mut trainer = trainer(config());
-    trainer.observe(ConsoleLog::to(console.clone()));
+    let mut trainer = trainer(config()).with_callback(ConsoleLog::to(console.clone()));
     let history = fit(&mut trainer).unwrap();
     let lines = console.lines();
-    let figures = |record: &EpochRecord| {
-        let (train, test) = (record.train.accuracy.unwrap(), record.test.accuracy.unwrap());
-        format!("loss {:.3}, train acc {train:.3}, test acc {test:.3}", record.train.loss)
+    let metrics = |record: &EpochRecord| {
+        let [train, test] = [&record.train, record.test.as_ref().unwrap()].map(|set| set.accuracy().unwrap());
+        format!("loss {:.3}, train acc {train:.3}, test acc {test:.3}", record.train.loss())
     };
     assert_eq!(lines.len(), 6, "{lines:?}");
     assert_eq!(lines[0], "----------------start------------------");
-    assert_eq!(lines[1], format!("[epoch 1] {}", figures(&history.epochs[0])));
-    assert_eq!(lines[2], format!("[epoch 2] {}", figures(&history.epochs[1])));
-    assert_eq!(lines[3], figures(&history.epochs[1]));
+    assert_eq!(lines[1], format!("[epoch 1] {}", metrics(&history.epochs[0])));
+    assert_eq!(lines[2], format!("[epoch 2] {}", metrics(&history.epochs[1])));
+    assert_eq!(lines[3], metrics(&history.epochs[1]));
     assert_eq!(lines[4], format!("{:.1} sec, on cpu", history.train_seconds()));
     assert_eq!(form(&lines[1]), "[epoch 0] loss 0.000, train acc 0.000, test acc 0.000");
     assert_eq!(form(&lines[4]), "0.0 sec, on cpu");
@@ -70,14 +72,19 @@ fn console_log_prints_the_tutorials_lines() {
 
 #[test]
 fn console_log_says_what_a_run_has() {
-    let lines = |mut trainer: Trainer<DenseNet>, train: &dyn Dataset, test: &dyn Dataset| {
+    let lines_of = |trainer: Trainer<DenseNet>, datasets: &Datasets| {
         let console = Console::default();
-        trainer.observe(ConsoleLog::to(console.clone()));
-        trainer.fit(train, test).unwrap();
+        trainer.with_callback(ConsoleLog::to(console.clone())).fit(datasets).unwrap();
         console.lines()
     };
-    let hold_out = config().with_validation(Validation::HoldOut(ValidationSize::Count(8)));
-    let with_validation = lines(trainer(hold_out), &images(20, 0), &images(8, 1));
+    let lines = |trainer: Trainer<DenseNet>, train: &dyn Dataset, test: &dyn Dataset| {
+        lines_of(trainer, &Datasets::new(train).with_test(test))
+    };
+    let (train, validation, test) = (images(20, 0), images(8, 2), images(8, 1));
+    let alone = lines_of(trainer(config()), &Datasets::new(&train));
+    assert_eq!(form(&alone[1]), "[epoch 0] loss 0.000, train acc 0.000");
+    let sets = Datasets::new(&train).with_validation(&validation).with_test(&test);
+    let with_validation = lines_of(trainer(config()), &sets);
     let expected = "[epoch 0] loss 0.000, train acc 0.000, validation acc 0.000, test acc 0.000";
     assert_eq!(form(&with_validation[1]), expected);
 
@@ -87,15 +94,15 @@ fn console_log_says_what_a_run_has() {
     let regression = lines(trainer(config()).with_loss(squares), &numbers, &numbers);
     assert_eq!(form(&regression[1]), "[epoch 0] loss 0.000, test loss 0.000");
 
-    let mut stopped = trainer(config());
+    let stopped = trainer(config());
     let stop = stopped.stop_handle();
-    stopped.observe(Watch(move |event: &Event, _: &Run| {
+    let at_two = Watch(move |event: &Event, _: &Run| {
         if let Event::StepEnded { step: 2, .. } = event {
             stop.stop();
         }
-        Ok(Flow::Continue)
-    }));
-    let stopped = lines(stopped, &images(20, 0), &images(8, 1));
+        Ok(ControlFlow::Continue(()))
+    });
+    let stopped = lines(stopped.with_callback(at_two), &images(20, 0), &images(8, 1));
     assert_eq!(stopped, ["----------------start------------------", "stopped in epoch 1 after step 2 of 3"]);
 }
 
@@ -103,7 +110,6 @@ fn console_log_says_what_a_run_has() {
 fn saved_weights_equal_the_variables_after_every_epoch() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
-    let mut trainer = trainer(config());
     let saved = file.clone();
     let (seen, watch) = record(move |event, run| {
         let after_saving = matches!(event, Event::EpochEnded { .. } | Event::FitEnded { .. });
@@ -113,33 +119,33 @@ fn saved_weights_equal_the_variables_after_every_epoch() {
             bits(&vs) == bits(run.vs)
         })
     });
-    trainer.observe(SaveWeights::to(&file)).observe(watch);
+    let mut trainer = trainer(config()).with_callback(SaveWeights::to(&file)).with_callback(watch);
     fit(&mut trainer).unwrap();
     assert_eq!(*seen.borrow(), [true; 3]);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing else is left");
 }
 
 #[test]
-fn observers_hear_all_events_in_the_order_in_which_they_were_added() {
+fn callbacks_get_all_events_in_the_order_in_which_they_were_added() {
     let calls: Rc<RefCell<Vec<(u8, String)>>> = Rc::default();
     let mut trainer = trainer(config());
     for number in [1, 2] {
         let calls = calls.clone();
-        trainer.observe(Watch(move |event: &Event, run: &Run| {
+        trainer = trainer.with_callback(Watch(move |event: &Event, run: &Run| {
             let done = run.history.epochs.len();
             let text = match event {
                 Event::FitStarted => format!("start of {} steps", run.steps_per_epoch),
                 Event::StepEnded { epoch, step, samples, .. } => format!("step {epoch}.{step} of {samples}"),
                 Event::EvaluationStarted { epoch } => format!("evaluation {epoch} after {done}"),
-                Event::EpochEnded { record, test } => {
-                    assert_eq!((run.history.last(), record.test), (Some(*record), test.scores));
+                Event::EpochEnded { record, validation: None, test: Some(test) } => {
+                    assert_eq!((run.history.last(), record.test.as_ref()), (Some(*record), Some(&test.metrics)));
                     format!("epoch {} after {done}", record.epoch)
                 }
                 Event::FitEnded { .. } => format!("end after {done}"),
                 _ => panic!("{event:?}"),
             };
             calls.borrow_mut().push((number, text));
-            Ok(Flow::Continue)
+            Ok(ControlFlow::Continue(()))
         }));
     }
     fit(&mut trainer).unwrap();
@@ -155,15 +161,14 @@ fn observers_hear_all_events_in_the_order_in_which_they_were_added() {
 }
 
 #[test]
-fn an_observers_error_ends_the_run_with_it() {
-    let mut trainer = trainer(config());
-    trainer.observe(Watch(|event: &Event, _: &Run| match event {
-        Event::StepEnded { step: 2, .. } => Err(Error::NoAccuracy),
-        _ => Ok(Flow::Continue),
-    }));
+fn a_callbacks_error_ends_the_run_with_it() {
+    let fails = Watch(|event: &Event, _: &Run| match event {
+        Event::StepEnded { step: 2, .. } => Err(Error::EmptyDataset),
+        _ => Ok(ControlFlow::Continue(())),
+    });
     let (later, watch) = record(|event, _| Some(format!("{event:?}")));
-    trainer.observe(watch);
-    assert!(matches!(fit(&mut trainer), Err(Error::NoAccuracy)));
+    let mut trainer = trainer(config()).with_callback(fails).with_callback(watch);
+    assert!(matches!(fit(&mut trainer), Err(Error::EmptyDataset)));
     let later = later.borrow();
     assert_eq!(later.len(), 2, "the start and the first step: {later:?}");
     assert!(later[1].contains("step: 1"), "{later:?}");
@@ -173,27 +178,100 @@ fn an_observers_error_ends_the_run_with_it() {
 fn a_place_that_cannot_be_written_is_an_error_before_the_first_step() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("missing/file");
-    struct Broken;
-    impl Write for Broken {
-        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-            Err(io::ErrorKind::BrokenPipe.into())
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let hold_out = config().with_validation(Validation::HoldOut(ValidationSize::Count(4)));
-    let mut trainers: Vec<_> = (0..5).map(|_| trainer(hold_out.clone())).collect();
-    trainers[0].observe(HistoryFile::csv(&nowhere));
-    trainers[1].observe(HistoryFile::json_lines(&nowhere));
-    trainers[2].observe(SaveWeights::to(&nowhere));
-    trainers[3].observe(SaveBest::to(&nowhere));
-    trainers[4].observe(ConsoleLog::to(Broken));
+    let mut trainers = [
+        trainer(config()).with_callback(HistoryFile::csv(&nowhere)),
+        trainer(config()).with_callback(HistoryFile::json_lines(&nowhere)),
+        trainer(config()).with_callback(SaveWeights::to(&nowhere)),
+        trainer(config()).with_callback(SaveBest::to(&nowhere)),
+        trainer(config()).with_callback(ConsoleLog::to(Broken(io::ErrorKind::StorageFull))),
+    ];
+    let (train, validation) = (images(20, 0), images(8, 1));
     for (number, trainer) in trainers.iter_mut().enumerate() {
         let before = bits(trainer.var_store());
-        let error = fit(trainer).unwrap_err();
+        let error = trainer.fit(&Datasets::new(&train).with_validation(&validation)).unwrap_err();
         let Error::Io { path, .. } = &error else { panic!("{error:?}") };
         assert!(number == 4 || *path == nowhere, "{error}");
         assert!(bits(trainer.var_store()) == before, "{error}");
     }
+}
+
+/// A place where nothing can be written.
+struct Broken(io::ErrorKind);
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(self.0.into())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_run_whose_lines_nobody_reads_any_more_ends_after_a_step_without_an_error() {
+    let (steps, watch) = record(|event, _| matches!(event, Event::StepEnded { .. }).then_some(()));
+    let log = ConsoleLog::to(Broken(io::ErrorKind::BrokenPipe));
+    let mut trainer = trainer(config()).with_callback(log).with_callback(watch);
+    assert!(fit(&mut trainer).unwrap().epochs.is_empty());
+    assert_eq!(steps.borrow().len(), 1);
+}
+
+#[test]
+fn steps_say_their_own_learning_rate_and_the_run_its_base() {
+    let (seen, watch) = record(|event, run| match event {
+        Event::StepEnded { learning_rate, .. } => Some((*learning_rate, run.base_learning_rate)),
+        _ => None,
+    });
+    let milestones = Milestones::Epochs(vec![1]);
+    let config = config().with_schedule(Schedule::Steps { milestones, gamma: 0.5 });
+    let history = fit(&mut trainer(config).with_callback(watch)).unwrap();
+    assert_eq!(*seen.borrow(), [[(0.1, 0.1); 3], [(0.05, 0.1); 3]].concat());
+    assert_eq!(history.epochs.iter().map(|record| record.learning_rate).collect::<Vec<_>>(), [0.1, 0.05]);
+}
+
+/// The largest output of all samples so far.
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+struct LargestOutput(Option<f64>);
+
+impl Metric for LargestOutput {
+    fn name(&self) -> String {
+        "largest".to_owned()
+    }
+    fn direction(&self) -> Direction {
+        Direction::Minimize
+    }
+    fn update(&mut self, batch: &BatchOutput) -> densenet::Result<()> {
+        let largest = batch.outputs.max().double_value(&[]);
+        self.0 = Some(self.0.map_or(largest, |before| before.max(largest)));
+        Ok(())
+    }
+    fn merge(&mut self, other: &Self) {
+        self.0 = [self.0, other.0].into_iter().flatten().reduce(f64::max);
+    }
+    fn compute(&self) -> Option<f64> {
+        self.0
+    }
+}
+
+#[test]
+fn a_metric_of_ones_own_reaches_history_console_and_csv_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (csv, console) = (folder.path().join("history.csv"), Console::default());
+    let mut trainer = trainer(config())
+        .with_metric(LargestOutput::default())
+        .with_callback(ConsoleLog::to(console.clone()))
+        .with_callback(HistoryFile::csv(&csv));
+    let history = fit(&mut trainer).unwrap();
+    let test = trainer.evaluate(&images(8, 1)).unwrap().metrics;
+    let last = history.last().unwrap();
+    assert_eq!(last.test.as_ref(), Some(&test));
+    assert_eq!(test.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["loss", "accuracy", "largest"]);
+    let (train, test) = (last.train.get("largest").unwrap(), test.get("largest").unwrap());
+    let line = &console.lines()[2];
+    assert!(line.contains(&format!("train largest {train:.3}")), "{line}");
+    assert!(line.ends_with(&format!("test largest {test:.3}")), "{line}");
+    let text = fs::read_to_string(csv).unwrap();
+    let cells = |line: usize| text.lines().nth(line).unwrap().split(',').collect::<Vec<_>>();
+    let column = cells(0).iter().position(|name| *name == "test_largest").unwrap();
+    assert_eq!(cells(2)[column].parse(), Ok(test));
 }

@@ -1,9 +1,10 @@
-//! Checkpoints are whole or absent, whatever fails in between.
+//! Checkpoints are complete or absent, whatever fails in between.
 
-use crate::small_run::trainer;
+use crate::small_run::{fit, images, trainer};
 use densenet::checkpoint::{Checkpoint, Store};
 use densenet::error::CheckpointProblem;
 use densenet::tch::{Kind, Tensor};
+use densenet::train::{CheckpointConfig, Resume};
 use densenet::{Error, Result, TrainConfig};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -139,17 +140,21 @@ fn a_folder_has_one_run_and_is_free_afterwards() {
 fn of_many_that_want_a_folder_at_once_one_has_it() {
     let folder = tempfile::tempdir().unwrap();
     let taken = AtomicUsize::new(0);
+    let acquired = AtomicUsize::new(0);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..500 {
                     let Ok(_store) = Store::open(folder.path()) else { continue };
                     assert_eq!(taken.fetch_add(1, Ordering::SeqCst), 0, "two have it");
+                    acquired.fetch_add(1, Ordering::SeqCst);
                     taken.fetch_sub(1, Ordering::SeqCst);
                 }
             });
         }
     });
+    let acquired = acquired.into_inner();
+    assert!(acquired >= 4, "of 2000 tries {acquired} had it: that says nothing");
 }
 
 #[test]
@@ -158,13 +163,10 @@ fn a_folder_that_cannot_be_one_is_an_error_before_the_run() {
     let file = folder.path().join("file");
     fs::write(&file, "mine").unwrap();
     for wanted in [file.clone(), file.join("below"), PathBuf::from("/proc/self"), PathBuf::from("/proc/densenet")] {
-        for resume in [true, false] {
-            let mut trainer = trainer(TrainConfig::new(1));
-            let outcome = match resume {
-                true => trainer.resume_from(&wanted).map(drop),
-                false => trainer.save_checkpoints(&wanted).map(drop),
-            };
-            match outcome {
+        for resume in [Resume::Never, Resume::IfPresent] {
+            let config = CheckpointConfig::in_folder(&wanted).with_resume(resume);
+            let mut trainer = trainer(TrainConfig::new(1)).with_checkpoints(config);
+            match fit(&mut trainer, &images(16, 0), &images(4, 1)) {
                 Err(Error::Io { path, .. }) => assert_eq!(path, wanted),
                 other => panic!("{}: {other:?}", wanted.display()),
             }

@@ -1,9 +1,9 @@
 //! Real disks that are full or cannot be written: file systems of a test's own, in memory.
 
-use crate::small_run::{images, trainer};
+use crate::small_run::{fit, images, trainer};
 use densenet::checkpoint::Store;
 use densenet::report::HistoryFile;
-use densenet::train::{CheckpointConfig, SaveEvery, SaveWeights};
+use densenet::train::{CheckpointConfig, Resume, SaveEvery, SaveWeights};
 use densenet::{Error, TrainConfig};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,9 +34,8 @@ fn a_run_whose_disk_is_full_says_what_is_needed_and_leaves_what_was_saved() {
     let Some(disk) = own_disk(test, 256) else { return };
     let config = CheckpointConfig::in_folder(disk.join("run")).with_every(SaveEvery::Steps(1)).with_keep_last(1000);
     let run = TrainConfig::new(1).with_batch_size(8);
-    let mut first = trainer(run.clone());
-    first.save_checkpoints(config.clone()).unwrap();
-    let error = first.fit(&images(400, 0), &images(8, 1)).unwrap_err();
+    let mut first = trainer(run.clone()).with_checkpoints(config.clone());
+    let error = fit(&mut first, &images(400, 0), &images(8, 1)).unwrap_err();
     let Error::DiskFull { needed, free, path, .. } = &error else { panic!("{error:?}") };
     let system = rustix::fs::statvfs(&disk).unwrap();
     assert_eq!(*free, system.f_bavail * system.f_frsize);
@@ -57,18 +56,16 @@ fn a_run_whose_disk_is_full_says_what_is_needed_and_leaves_what_was_saved() {
     drop(store);
 
     fs::remove_file(disk.join("run/checkpoint-000000001.safetensors")).unwrap();
-    let mut second = trainer(run);
-    second.resume_from(config.with_keep_last(2)).unwrap();
-    assert_eq!(second.fit(&images(400, 0), &images(8, 1)).unwrap().epochs.len(), 1);
+    let mut second = trainer(run).with_checkpoints(config.with_keep_last(2).with_resume(Resume::IfPresent));
+    assert_eq!(fit(&mut second, &images(400, 0), &images(8, 1)).unwrap().epochs.len(), 1);
 }
 
 #[test]
 fn weights_that_do_not_fit_onto_the_disk_say_what_is_needed() {
     let Some(disk) = own_disk("full_disk::weights_that_do_not_fit_onto_the_disk_say_what_is_needed", 8) else { return };
     let weights = disk.join("model.safetensors");
-    let mut trainer = trainer(TrainConfig::new(1).with_batch_size(8));
-    trainer.observe(SaveWeights::to(&weights));
-    match trainer.fit(&images(16, 0), &images(8, 1)) {
+    let mut trainer = trainer(TrainConfig::new(1).with_batch_size(8)).with_callback(SaveWeights::to(&weights));
+    match fit(&mut trainer, &images(16, 0), &images(8, 1)) {
         Err(Error::DiskFull { needed, free: 8192, path, .. }) => assert!(needed > 8192 && path == weights),
         other => panic!("{other:?}"),
     }
@@ -90,24 +87,22 @@ fn a_disk_that_is_read_only_is_an_error_at_the_start() {
             }
             other => panic!("{other:?}"),
         };
-        is_at(run().save_checkpoints(&wanted).map(drop));
-        is_at(run().resume_from(&wanted).map(drop));
+        for resume in [Resume::Never, Resume::IfPresent] {
+            let config = CheckpointConfig::in_folder(&wanted).with_resume(resume);
+            is_at(fit(&mut run().with_checkpoints(config), &images(16, 0), &images(8, 1)).map(drop));
+        }
         #[cfg(feature = "report")]
         is_at(densenet::report::RunFolder::at(&wanted).map(drop));
     }
     let refused_before_the_first_step = |path: &Path, mut trainer: densenet::Trainer<densenet::DenseNet>| {
         let before = crate::small_run::bits(trainer.var_store());
-        match trainer.fit(&images(16, 0), &images(8, 1)) {
+        match fit(&mut trainer, &images(16, 0), &images(8, 1)) {
             Err(Error::Io { path: named, .. }) => assert_eq!(named, path),
             other => panic!("{other:?}"),
         }
         assert!(crate::small_run::bits(trainer.var_store()) == before);
     };
     let file = disk.join("run/file");
-    let mut with_weights = run();
-    with_weights.observe(SaveWeights::to(&file));
-    refused_before_the_first_step(&file, with_weights);
-    let mut with_history = run();
-    with_history.observe(HistoryFile::csv(&file));
-    refused_before_the_first_step(&file, with_history);
+    refused_before_the_first_step(&file, run().with_callback(SaveWeights::to(&file)));
+    refused_before_the_first_step(&file, run().with_callback(HistoryFile::csv(&file)));
 }

@@ -1,10 +1,9 @@
 //! A run's history as a file: read back, it is the history.
 
-use crate::small_run::{images, record, trainer};
+use crate::small_run::{fit, images, record, trainer};
 use densenet::TrainConfig;
-use densenet::data::ValidationSize;
 use densenet::report::HistoryFile;
-use densenet::train::{EpochRecord, Event, History, Validation};
+use densenet::train::{Datasets, EpochRecord, Event, History};
 use std::fs;
 use std::path::Path;
 
@@ -16,8 +15,6 @@ fn config() -> TrainConfig {
 fn history_files_read_back_as_the_history_at_every_moment() {
     let folder = tempfile::tempdir().unwrap();
     let (csv, json) = (folder.path().join("history.csv"), folder.path().join("history.jsonl"));
-    let hold_out = config().with_validation(Validation::HoldOut(ValidationSize::Count(4)));
-    let mut trainer = trainer(hold_out);
     let files = (csv.clone(), json.clone());
     let (seen, watch) = record(move |event, run| {
         let of_interest = matches!(event, Event::FitStarted | Event::EpochEnded { .. });
@@ -27,8 +24,12 @@ fn history_files_read_back_as_the_history_at_every_moment() {
             run.history.epochs.len()
         })
     });
-    trainer.observe(HistoryFile::csv(&csv)).observe(HistoryFile::json_lines(&json)).observe(watch);
-    let history = trainer.fit(&images(20, 0), &images(8, 1)).unwrap();
+    let mut trainer = trainer(config())
+        .with_callback(HistoryFile::csv(&csv))
+        .with_callback(HistoryFile::json_lines(&json))
+        .with_callback(watch);
+    let (train, validation, test) = (images(20, 0), images(4, 2), images(8, 1));
+    let history = trainer.fit(&Datasets::new(&train).with_validation(&validation).with_test(&test)).unwrap();
     assert_eq!(*seen.borrow(), [0, 1, 2]);
     assert_eq!(history.epochs.len(), 2);
     check_csv(&csv, &history);
@@ -56,7 +57,8 @@ fn check_json_lines(file: &Path, history: &History) {
     assert_eq!(text.lines().count(), history.epochs.len());
     for (line, record) in text.lines().zip(&history.epochs) {
         let read: EpochRecord = serde_json::from_str(line).unwrap();
-        assert_eq!((read.epoch, read.test.samples), (record.epoch, record.test.samples));
+        let samples = |record: &EpochRecord| record.test.as_ref().unwrap().samples;
+        assert_eq!((read.epoch, samples(&read)), (record.epoch, samples(record)));
         for (own, expected) in numbers(&read).into_iter().zip(numbers(record)) {
             // serde_json's quick reader may miss the last bit of an f64.
             assert!((own - expected).abs() <= f64::EPSILON * expected, "{own} instead of {expected}");
@@ -64,17 +66,17 @@ fn check_json_lines(file: &Path, history: &History) {
     }
 }
 
-/// All figures of a record in the order of the table's columns.
+/// All numbers of a record in the order of the table's columns.
 fn numbers(record: &EpochRecord) -> [f64; 11] {
-    let validation = record.validation.unwrap();
+    let (validation, test) = (record.validation.as_ref().unwrap(), record.test.as_ref().unwrap());
     [
         record.epoch as f64,
-        record.train.loss,
-        record.train.accuracy.unwrap(),
-        validation.loss,
-        validation.accuracy.unwrap(),
-        record.test.loss,
-        record.test.accuracy.unwrap(),
+        record.train.loss(),
+        record.train.accuracy().unwrap(),
+        validation.loss(),
+        validation.accuracy().unwrap(),
+        test.loss(),
+        test.accuracy().unwrap(),
         record.learning_rate,
         record.train_seconds,
         record.evaluation_seconds,
@@ -86,9 +88,8 @@ fn numbers(record: &EpochRecord) -> [f64; 11] {
 fn csv_leaves_empty_what_a_run_does_not_have() {
     let folder = tempfile::tempdir().unwrap();
     let csv = folder.path().join("history.csv");
-    let mut trainer = trainer(config());
-    trainer.observe(HistoryFile::csv(&csv));
-    trainer.fit(&images(20, 0), &images(8, 1)).unwrap();
+    let mut trainer = trainer(config()).with_callback(HistoryFile::csv(&csv));
+    fit(&mut trainer, &images(20, 0), &images(8, 1)).unwrap();
     let text = fs::read_to_string(csv).unwrap();
     let row: Vec<&str> = text.lines().nth(1).unwrap().split(',').collect();
     assert_eq!((row[3], row[4], row.len()), ("", "", 11));

@@ -87,11 +87,12 @@ fn numbered_folders_take_the_first_free_number() {
 #[cfg(feature = "report")]
 mod report {
     use super::FILES;
-    use crate::small_run::{Watch, bits, images, record, trainer};
+    use crate::small_run::{Watch, bits, fit, images, record, trainer};
     use densenet::report::{FactGroup, HistoryFile, Report, RunFolder};
-    use densenet::train::{Event, Flow, Run, SaveWeights};
+    use densenet::train::{Event, Run, SaveWeights};
     use densenet::{Error, TrainConfig};
     use std::fs;
+    use std::ops::ControlFlow;
     use std::path::Path;
 
     fn page(folder: &Path) -> String {
@@ -105,19 +106,18 @@ mod report {
     fn a_run_leaves_the_five_files_which_are_whole_after_every_epoch() {
         let parent = tempfile::tempdir().unwrap();
         let folder = RunFolder::at(parent.path().join("run")).unwrap();
-        let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8));
         let path = folder.path().to_owned();
         let (pages, watch) = record(move |event, _| matches!(event, Event::EpochEnded { .. }).then(|| page(&path)));
         let report = Report::in_folder(folder.path())
             .with_title("A title of its own")
             .with_summary("a summary of its own")
             .with_facts(FactGroup::new("Facts of its own").with("fact", 4711));
-        trainer
-            .observe(HistoryFile::csv(folder.file("history.csv")))
-            .observe(SaveWeights::to(folder.file("model.safetensors")))
-            .observe(report)
-            .observe(watch);
-        trainer.fit(&images(20, 0), &images(30, 1)).unwrap();
+        let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8))
+            .with_callback(HistoryFile::csv(folder.file("history.csv")))
+            .with_callback(SaveWeights::to(folder.file("model.safetensors")))
+            .with_callback(report)
+            .with_callback(watch);
+        fit(&mut trainer, &images(20, 0), &images(30, 1)).unwrap();
         let path = folder.path().to_owned();
         drop(folder);
         let (pages, last) = (pages.borrow(), page(&path));
@@ -139,9 +139,10 @@ mod report {
     #[test]
     fn a_run_that_is_stopped_in_its_first_epoch_leaves_a_report() {
         let folder = tempfile::tempdir().unwrap();
-        let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8));
-        trainer.observe(Report::in_folder(folder.path())).observe(Watch(|_: &Event, _: &Run| Ok(Flow::Stop)));
-        let history = trainer.fit(&images(20, 0), &images(8, 1)).unwrap();
+        let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8))
+            .with_callback(Report::in_folder(folder.path()))
+            .with_callback(Watch(|_: &Event, _: &Run| Ok(ControlFlow::Break(()))));
+        let history = fit(&mut trainer, &images(20, 0), &images(8, 1)).unwrap();
         assert!(history.epochs.is_empty());
         let page = page(folder.path());
         assert!(page.contains("pattern 3"), "the images are there, under what the net says now");
@@ -151,10 +152,9 @@ mod report {
     fn a_missing_folder_is_an_error_before_the_first_step() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("missing");
-        let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8));
-        trainer.observe(Report::in_folder(&missing));
+        let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8)).with_callback(Report::in_folder(&missing));
         let before = bits(trainer.var_store());
-        let error = trainer.fit(&images(20, 0), &images(8, 1)).unwrap_err();
+        let error = fit(&mut trainer, &images(20, 0), &images(8, 1)).unwrap_err();
         assert!(matches!(&error, Error::Io { path, .. } if path.starts_with(&missing)), "{error:?}");
         assert!(bits(trainer.var_store()) == before);
     }

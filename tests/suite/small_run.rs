@@ -1,12 +1,13 @@
 //! A run small enough for a test: a net of some thousand weights, images of 16×16 pixels, a few steps.
 
 use densenet::data::{Batch, Dataset, InMemoryDataset, Phase, SampleKey, SyntheticConfig, SyntheticDataset, Targets};
-use densenet::models::DenseNet;
+use densenet::models::{DenseNet, Model};
 use densenet::tch::{self, Device, Tensor, nn::VarStore, no_grad};
 use densenet::torch::named_variables;
-use densenet::train::{Callback, Event, Flow, Run};
+use densenet::train::{Callback, Datasets, Event, History, Run};
 use densenet::{DenseNetConfig, Result, SgdConfig, TrainConfig, Trainer};
 use std::cell::RefCell;
+use std::ops::ControlFlow;
 use std::rc::Rc;
 
 /// Four outputs, gray images; two blocks, so that 8×8 pixels leave one value a channel at the end.
@@ -44,6 +45,11 @@ pub fn trainer(config: TrainConfig) -> Trainer<DenseNet> {
     trainer_of(&net(), 0.1, config)
 }
 
+/// Trains on one data set and reports on another.
+pub fn fit<M: Model>(trainer: &mut Trainer<M>, train: &dyn Dataset, test: &dyn Dataset) -> Result<History> {
+    trainer.fit(&Datasets::new(train).with_test(test))
+}
+
 /// Gives every convolution and linear layer weights from a formula, as large as Kaiming's.
 fn fill(vs: &VarStore) {
     for (number, mut variable) in named_variables(vs).into_iter().enumerate() {
@@ -70,16 +76,16 @@ pub fn bits(vs: &VarStore) -> Vec<(String, Vec<u32>)> {
 /// What a run's callback saw, to be read after the run.
 pub type Seen<T> = Rc<RefCell<Vec<T>>>;
 
-/// An callback that calls a function.
+/// A callback that calls a function.
 pub struct Watch<F>(pub F);
 
-impl<F: FnMut(&Event, &Run) -> Result<Flow>> Callback for Watch<F> {
-    fn on_event(&mut self, event: &Event, run: &Run) -> Result<Flow> {
+impl<F: FnMut(&Event, &Run) -> Result<ControlFlow<()>>> Callback for Watch<F> {
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>> {
         (self.0)(event, run)
     }
 }
 
-/// A place for what is seen, and an callback that puts there whatever the function makes of an event.
+/// A place for what is seen, and a callback that puts there whatever the function makes of an event.
 pub fn record<T: 'static>(
     mut see: impl FnMut(&Event, &Run) -> Option<T> + 'static,
 ) -> (Seen<T>, impl Callback + 'static) {
@@ -87,7 +93,7 @@ pub fn record<T: 'static>(
     let inside = seen.clone();
     let watch = Watch(move |event: &Event, run: &Run| {
         inside.borrow_mut().extend(see(event, run));
-        Ok(Flow::Continue)
+        Ok(ControlFlow::Continue(()))
     });
     (seen, watch)
 }

@@ -1,19 +1,20 @@
 //! Training and evaluation: what changes, what does not, and what the numbers mean.
 
-use crate::small_run::{Watch, bits, built, images, net, record, trainer, trainer_of, with_targets};
-use densenet::data::{Batch, Dataset, InMemoryDataset, LastBatch, Targets, ValidationSize, Values};
+use crate::small_run::{Watch, bits, built, fit, images, net, record, trainer, trainer_of, with_targets};
+use densenet::data::{Batch, Dataset, InMemoryDataset, LastBatch, Targets, ValidationSize, Values, split_validation};
 use densenet::models::ModuleModel;
 use densenet::nn::Dropout;
 use densenet::predict::{PredictConfig, predict, predict_tensor};
 use densenet::tch::{Device, Kind, Reduction, Tensor, nn, nn::VarStore};
-use densenet::train::{Event, Flow, Run, Validation};
+use densenet::train::{Datasets, Event, Run};
 use densenet::{AdamWConfig, SgdConfig, TrainConfig, Trainer};
+use std::ops::ControlFlow;
 use std::process::Command;
 
 /// A trainer after an epoch, so that its running statistics are not those of a new net.
 fn trained() -> Trainer<densenet::DenseNet> {
     let mut trainer = trainer(TrainConfig::new(1).with_batch_size(16));
-    trainer.fit(&images(32, 0), &images(8, 1)).unwrap();
+    fit(&mut trainer, &images(32, 0), &images(8, 1)).unwrap();
     trainer
 }
 
@@ -68,36 +69,33 @@ fn loss_and_accuracy_count_samples_not_batches() {
     let expected = z.iter().map(|&z| (-f64::from(z)).exp().ln_1p()).sum::<f64>() / 5.0;
 
     let mut trainer = identity(TrainConfig::new(1).with_batch_size(2));
-    let history = trainer.fit(&dataset, &dataset).unwrap();
+    let history = fit(&mut trainer, &dataset, &dataset).unwrap();
     let record = history.last().unwrap();
-    for scores in [record.train, record.test] {
+    for metrics in [&record.train, record.test.as_ref().unwrap()] {
         // The loss of a batch is an f32.
-        assert!((scores.loss - expected).abs() < 1e-6, "{} instead of {expected}", scores.loss);
-        assert_eq!((scores.accuracy, scores.samples), (Some(0.6), 5));
+        assert!((metrics.loss() - expected).abs() < 1e-6, "{} instead of {expected}", metrics.loss());
+        assert_eq!((metrics.accuracy(), metrics.samples), (Some(0.6), 5));
     }
     let confusion = trainer.evaluate(&dataset).unwrap().confusion.unwrap();
     assert_eq!((confusion.count(0, 0), confusion.count(0, 1)), (3, 2));
 
     let mut trainer = identity(TrainConfig::new(1).with_batch_size(2).with_last_batch(LastBatch::Drop));
-    let history = trainer.fit(&dataset, &dataset).unwrap();
-    let samples = history.last().map(|record| (record.train.samples, record.test.samples));
+    let history = fit(&mut trainer, &dataset, &dataset).unwrap();
+    let samples = history.last().map(|record| (record.train.samples, record.test.as_ref().unwrap().samples));
     assert_eq!(samples, Some((4, 5)), "the last batch is dropped in training only");
 }
 
 /// Weights after two epochs with dropout and a hold-out, and the losses of all steps.
 fn run(seed: u64, workers: usize) -> (Vec<(String, Vec<u32>)>, Vec<u64>) {
-    let config = TrainConfig::new(2)
-        .with_batch_size(12)
-        .with_seed(seed)
-        .with_workers(workers)
-        .with_validation(Validation::HoldOut(ValidationSize::Count(8)));
-    let mut trainer = trainer(config);
+    let config = TrainConfig::new(2).with_batch_size(12).with_seed(seed).with_workers(workers);
     let (losses, watch) = record(|event, _| match event {
         Event::StepEnded { loss, .. } => Some(loss.to_bits()),
         _ => None,
     });
-    trainer.observe(watch);
-    trainer.fit(&images(48, 0), &images(8, 1)).unwrap();
+    let mut trainer = trainer(config).with_callback(watch);
+    let (all, test) = (images(48, 0), images(8, 1));
+    let (train, validation) = split_validation(&all, ValidationSize::Count(8), seed).unwrap();
+    trainer.fit(&Datasets::new(&train).with_validation(&validation).with_test(&test)).unwrap();
     let losses = losses.borrow().clone();
     (bits(trainer.var_store()), losses)
 }
@@ -116,11 +114,14 @@ fn same_seed_gives_the_same_bits_whatever_the_number_of_workers() {
 fn training_learns_and_the_history_says_so() {
     let mut trainer = trainer(TrainConfig::new(4).with_batch_size(16));
     let (train, test) = (images(160, 0), images(40, 1));
-    let history = trainer.fit(&train, &test).unwrap();
+    let history = fit(&mut trainer, &train, &test).unwrap();
     assert_eq!(history.epochs.iter().map(|record| record.epoch).collect::<Vec<_>>(), [1, 2, 3, 4]);
     let (first, last) = (&history.epochs[0], history.last().unwrap());
-    assert!(last.train.loss < first.train.loss && last.test.accuracy.unwrap() > 0.5, "{history:?}");
-    assert_eq!(trainer.evaluate(&test).unwrap().scores, last.test);
+    assert!(
+        last.train.loss() < first.train.loss() && last.test.as_ref().unwrap().accuracy().unwrap() > 0.5,
+        "{history:?}"
+    );
+    assert_eq!(Some(trainer.evaluate(&test).unwrap().metrics), last.test);
     assert!(history.train_seconds() > 0.0 && history.samples_per_second() > 0.0);
 }
 
@@ -141,10 +142,11 @@ fn soft_targets_train_without_an_accuracy() {
             };
             trainer = trainer.with_loss(loss);
         }
-        let history = trainer.fit(&train, &test).unwrap();
-        let losses: Vec<f64> = history.epochs.iter().map(|record| record.train.loss).collect();
+        let history = fit(&mut trainer, &train, &test).unwrap();
+        let losses: Vec<f64> = history.epochs.iter().map(|record| record.train.loss()).collect();
         assert!(losses[2] < losses[0], "{losses:?}");
-        assert!(history.epochs.iter().all(|record| record.train.accuracy.or(record.test.accuracy).is_none()));
+        let sets = history.epochs.iter().flat_map(|record| [Some(&record.train), record.test.as_ref()]);
+        assert!(sets.flatten().all(|metrics| metrics.accuracy().is_none()));
         let evaluation = trainer.evaluate(&test).unwrap();
         assert!(evaluation.predictions.is_empty() && evaluation.confusion.is_none());
     }
@@ -164,23 +166,23 @@ fn a_closure_trains_a_regression() {
     let config = TrainConfig::new(6).with_batch_size(16);
     let mut trainer = Trainer::new(vs, model, optimizer, config).unwrap().with_loss(squares);
     let (train, test) = (brightness(&images(96, 0)), brightness(&images(16, 1)));
-    let history = trainer.fit(&train, &test).unwrap();
-    let losses: Vec<f64> = history.epochs.iter().map(|record| record.train.loss).collect();
+    let history = fit(&mut trainer, &train, &test).unwrap();
+    let losses: Vec<f64> = history.epochs.iter().map(|record| record.train.loss()).collect();
     // 1.25 is the variance of the targets: what a constant answer reaches at best.
     assert!(losses[0] > losses[5] && losses[5] < 1.0, "{losses:?}");
-    assert_eq!(history.last().unwrap().test.accuracy, None);
+    assert_eq!(history.last().unwrap().test.as_ref().unwrap().accuracy(), None);
 }
 
 /// Weights after some steps with dropout, where somebody else draws random numbers in between.
 fn run_with_dropout(draws: i64) -> Vec<(String, Vec<u32>)> {
     let mut config = net().with_dropout(Dropout::new(0.5));
     config.growth_rate = 6;
-    let mut trainer = trainer_of(&config, 0.1, TrainConfig::new(1).with_batch_size(8));
-    trainer.observe(Watch(move |_: &Event, _: &Run| {
+    let draw = Watch(move |_: &Event, _: &Run| {
         let _ = Tensor::rand([draws], (Kind::Float, Device::Cpu));
-        Ok(Flow::Continue)
-    }));
-    trainer.fit(&images(24, 0), &images(8, 1)).unwrap();
+        Ok(ControlFlow::Continue(()))
+    });
+    let mut trainer = trainer_of(&config, 0.1, TrainConfig::new(1).with_batch_size(8)).with_callback(draw);
+    fit(&mut trainer, &images(24, 0), &images(8, 1)).unwrap();
     bits(trainer.var_store())
 }
 

@@ -1,11 +1,14 @@
 //! Runs that cannot be: a typed error, before the first step where it can be known by then, and no weight touched.
 
-use crate::small_run::{bits, images, record, trainer, trainer_of, with_targets};
+use crate::small_run::{bits, fit, images, record, trainer, trainer_of, with_targets};
 use densenet::data::{Batch, Dataset, LastBatch, Preprocess, SampleKey, SyntheticConfig, SyntheticDataset};
-use densenet::data::{Targets, ValidationSize};
+use densenet::data::{Targets, ValidationSize, split_validation};
+use densenet::metrics::{BatchOutput, Direction, Metric};
+use densenet::models::Model;
+use densenet::nn::ForwardContext;
 use densenet::tch::{Kind, Tensor};
 use densenet::torch::named_variables;
-use densenet::train::{Event, Loss, Validation};
+use densenet::train::{CheckpointConfig, Datasets, EarlyStop, Event, KeepBest, Loss, Monitor, SaveBest};
 use densenet::{DenseNet, Error, Result, TrainConfig, Trainer};
 use std::cell::Cell;
 
@@ -19,11 +22,14 @@ fn sized(len: usize, shape: [usize; 3], classes: usize) -> SyntheticDataset {
 
 /// The error of a run of which no callback heard and that left all variables as they were.
 fn refused(config: TrainConfig, train: &dyn Dataset, test: &dyn Dataset) -> Error {
-    let mut trainer = trainer(config);
-    let before = bits(trainer.var_store());
+    refused_sets(config, &Datasets::new(train).with_test(test))
+}
+
+fn refused_sets(config: TrainConfig, datasets: &Datasets) -> Error {
     let (events, watch) = record(|event, _| Some(format!("{event:?}")));
-    trainer.observe(watch);
-    let error = trainer.fit(train, test).expect_err("a run that cannot be");
+    let mut trainer = trainer(config).with_callback(watch);
+    let before = bits(trainer.var_store());
+    let error = trainer.fit(datasets).expect_err("a run that cannot be");
     assert!(events.borrow().is_empty(), "{:?}", events.borrow());
     assert!(bits(trainer.var_store()) == before);
     error
@@ -39,14 +45,16 @@ fn last_batch_of_one_is_refused_where_it_leaves_one_value_per_channel() {
     let layer = "features.denseblock2.denselayer1.norm1";
     assert_eq!(named(refused(config(), &tiny(17), &tiny(4))), layer);
     assert_eq!(named(refused(config().with_batch_size(1), &tiny(4), &tiny(4))), layer);
-    let hold_out = config().with_validation(Validation::HoldOut(ValidationSize::Count(7)));
-    assert_eq!(named(refused(hold_out, &tiny(24), &tiny(4))), layer);
+    let all = tiny(24);
+    let (train, validation) = split_validation(&all, ValidationSize::Count(7), 0).unwrap();
+    let sets = Datasets::new(&train).with_validation(&validation);
+    assert_eq!(named(refused_sets(config(), &sets)), layer);
 
     // The same samples without the last one, in other batches, or as a test set.
-    trainer(config().with_last_batch(LastBatch::Drop)).fit(&tiny(17), &tiny(17)).unwrap();
-    trainer(config().with_batch_size(15)).fit(&tiny(17), &tiny(1)).unwrap();
+    fit(&mut trainer(config().with_last_batch(LastBatch::Drop)), &tiny(17), &tiny(17)).unwrap();
+    fit(&mut trainer(config().with_batch_size(15)), &tiny(17), &tiny(1)).unwrap();
     // Larger images leave more than one value.
-    trainer(config()).fit(&images(17, 0), &images(1, 1)).unwrap();
+    fit(&mut trainer(config()), &images(17, 0), &images(1, 1)).unwrap();
 }
 
 #[test]
@@ -73,10 +81,12 @@ fn data_sets_without_samples_are_refused() {
         assert!(matches!(refused(config(), &images(train, 0), &images(test, 1)), Error::EmptyDataset));
     }
     assert!(matches!(trainer(config()).evaluate(&images(0, 0)), Err(Error::EmptyDataset)));
-    let hold_out = config().with_validation(Validation::HoldOut(ValidationSize::Count(16)));
+    let (train, none) = (images(16, 0), images(0, 1));
+    let sets = Datasets::new(&train).with_validation(&none);
+    assert!(matches!(refused_sets(config(), &sets), Error::EmptyDataset));
     assert!(matches!(
-        refused(hold_out, &images(16, 0), &images(4, 1)),
-        Error::EmptySplit { samples: 16, validation: 16 }
+        split_validation(&train, ValidationSize::Count(16), 0).map(drop),
+        Err(Error::EmptySplit { samples: 16, validation: 16 })
     ));
 }
 
@@ -89,24 +99,131 @@ fn dropping_the_only_batch_is_refused_with_both_numbers() {
 }
 
 #[test]
-fn training_and_test_set_of_other_classes_are_refused() {
-    match refused(config(), &images(16, 0), &sized(4, [1, 16, 16], 3)) {
-        Error::ClassesDiffer { train, test } => assert_eq!((train.len(), test.len()), (4, 3)),
-        other => panic!("{other:?}"),
+fn validation_and_test_set_of_other_classes_than_the_training_set_are_refused() {
+    let (train, three) = (images(16, 0), sized(4, [1, 16, 16], 3));
+    let sets = Datasets::new(&train);
+    for (sets, name) in
+        [(sets.with_test(&three), "test set"), (sets.with_validation(&three).with_test(&train), "validation set")]
+    {
+        match refused_sets(config(), &sets) {
+            Error::ClassesDiffer { train, set, other } => assert_eq!((train.len(), set, other.len()), (4, name, 3)),
+            other => panic!("{other:?}"),
+        }
     }
+}
+
+/// A network that says how many classes its outputs tell apart.
+struct Telling(DenseNet, Option<usize>);
+
+impl Model for Telling {
+    fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
+        self.0.forward(x, ctx)
+    }
+
+    fn classes(&self) -> Option<usize> {
+        self.1
+    }
+}
+
+fn telling(classes: Option<usize>) -> Trainer<Telling> {
+    let (vs, model, optimizer) = trainer(config()).into_parts();
+    Trainer::new(vs, Telling(model, classes), optimizer, config()).unwrap()
+}
+
+#[test]
+fn fewer_outputs_than_classes_are_refused_and_more_are_a_warning() {
+    let five = sized(20, [1, 16, 16], 5);
+    let (events, watch) = record(|_, _| Some(()));
+    let error = fit(&mut telling(Some(4)).with_callback(watch), &five, &five).unwrap_err();
+    assert!(matches!(error, Error::TooFewOutputs { outputs: 4, classes: 5 }), "{error:?}");
+    assert!(events.borrow().is_empty());
+
+    for (outputs, warned) in [(Some(4), false), (Some(9), true), (None, false)] {
+        let (warnings, watch) = record(|event, _| match event {
+            Event::Warning { message } => Some(message.to_string()),
+            _ => None,
+        });
+        fit(&mut telling(outputs).with_callback(watch), &images(16, 0), &images(4, 1)).unwrap();
+        let warnings = warnings.borrow();
+        assert_eq!(warnings.len(), usize::from(warned), "{warnings:?}");
+        assert!(warnings.iter().all(|text| text.contains("9 outputs") && text.contains("4 classes")), "{warnings:?}");
+    }
+}
+
+/// A metric of any name without a value.
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+struct Named(String);
+
+impl Metric for Named {
+    fn name(&self) -> String {
+        self.0.clone()
+    }
+    fn direction(&self) -> Direction {
+        Direction::Minimize
+    }
+    fn update(&mut self, _: &BatchOutput) -> Result<()> {
+        Ok(())
+    }
+    fn merge(&mut self, _: &Self) {}
+    fn compute(&self) -> Option<f64> {
+        None
+    }
+}
+
+#[test]
+fn a_metric_that_cannot_be_named_in_a_column_or_told_from_another_is_refused() {
+    for name in ["", "a,b", "a\nb", "\"a\"", "loss", "samples"] {
+        let mut trainer = trainer(config()).with_metric(Named(name.to_owned()));
+        match fit(&mut trainer, &images(16, 0), &images(4, 1)) {
+            Err(Error::InvalidConfig { field: "name of a metric", value, .. }) => {
+                assert!(value.contains(&format!("{name:?}")), "{value}");
+            }
+            other => panic!("{name:?}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_monitor_of_an_unknown_metric_or_the_wrong_direction_is_refused_before_the_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("best.safetensors");
+    let refused = |monitor: Monitor| {
+        let own = || trainer(config()).with_metric(Named("own".to_owned()));
+        let keep_best = KeepBest::new(1, monitor.clone());
+        let trainers = [
+            own().with_callback(EarlyStop::after(1).with_monitor(monitor.clone())),
+            own().with_callback(SaveBest::to(&file).with_monitor(monitor.clone())),
+            own().with_checkpoints(CheckpointConfig::in_folder(folder.path()).with_keep_best(keep_best)),
+        ];
+        trainers.map(|mut trainer| {
+            let before = bits(trainer.var_store());
+            let (train, validation) = (images(16, 0), images(4, 1));
+            let error = trainer.fit(&Datasets::new(&train).with_validation(&validation)).unwrap_err();
+            assert!(bits(trainer.var_store()) == before, "{error}");
+            error
+        })
+    };
+    for error in refused(Monitor::max("top5")) {
+        assert!(error.to_string().contains("this run has loss, accuracy, own"), "{error}");
+        assert!(matches!(error, Error::UnknownMetric { .. }), "{error:?}");
+    }
+    for error in refused(Monitor::min("accuracy")) {
+        assert!(error.to_string().contains("monitor is the minimum of accuracy"), "{error}");
+    }
+    assert!(!file.exists());
 }
 
 #[test]
 fn a_class_beyond_the_outputs_is_an_error_and_no_panic() {
     let five = || sized(20, [1, 16, 16], 5);
-    let mut cross_entropy = trainer(config());
-    let error = cross_entropy.fit(&five(), &five()).unwrap_err();
+    let mut cross_entropy = telling(None);
+    let error = fit(&mut cross_entropy, &five(), &five()).unwrap_err();
     assert!(error.to_string().contains('4'), "{error}");
     assert!(cross_entropy.evaluate(&five()).is_err());
 
     // A loss that does not look at the classes.
-    let mut blind = trainer(config()).with_loss(|outputs: &Tensor, _: &Tensor| outputs.square().mean(Kind::Float));
-    let error = blind.fit(&five(), &five()).unwrap_err();
+    let mut blind = telling(None).with_loss(|outputs: &Tensor, _: &Tensor| outputs.square().mean(Kind::Float));
+    let error = fit(&mut blind, &five(), &five()).unwrap_err();
     assert!(error.to_string().contains("class 4"), "{error}");
     assert!(blind.evaluate(&five()).is_err());
 }
@@ -126,14 +243,13 @@ fn a_loss_that_is_not_finite_ends_the_run_before_its_update() {
             calls.set(calls.get() + i32::from(outputs.requires_grad()));
             outputs.square().mean(Kind::Float) * if calls.get() == 4 { bad } else { 1.0 }
         };
-        let mut trainer = trainer(TrainConfig::new(5).with_batch_size(8)).with_loss(loss);
         let (seen, watch) = record(|event, run| match event {
             Event::StepEnded { epoch, step, .. } => Some((*epoch, *step, bits(run.vs))),
             Event::FitEnded { .. } => panic!("a failed run has no end"),
             _ => None,
         });
-        trainer.observe(watch);
-        let error = trainer.fit(&images(16, 0), &images(8, 1)).unwrap_err();
+        let mut trainer = trainer(TrainConfig::new(5).with_batch_size(8)).with_loss(loss).with_callback(watch);
+        let error = fit(&mut trainer, &images(16, 0), &images(8, 1)).unwrap_err();
         let Error::NonFiniteLoss { loss, epoch: 2, step: 2 } = error else { panic!("{error:?}") };
         assert!(loss.is_nan() == bad.is_nan() && !loss.is_finite());
         assert!(error.to_string().starts_with(&format!("the loss is {word} in step 2 of epoch 2")), "{error}");
@@ -150,7 +266,7 @@ fn a_loss_that_is_not_finite_ends_the_run_before_its_update() {
 #[test]
 fn a_learning_rate_that_blows_up_is_named_as_the_cause() {
     let mut trainer = trainer_of(&crate::small_run::net(), 1e30, config());
-    let error = trainer.fit(&images(64, 0), &images(8, 1)).unwrap_err();
+    let error = fit(&mut trainer, &images(64, 0), &images(8, 1)).unwrap_err();
     assert!(matches!(error, Error::NonFiniteLoss { epoch: 1, step: 2.., .. }), "{error:?}");
     assert!(error.to_string().contains("learning rate"), "{error}");
 }
@@ -172,7 +288,7 @@ fn a_loss_that_is_not_finite_in_evaluation_names_the_batch() {
 #[test]
 fn a_loss_that_is_no_scalar_and_one_that_fails_end_the_run_with_their_error() {
     let mut rows = trainer(config()).with_loss(|outputs: &Tensor, _: &Tensor| outputs.square());
-    match rows.fit(&images(16, 0), &images(4, 1)) {
+    match fit(&mut rows, &images(16, 0), &images(4, 1)) {
         Err(Error::LossShape { shape }) => assert_eq!(shape, [16, 4]),
         other => panic!("{other:?}"),
     }
@@ -183,11 +299,11 @@ fn a_loss_that_is_no_scalar_and_one_that_fails_end_the_run_with_their_error() {
         }
     }
     let mut failing = trainer(config()).with_loss(Failing);
-    let error = failing.fit(&images(16, 0), &images(4, 1)).unwrap_err();
+    let error = fit(&mut failing, &images(16, 0), &images(4, 1)).unwrap_err();
     assert!(matches!(error, Error::Libtorch { what: "my loss", .. }), "{error:?}");
     // A loss that does not depend on any weight has no gradient.
     let constant = |_: &Tensor, _: &Tensor| Tensor::from(1.0_f32);
-    let error = trainer(config()).with_loss(constant).fit(&images(16, 0), &images(4, 1)).unwrap_err();
+    let error = fit(&mut trainer(config()).with_loss(constant), &images(16, 0), &images(4, 1)).unwrap_err();
     assert!(matches!(error, Error::Libtorch { what: "backward pass", .. }), "{error:?}");
 }
 
@@ -212,10 +328,9 @@ fn a_sample_that_cannot_be_had_ends_the_run_with_its_error() {
         }
     }
     for workers in [0, 2] {
-        let mut trainer = trainer(config().with_workers(workers).with_batch_size(4));
         let (epochs, watch) = record(|event, _| matches!(event, Event::EpochEnded { .. }).then_some(()));
-        trainer.observe(watch);
-        let error = trainer.fit(&Holed(images(32, 0)), &images(4, 1)).unwrap_err();
+        let mut trainer = trainer(config().with_workers(workers).with_batch_size(4)).with_callback(watch);
+        let error = fit(&mut trainer, &Holed(images(32, 0)), &images(4, 1)).unwrap_err();
         assert!(matches!(error, Error::SampleUnavailable { index: 5, .. }), "{error:?}");
         assert_eq!(epochs.borrow().len(), 1);
     }
@@ -225,6 +340,6 @@ fn a_sample_that_cannot_be_had_ends_the_run_with_its_error() {
 fn targets_that_the_loss_cannot_take_are_an_error_and_no_panic() {
     let data = vec![0.5; 3 * 16];
     let three = with_targets(&images(16, 0), Targets::Values { data, width: 3 }, &[]);
-    let error = trainer(config()).fit(&three, &three).unwrap_err();
+    let error = fit(&mut trainer(config()), &three, &three).unwrap_err();
     assert!(matches!(error, Error::Libtorch { what: "cross-entropy", .. }), "{error:?}");
 }

@@ -1,12 +1,14 @@
-//! Runs that end early: by a handle, by an callback, by the validation split and never by the test set.
+//! Runs that end early: by a handle, by a callback, by the validation set and never by the test set.
 
-use crate::small_run::{Watch, bits, built, images, net, record, trainer};
-use densenet::data::{Dataset, ValidationSize};
+use crate::small_run::{Watch, bits, built, fit, images, net, record, trainer};
+use densenet::data::{Dataset, ValidationSize, split_validation};
 use densenet::tch::{Kind, Tensor};
-use densenet::train::{EarlyStop, Event, Flow, Outcome, Run, SaveBest, SaveWeights, StopHandle, Validation, Watched};
+use densenet::train::{CheckpointConfig, Datasets, EarlyStop, Event, KeepBest, Monitor, Outcome, Run};
+use densenet::train::{SaveBest, SaveWeights, StopHandle};
 use densenet::weights::{LoadConfig, load};
 use densenet::{DenseNet, Error, SgdConfig, TrainConfig, Trainer};
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,49 +17,55 @@ fn config(epochs: usize) -> TrainConfig {
     TrainConfig::new(epochs).with_batch_size(8)
 }
 
-/// How a run over 24 samples ended, how many steps were made, and how many epochs evaluated.
-fn run(trainer: &mut Trainer<DenseNet>) -> (Outcome, usize, usize) {
+/// How a run over 24 samples ended, how many steps were made, and how many epochs evaluated; and the trainer.
+fn run(trainer: Trainer<DenseNet>) -> ((Outcome, usize, usize), Trainer<DenseNet>) {
+    let (train, test) = (images(24, 0), images(8, 1));
+    run_on(trainer, &Datasets::new(&train).with_test(&test))
+}
+
+fn run_on(trainer: Trainer<DenseNet>, datasets: &Datasets) -> ((Outcome, usize, usize), Trainer<DenseNet>) {
     let (steps, count) = record(|event, _| matches!(event, Event::StepEnded { .. }).then_some(()));
     let (outcomes, end) = record(|event, _| match event {
         Event::FitEnded { outcome } => Some(*outcome),
         _ => None,
     });
-    trainer.observe(count).observe(end);
-    let history = trainer.fit(&images(24, 0), &images(8, 1)).unwrap();
+    let mut trainer = trainer.with_callback(count).with_callback(end);
+    let history = trainer.fit(datasets).unwrap();
     let outcomes = outcomes.borrow();
     assert_eq!(outcomes.len(), 1);
-    (outcomes[0], steps.borrow().len(), history.epochs.len())
+    ((outcomes[0], steps.borrow().len(), history.epochs.len()), trainer)
 }
 
 /// Asks the handle at the first event for which the function says so.
 fn ask_when(
     handle: StopHandle,
     when: impl Fn(&Event) -> bool + 'static,
-) -> Watch<impl FnMut(&Event, &Run) -> densenet::Result<Flow>> {
+) -> Watch<impl FnMut(&Event, &Run) -> densenet::Result<ControlFlow<()>>> {
     Watch(move |event: &Event, _: &Run| {
         if when(event) {
             handle.stop();
         }
-        Ok(Flow::Continue)
+        Ok(ControlFlow::Continue(()))
     })
 }
 
 #[test]
 fn a_run_that_nobody_stops_finishes() {
-    assert_eq!(run(&mut trainer(config(2))), (Outcome::Finished, 6, 2));
+    assert_eq!(run(trainer(config(2))).0, (Outcome::Finished, 6, 2));
 }
 
 #[test]
 fn a_handle_ends_the_run_after_the_current_step_in_the_first_epoch_too() {
     for (epoch, step) in [(1, 1), (1, 2), (2, 3)] {
-        let mut trainer = trainer(config(5));
+        let trainer = trainer(config(5));
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("weights.safetensors");
         let is_it = move |event: &Event| matches!(event, Event::StepEnded { epoch: e, step: s, .. } if (*e, *s) == (epoch, step));
         let ask = ask_when(trainer.stop_handle(), is_it);
-        trainer.observe(ask).observe(SaveWeights::to(&file));
+        let trainer = trainer.with_callback(ask).with_callback(SaveWeights::to(&file));
         let outcome = Outcome::Stopped { epoch, step, epoch_completed: false };
-        assert_eq!(run(&mut trainer), (outcome, 3 * (epoch - 1) + step, epoch - 1));
+        let (ended, trainer) = run(trainer);
+        assert_eq!(ended, (outcome, 3 * (epoch - 1) + step, epoch - 1));
         assert!(trainer.stop_handle().is_stopped());
 
         // What was reached is saved.
@@ -70,28 +78,26 @@ fn a_handle_ends_the_run_after_the_current_step_in_the_first_epoch_too() {
 #[test]
 fn a_handle_asked_during_evaluation_ends_the_run_with_the_epoch() {
     let at = |epoch| move |event: &Event| matches!(event, Event::EvaluationStarted { epoch: e } if *e == epoch);
-    let mut early = trainer(config(5));
+    let early = trainer(config(5));
     let ask = ask_when(early.stop_handle(), at(2));
-    early.observe(ask);
-    assert_eq!(run(&mut early), (Outcome::Stopped { epoch: 2, step: 3, epoch_completed: true }, 6, 2));
+    assert_eq!(run(early.with_callback(ask)).0, (Outcome::Stopped { epoch: 2, step: 3, epoch_completed: true }, 6, 2));
 
     // With the last epoch everything was done that was asked for.
-    let mut late = trainer(config(2));
+    let late = trainer(config(2));
     let ask = ask_when(late.stop_handle(), at(2));
-    late.observe(ask);
-    assert_eq!(run(&mut late), (Outcome::Finished, 6, 2));
+    assert_eq!(run(late.with_callback(ask)).0, (Outcome::Finished, 6, 2));
 }
 
 #[test]
 fn a_handle_works_from_another_thread() {
-    let mut trainer = trainer(config(1_000_000));
+    let trainer = trainer(config(1_000_000));
     let handle = trainer.stop_handle();
     let started = Instant::now();
     let timer = thread::spawn(move || {
         thread::sleep(Duration::from_millis(100));
         handle.stop();
     });
-    let (outcome, ..) = run(&mut trainer);
+    let ((outcome, ..), _) = run(trainer);
     timer.join().unwrap();
     assert!(matches!(outcome, Outcome::Stopped { .. }), "{outcome:?}");
     // A step takes milliseconds; all epochs would take hours.
@@ -99,28 +105,30 @@ fn a_handle_works_from_another_thread() {
 }
 
 #[test]
-fn an_observer_ends_the_run_after_the_step_or_the_epoch_in_which_it_wants_to() {
+fn a_callback_ends_the_run_after_the_step_or_the_epoch_in_which_it_wants_to() {
     let stop_at = |wanted: fn(&Event) -> bool| {
-        Watch(move |event: &Event, _: &Run| Ok(if wanted(event) { Flow::Stop } else { Flow::Continue }))
+        Watch(move |event: &Event, _: &Run| {
+            Ok(if wanted(event) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })
     };
     type Wanted = fn(&Event) -> bool;
-    let cases: [(Wanted, _); 3] = [
+    let cases: [(Wanted, _); 4] = [
+        (|event| matches!(event, Event::FitStarted), ((1, 1, false), 1, 0)),
         (|event| matches!(event, Event::StepEnded { step: 2, .. }), ((1, 2, false), 2, 0)),
         (|event| matches!(event, Event::EvaluationStarted { .. }), ((1, 3, true), 3, 1)),
         (|event| matches!(event, Event::EpochEnded { .. }), ((1, 3, true), 3, 1)),
     ];
     for (wanted, ((epoch, step, epoch_completed), steps, epochs)) in cases {
-        let mut trainer = trainer(config(5));
-        trainer.observe(stop_at(wanted));
-        assert_eq!(run(&mut trainer), (Outcome::Stopped { epoch, step, epoch_completed }, steps, epochs));
+        let trainer = trainer(config(5)).with_callback(stop_at(wanted));
+        assert_eq!(run(trainer).0, (Outcome::Stopped { epoch, step, epoch_completed }, steps, epochs));
     }
 }
 
-/// A trainer with eight of 24 samples held out, and losses in evaluation that follow a script: validation and test of each epoch.
+/// A trainer whose losses in evaluation follow a script: validation and test of each epoch.
 fn scripted(script: &'static [(f64, f64)]) -> Trainer<DenseNet> {
     let (vs, model) = built(&net());
     let optimizer = SgdConfig::new(0.1).build(&vs).unwrap();
-    let config = config(script.len()).with_validation(Validation::HoldOut(ValidationSize::Count(8)));
+    let config = config(script.len());
     let calls = Cell::new(0);
     let loss = move |outputs: &Tensor, _: &Tensor| {
         if outputs.requires_grad() {
@@ -134,15 +142,20 @@ fn scripted(script: &'static [(f64, f64)]) -> Trainer<DenseNet> {
     Trainer::new(vs, model, optimizer, config).unwrap().with_loss(loss)
 }
 
-/// The test set gets better all the time, the validation split up to the second epoch.
+/// Runs with eight of 24 samples held out.
+fn run_scripted(trainer: Trainer<DenseNet>) -> (Outcome, usize, usize) {
+    let (all, test) = (images(24, 0), images(8, 1));
+    let (train, validation) = split_validation(&all, ValidationSize::Count(8), 0).unwrap();
+    run_on(trainer, &Datasets::new(&train).with_validation(&validation).with_test(&test)).0
+}
+
+/// The test set gets better all the time, the validation set up to the second epoch.
 const SCRIPT: &[(f64, f64)] = &[(3.0, 9.0), (2.0, 8.0), (2.5, 7.0), (2.0, 6.0), (1.0, 5.0), (0.5, 4.0)];
 
 #[test]
-fn early_stop_watches_the_validation_split_and_not_the_test_set() {
+fn early_stop_monitors_the_validation_set_and_not_the_test_set() {
     for (patience, epochs) in [(0, 3), (1, 3), (2, 4), (3, 6)] {
-        let mut trainer = scripted(SCRIPT);
-        trainer.observe(EarlyStop::after(patience));
-        let (outcome, _, ran) = run(&mut trainer);
+        let (outcome, _, ran) = run_scripted(scripted(SCRIPT).with_callback(EarlyStop::after(patience)));
         assert_eq!(ran, epochs, "patience {patience}");
         let stopped = Outcome::Stopped { epoch: epochs, step: 2, epoch_completed: true };
         assert_eq!(outcome, if epochs == 6 { Outcome::Finished } else { stopped });
@@ -150,13 +163,12 @@ fn early_stop_watches_the_validation_split_and_not_the_test_set() {
 }
 
 #[test]
-fn save_best_keeps_the_epoch_that_the_validation_split_likes_best() {
+fn save_best_keeps_the_epoch_that_is_the_best_on_the_validation_set() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("best.safetensors");
-    let mut trainer = scripted(&SCRIPT[..4]);
     let (epochs, watch) = record(|event, run| matches!(event, Event::EpochEnded { .. }).then(|| bits(run.vs)));
-    trainer.observe(SaveBest::to(&file)).observe(watch);
-    assert_eq!(run(&mut trainer).2, 4);
+    let trainer = scripted(&SCRIPT[..4]).with_callback(SaveBest::to(&file)).with_callback(watch);
+    assert_eq!(run_scripted(trainer).2, 4);
     let (vs, _model) = built(&net());
     load(&vs, &file, &LoadConfig::new()).unwrap();
     let best: Vec<bool> = epochs.borrow().iter().map(|epoch| *epoch == bits(&vs)).collect();
@@ -165,37 +177,41 @@ fn save_best_keeps_the_epoch_that_the_validation_split_likes_best() {
 
 #[test]
 fn held_out_samples_are_not_trained_on() {
-    let mut trainer = scripted(&SCRIPT[..1]);
-    let (lens, watch) = record(|event, run| matches!(event, Event::FitStarted).then(|| run.train.len()));
-    trainer.observe(watch);
-    let history = trainer.fit(&images(24, 0), &images(5, 1)).unwrap();
+    let (lens, watch) = record(|event, run| matches!(event, Event::FitStarted).then(|| run.datasets.train.len()));
+    let mut trainer = scripted(&SCRIPT[..1]).with_callback(watch);
+    let (all, test) = (images(24, 0), images(5, 1));
+    let (train, validation) = split_validation(&all, ValidationSize::Count(8), 0).unwrap();
+    let history = trainer.fit(&Datasets::new(&train).with_validation(&validation).with_test(&test)).unwrap();
     let record = history.last().unwrap();
-    let validation = record.validation.unwrap();
-    assert_eq!((record.train.samples, validation.samples, record.test.samples), (16, 8, 5));
+    let (validation, test) = (record.validation.as_ref().unwrap(), record.test.as_ref().unwrap());
+    assert_eq!((record.train.samples, validation.samples, test.samples), (16, 8, 5));
     assert_eq!(*lens.borrow(), [16]);
-    assert_eq!((validation.loss, record.test.loss), SCRIPT[0]);
+    assert_eq!((validation.loss(), test.loss()), SCRIPT[0]);
 }
 
 #[test]
-fn what_chooses_needs_a_validation_split_and_a_figure_to_watch() {
+fn what_chooses_needs_a_validation_set_and_a_value_to_monitor() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("best.safetensors");
-    let mut stop = trainer(config(2));
-    stop.observe(EarlyStop::after(1));
-    let mut save = trainer(config(2));
-    save.observe(SaveBest::to(&file));
-    for mut trainer in [stop, save] {
+    let stop = trainer(config(2)).with_callback(EarlyStop::after(1));
+    let save = trainer(config(2)).with_callback(SaveBest::to(&file));
+    let keep_best = KeepBest::new(1, Monitor::loss());
+    let keep = CheckpointConfig::in_folder(folder.path().join("checkpoints")).with_keep_best(keep_best);
+    let keep = trainer(config(2)).with_checkpoints(keep);
+    for mut trainer in [stop, save, keep] {
         let before = bits(trainer.var_store());
-        let error = trainer.fit(&images(24, 0), &images(8, 1)).unwrap_err();
+        let error = fit(&mut trainer, &images(24, 0), &images(8, 1)).unwrap_err();
         assert!(matches!(error, Error::NoValidation { .. }), "{error:?}");
         assert!(bits(trainer.var_store()) == before, "the error comes before the first step");
     }
 
-    let mut trainer = scripted(SCRIPT);
-    trainer.observe(EarlyStop::after(1).watching(Watched::Accuracy));
+    let mut trainer = scripted(SCRIPT).with_callback(EarlyStop::after(1).with_monitor(Monitor::accuracy()));
     let images = images(24, 0);
     let targets = densenet::data::Targets::Values { data: vec![0.0; images.len()], width: 1 };
     let numbers = crate::small_run::with_targets(&images, targets, &[]);
-    assert!(matches!(trainer.fit(&numbers, &numbers), Err(Error::NoAccuracy)));
+    match trainer.fit(&Datasets::new(&numbers).with_validation(&numbers).with_test(&numbers)) {
+        Err(Error::MetricHasNoValue { name, epoch: 1 }) => assert_eq!(name, "accuracy"),
+        other => panic!("{other:?}"),
+    }
     assert!(!file.exists());
 }

@@ -217,12 +217,12 @@ mod tests {
     #[test]
     fn what_cannot_be_drawn_is_left_out() {
         let mut history = examples::history(4);
-        history.epochs[1].train.loss = f64::NAN;
-        history.epochs[2].train.loss = f64::MAX;
-        history.epochs[3].test.accuracy = None;
+        examples::set(&mut history.epochs[1].train, "loss", f64::NAN);
+        examples::set(&mut history.epochs[2].train, "loss", f64::MAX);
+        history.epochs[3].test = None;
         drawn(history);
         let mut nothing = examples::regression(2);
-        nothing.epochs.iter_mut().for_each(|record| record.train.loss = f64::INFINITY);
+        nothing.epochs.iter_mut().for_each(|record| examples::set(&mut record.train, "loss", f64::INFINITY));
         drawn(nothing);
     }
 }

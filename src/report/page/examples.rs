@@ -1,20 +1,21 @@
 //! Contents of reports, for tests.
 
-use crate::metrics::{ConfusionMatrix, Scores};
+use crate::metrics::{ConfusionMatrix, Metrics};
 use crate::report::page::content::{FactGroup, LabeledImage, ReportContent, RunStatus};
 use crate::report::page::image::Image;
 use crate::train::{EpochRecord, History};
 
 /// A run that learns.
 pub(super) fn history(epochs: usize) -> History {
-    let scores = |loss, accuracy, samples| Scores { loss, accuracy: Some(accuracy), samples };
+    let scores =
+        |loss, accuracy, samples| Metrics::new(samples, [("loss".to_owned(), loss), ("accuracy".to_owned(), accuracy)]);
     let record = |epoch: usize| {
         let far = 1.0 - (-(epoch as f64) / 3.0).exp();
         EpochRecord {
             epoch,
             train: scores(0.7 - 0.6 * far, 0.75 + 0.22 * far, 60_000),
             validation: None,
-            test: scores(0.6 - 0.3 * far, 0.72 + 0.2 * far, 10_000),
+            test: Some(scores(0.6 - 0.3 * far, 0.72 + 0.2 * far, 10_000)),
             learning_rate: 0.1,
             train_seconds: 41.2,
             evaluation_seconds: 1.9,
@@ -27,10 +28,17 @@ pub(super) fn history(epochs: usize) -> History {
 pub(super) fn regression(epochs: usize) -> History {
     let mut history = history(epochs);
     for record in &mut history.epochs {
-        record.train.accuracy = None;
-        record.test.accuracy = None;
+        for metrics in [&mut record.train].into_iter().chain(&mut record.test) {
+            *metrics = Metrics::new(metrics.samples, [("loss".to_owned(), metrics.loss())]);
+        }
     }
     history
+}
+
+/// Sets one value, which may be none that a run could have.
+pub(super) fn set(metrics: &mut Metrics, name: &str, value: f64) {
+    let others = metrics.iter().map(|(name, value)| (name.to_owned(), value)).collect::<Vec<_>>();
+    *metrics = Metrics::new(metrics.samples, others.into_iter().chain([(name.to_owned(), value)]));
 }
 
 /// A finished run with all parts: two classes, one image predicted right and one wrong.

@@ -1,5 +1,7 @@
 //! Numbers as the reports print them. A value that is no number is said to be none; "NaN" is never printed.
 
+pub(super) use crate::report::format::thousands;
+
 /// What stands in the place of a value that is not there.
 pub(super) const ABSENT: &str = "–";
 
@@ -58,22 +60,6 @@ pub(super) fn per_second(count: usize, seconds: f64) -> String {
     }
 }
 
-/// A whole number with a thin space at each thousand from 10,000 on.
-pub(super) fn thousands(value: u64) -> String {
-    let digits = value.to_string();
-    if digits.len() < 5 {
-        return digits;
-    }
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push('\u{202f}');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,7 +91,5 @@ mod tests {
         assert_eq!(seconds(3_725.0), "1 h 2 min");
         assert_eq!(per_second(2048, 4.0), "512");
         assert_eq!(per_second(3, 2.0), "1.5");
-        assert_eq!(thousands(1234), "1234");
-        assert_eq!(thousands(7_978_856), "7\u{202f}978\u{202f}856");
     }
 }

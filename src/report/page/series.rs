@@ -1,6 +1,6 @@
 //! The curves of a run: which ones there are, their names and colors.
 
-use crate::metrics::Scores;
+use crate::metrics::Metrics;
 use crate::train::{EpochRecord, History};
 
 /// What a curve measures.
@@ -50,16 +50,16 @@ impl Series {
 /// accuracy is known, as in a regression, the test loss stands in for it.
 pub(super) fn of(history: &History) -> Vec<Series> {
     use {Part::*, Quantity::*};
-    let losses = |scores: Option<&Scores>| scores.map(|scores| scores.loss);
-    let accuracies = |scores: Option<&Scores>| scores.and_then(|scores| scores.accuracy);
-    let has_accuracy = history.epochs.iter().any(|record| record.test.accuracy.is_some());
+    let losses = |metrics: Option<&Metrics>| metrics.map(Metrics::loss);
+    let accuracies = |metrics: Option<&Metrics>| metrics.and_then(Metrics::accuracy);
+    let has_accuracy = history.epochs.iter().any(|record| accuracies(record.test.as_ref()).is_some());
 
     let curve = |name, quantity, part, color| {
         let value = |record: &EpochRecord| {
             let scores = match part {
                 Train => Some(&record.train),
                 Validation => record.validation.as_ref(),
-                Test => Some(&record.test),
+                Test => record.test.as_ref(),
             };
             let value = match quantity {
                 Loss => losses(scores),
@@ -82,6 +82,8 @@ pub(super) fn of(history: &History) -> Vec<Series> {
     }
     let split = history.epochs.iter().any(|record| record.validation.is_some());
     curves.retain(|curve| curve.part != Validation || split);
+    let tested = history.epochs.iter().any(|record| record.test.is_some());
+    curves.retain(|curve| curve.part != Test || tested);
     // A history without epochs has no curve, and one without accuracies none of them.
     curves.retain(|curve| match curve.quantity {
         Loss => !curve.points.is_empty(),
@@ -103,9 +105,12 @@ mod tests {
     fn a_classifier_has_three_curves_and_a_split_adds_two() {
         let mut history = examples::history(3);
         assert_eq!(names(&history), ["train loss", "train acc", "test acc"]);
-        history.epochs[1].validation = Some(history.epochs[1].test);
+        history.epochs[1].validation = history.epochs[1].test.clone();
         assert_eq!(names(&history), ["train loss", "validation loss", "train acc", "validation acc", "test acc"]);
-        assert_eq!(of(&history)[1].points, [(1, None), (2, Some(history.epochs[1].test.loss)), (3, None)]);
+        assert_eq!(
+            of(&history)[1].points,
+            [(1, None), (2, Some(history.epochs[1].test.as_ref().unwrap().loss())), (3, None)]
+        );
     }
 
     #[test]
@@ -117,7 +122,7 @@ mod tests {
     #[test]
     fn a_value_that_is_no_number_is_a_gap() {
         let mut history = examples::history(2);
-        history.epochs[0].train.loss = f64::NAN;
-        assert_eq!(of(&history)[0].points, [(1, None), (2, Some(history.epochs[1].train.loss))]);
+        examples::set(&mut history.epochs[0].train, "loss", f64::NAN);
+        assert_eq!(of(&history)[0].points, [(1, None), (2, Some(history.epochs[1].train.loss()))]);
     }
 }

@@ -1,6 +1,7 @@
 //! The epochs in numbers, with their times.
 
 use super::section as part;
+use crate::metrics::Metrics;
 use crate::report::page::format::{self, ABSENT};
 use crate::train::{EpochRecord, History};
 
@@ -32,20 +33,30 @@ pub(super) fn section(history: &History) -> String {
     )
 }
 
+fn loss(metrics: &Option<Metrics>) -> String {
+    format::optional(metrics.as_ref().map(Metrics::loss))
+}
+
+fn accuracy(metrics: &Option<Metrics>) -> String {
+    format::optional(metrics.as_ref().and_then(Metrics::accuracy))
+}
+
+fn has_accuracy(metrics: &Option<Metrics>) -> bool {
+    metrics.as_ref().is_some_and(|metrics| metrics.accuracy().is_some())
+}
+
 fn columns(history: &History) -> [Column; 11] {
     let any = |has: fn(&EpochRecord) -> bool| history.epochs.iter().any(has);
     let validated = any(|record| record.validation.is_some());
     let column = |head, shown, text| Column { head, shown, text };
     [
         column("epoch", true, |record| record.epoch.to_string()),
-        column("train loss", true, |record| format::number(record.train.loss)),
-        column("train acc", any(|r| r.train.accuracy.is_some()), |record| format::optional(record.train.accuracy)),
-        column("validation loss", validated, |record| format::optional(record.validation.map(|scores| scores.loss))),
-        column("validation acc", any(|r| r.validation.is_some_and(|scores| scores.accuracy.is_some())), |record| {
-            format::optional(record.validation.and_then(|scores| scores.accuracy))
-        }),
-        column("test loss", true, |record| format::number(record.test.loss)),
-        column("test acc", any(|r| r.test.accuracy.is_some()), |record| format::optional(record.test.accuracy)),
+        column("train loss", true, |record| format::number(record.train.loss())),
+        column("train acc", any(|r| r.train.accuracy().is_some()), |record| format::optional(record.train.accuracy())),
+        column("validation loss", validated, |record| loss(&record.validation)),
+        column("validation acc", any(|r| has_accuracy(&r.validation)), |record| accuracy(&record.validation)),
+        column("test loss", any(|r| r.test.is_some()), |record| loss(&record.test)),
+        column("test acc", any(|r| has_accuracy(&r.test)), |record| accuracy(&record.test)),
         column("learning rate", true, |record| format::rate(record.learning_rate)),
         column("training", true, |record| format::seconds(record.train_seconds)),
         column("evaluation", true, |record| format::seconds(record.evaluation_seconds)),

@@ -10,17 +10,19 @@ pub(super) fn figures(content: &ReportContent) -> String {
     let Some(last) = history.last() else { return String::new() };
     let samples = history.epochs.iter().map(|record| record.train.samples).sum();
     let mut figures = Vec::new();
-    match last.test.accuracy {
-        Some(accuracy) => figures.push(("test accuracy", format::number(accuracy))),
-        None => figures.push(("test loss", format::number(last.test.loss))),
+    if let Some(test) = &last.test {
+        match test.accuracy() {
+            Some(accuracy) => figures.push(("test accuracy", format::number(accuracy))),
+            None => figures.push(("test loss", format::number(test.loss()))),
+        }
     }
-    if let Some(accuracy) = last.validation.and_then(|scores| scores.accuracy) {
+    if let Some(accuracy) = last.validation.as_ref().and_then(|metrics| metrics.accuracy()) {
         figures.push(("validation accuracy", format::number(accuracy)));
     }
-    if let Some(accuracy) = last.train.accuracy {
+    if let Some(accuracy) = last.train.accuracy() {
         figures.push(("train accuracy", format::number(accuracy)));
     }
-    figures.push(("train loss", format::number(last.train.loss)));
+    figures.push(("train loss", format::number(last.train.loss())));
     figures.push(("training time", format::seconds(history.train_seconds())));
     figures.push(("samples a second", format::per_second(samples, history.train_seconds())));
     let items: String =

@@ -40,9 +40,9 @@ fn the_figure_in_the_page_is_the_one_that_was_made() {
 #[test]
 fn a_value_that_is_no_number_is_a_gap_and_never_printed() {
     let mut content = examples::content();
-    content.history.epochs[1].train.loss = f64::NAN;
-    content.history.epochs[2].test.loss = f64::INFINITY;
-    content.history.epochs[2].train.accuracy = Some(f64::NAN);
+    examples::set(&mut content.history.epochs[1].train, "loss", f64::NAN);
+    examples::set(content.history.epochs[2].test.as_mut().unwrap(), "loss", f64::INFINITY);
+    examples::set(&mut content.history.epochs[2].train, "accuracy", f64::NAN);
     content.history.epochs[2].learning_rate = f64::NAN;
     content.history.epochs[2].train_seconds = f64::NAN;
     content.images[0].probability = Some(f64::NAN);

@@ -1,0 +1,63 @@
+//! The mean loss per sample.
+
+use super::{BatchOutput, Direction, Metric};
+use crate::Result;
+use serde::{Deserialize, Serialize};
+
+/// The mean loss per sample: batches count by their size, so that a small last batch counts for what it holds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct MeanLoss {
+    sum: f64,
+    samples: usize,
+}
+
+impl MeanLoss {
+    /// The name of the metric.
+    pub const NAME: &str = "loss";
+}
+
+impl Metric for MeanLoss {
+    fn name(&self) -> String {
+        Self::NAME.to_owned()
+    }
+
+    fn direction(&self) -> Direction {
+        Direction::Minimize
+    }
+
+    fn update(&mut self, batch: &BatchOutput) -> Result<()> {
+        self.sum += batch.loss * batch.samples() as f64;
+        self.samples += batch.samples();
+        Ok(())
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.sum += other.sum;
+        self.samples += other.samples;
+    }
+
+    fn compute(&self) -> Option<f64> {
+        (self.samples > 0).then(|| self.sum / self.samples as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind, Tensor};
+
+    #[test]
+    fn a_small_last_batch_counts_for_what_it_holds_in_one_state_or_merged_from_two() {
+        let target = |samples| Tensor::zeros([samples], (Kind::Float, Device::Cpu));
+        let (three, one) = (target(3), target(1));
+        let mut first = MeanLoss::default();
+        assert_eq!(first.compute(), None);
+        first.update(&BatchOutput::new(&three, &three, 1.0)).unwrap();
+        let mut second = MeanLoss::default();
+        second.update(&BatchOutput::new(&one, &one, 5.0)).unwrap();
+        let mut both = first.clone();
+        both.update(&BatchOutput::new(&one, &one, 5.0)).unwrap();
+        first.merge(&second);
+        assert_eq!((first.compute(), both.compute()), (Some(2.0), Some(2.0)));
+    }
+}

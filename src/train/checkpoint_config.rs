@@ -1,0 +1,157 @@
+//! Where, when and how many checkpoints a run keeps, and whether it resumes from them.
+
+use super::Monitor;
+use crate::{Error, Result};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// When a run saves its state. At its end, and where it is stopped, it saves in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SaveEvery {
+    /// After every N-th step, counted over the whole run; at least 1.
+    Steps(u64),
+    /// After the first step that ends at least this long after the last save.
+    Time(Duration),
+    /// After every N-th epoch, evaluation included; at least 1.
+    Epochs(usize),
+}
+
+/// Whether a run continues from a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Resume {
+    /// Begin a new run; a folder that holds checkpoints is an error.
+    #[default]
+    Never,
+    /// Continue from the folder's newest undamaged checkpoint; begin a new run where there is none.
+    IfPresent,
+}
+
+/// How many checkpoints of the best epochs are kept, and which epochs are the best.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeepBest {
+    /// Number of checkpoints.
+    pub count: usize,
+    /// The metric of the validation set that decides.
+    pub monitor: Monitor,
+}
+
+impl KeepBest {
+    /// Keeps the checkpoints of the `count` best epochs.
+    pub fn new(count: usize, monitor: Monitor) -> Self {
+        KeepBest { count, monitor }
+    }
+}
+
+/// A part of a run in which a resumed run may differ from the saved one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// [`TrainConfig::epochs`](super::TrainConfig::epochs): to train longer.
+    Epochs,
+    /// [`TrainConfig::batch_size`](super::TrainConfig::batch_size).
+    BatchSize,
+    /// [`TrainConfig::seed`](super::TrainConfig::seed).
+    Seed,
+    /// [`TrainConfig::schedule`](super::TrainConfig::schedule).
+    Schedule,
+    /// [`TrainConfig::preprocess`](super::TrainConfig::preprocess).
+    Preprocess,
+    /// [`TrainConfig::norms`](super::TrainConfig::norms).
+    Norms,
+    /// [`TrainConfig::execution`](super::TrainConfig::execution).
+    Execution,
+    /// [`TrainConfig::precision`](super::TrainConfig::precision).
+    Precision,
+    /// The optimizer's configuration, such as its learning rate.
+    Optimizer,
+    /// The training set.
+    TrainingSet,
+    /// The validation set.
+    ValidationSet,
+    /// The test set.
+    TestSet,
+}
+
+impl Change {
+    /// The field's name in a checkpoint and in [`Difference`](crate::error::Difference).
+    pub(super) fn field(self) -> &'static str {
+        match self {
+            Change::Epochs => "epochs",
+            Change::BatchSize => "batch_size",
+            Change::Seed => "seed",
+            Change::Schedule => "schedule",
+            Change::Preprocess => "preprocess",
+            Change::Norms => "norms",
+            Change::Execution => "execution",
+            Change::Precision => "precision",
+            Change::Optimizer => "optimizer",
+            Change::TrainingSet => "training set",
+            Change::ValidationSet => "validation set",
+            Change::TestSet => "test set",
+        }
+    }
+}
+
+config! {
+    /// Where, when and how many checkpoints a run keeps, and whether it resumes from them.
+    ///
+    /// A run that was resumed ends with the same bits as one that was never interrupted.
+    ///
+    /// # Examples
+    ///
+    /// A run that saves its state every 500 steps, and that continues after a crash when the program is started again:
+    ///
+    /// ```no_run
+    /// use densenet::train::{CheckpointConfig, KeepBest, Monitor, Resume, SaveEvery};
+    ///
+    /// # fn with(trainer: densenet::Trainer<densenet::DenseNet>) -> densenet::Trainer<densenet::DenseNet> {
+    /// let checkpoints = CheckpointConfig::in_folder("runs/flowers/checkpoints")
+    ///     .with_every(SaveEvery::Steps(500))
+    ///     .with_keep_last(3)
+    ///     .with_keep_best(KeepBest::new(1, Monitor::accuracy()))
+    ///     .with_resume(Resume::IfPresent);
+    /// let trainer = trainer.with_checkpoints(checkpoints);
+    /// # trainer
+    /// # }
+    /// ```
+    #[derive(Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct CheckpointConfig {
+        /// Folder of the checkpoints. It is created where it does not exist, and belongs to one run at a time.
+        pub folder: PathBuf,
+        /// When the run saves its state. Default: after every epoch.
+        pub every: SaveEvery => with_every,
+        /// Number of newest checkpoints that are kept, at least 2. Default 2.
+        pub keep_last: usize => with_keep_last,
+        /// Checkpoints of the best epochs that are kept beside the newest. Default: none.
+        pub keep_best: KeepBest => with_keep_best,
+        /// Whether the run continues from the folder's newest checkpoint. Default: never.
+        pub resume: Resume => with_resume,
+        /// Parts of a run in which a resumed run may differ from the saved one. Default: none.
+        pub allowed_changes: Vec<Change> => with_allowed_changes,
+    }
+}
+
+impl CheckpointConfig {
+    /// Keeps the two newest checkpoints in this folder, one after every epoch.
+    pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
+        CheckpointConfig {
+            folder: folder.into(),
+            every: SaveEvery::Epochs(1),
+            keep_last: 2,
+            keep_best: KeepBest::new(0, Monitor::loss()),
+            resume: Resume::Never,
+            allowed_changes: Vec::new(),
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        match self.every {
+            SaveEvery::Steps(0) | SaveEvery::Epochs(0) => Error::at_least_one("steps or epochs between checkpoints", 0),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The metric that decides which epoch is the best.
+
+use super::{EpochRecord, Run};
+use crate::metrics::{Direction, MetricSet};
+use crate::{Error, Result};
+use serde_json::{Value, json};
+use std::fmt;
+
+/// The metric of the validation set that decides which epoch is the best: for early stopping, for the best weights, for
+/// the best checkpoints.
+///
+/// # Examples
+///
+/// ```
+/// use densenet::train::{EarlyStop, Monitor};
+///
+/// let by_loss = EarlyStop::after(3); // three epochs without a lower validation loss
+/// let by_accuracy = EarlyStop::after(3).with_monitor(Monitor::accuracy());
+/// let by_own_metric = EarlyStop::after(3).with_monitor(Monitor::max("top5"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Monitor {
+    /// The name of the metric.
+    pub metric: String,
+    /// Whether the smallest or the largest value is the best.
+    pub direction: Direction,
+}
+
+impl Monitor {
+    /// Monitors the validation loss; the smallest is the best.
+    pub fn loss() -> Self {
+        Monitor::min("loss")
+    }
+
+    /// Monitors the validation accuracy; the largest is the best.
+    pub fn accuracy() -> Self {
+        Monitor::max("accuracy")
+    }
+
+    /// Monitors the metric with this name; its smallest value is the best.
+    pub fn min(metric: impl Into<String>) -> Self {
+        Monitor { metric: metric.into(), direction: Direction::Minimize }
+    }
+
+    /// Monitors the metric with this name; its largest value is the best.
+    pub fn max(metric: impl Into<String>) -> Self {
+        Monitor { metric: metric.into(), direction: Direction::Maximize }
+    }
+
+    /// Whether a run has what the monitor needs: a validation set, for the test set must not choose, and a metric of this
+    /// name and direction.
+    pub(super) fn check(&self, wanted_by: &'static str, has_validation: bool, metrics: &MetricSet) -> Result<()> {
+        if !has_validation {
+            return Err(Error::NoValidation { wanted_by });
+        }
+        match metrics.direction(&self.metric) {
+            None => Err(Error::UnknownMetric { name: self.metric.clone(), known: metrics.names() }),
+            Some(direction) if direction != self.direction => {
+                let (value, expected) = (self.to_string(), "the other one: the direction that the metric itself has");
+                Err(Error::InvalidConfig { field: "monitor", value, expected })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The monitored value of an epoch.
+    pub(super) fn value(&self, record: &EpochRecord) -> Result<f64> {
+        let value = record.validation.as_ref().and_then(|metrics| metrics.get(&self.metric));
+        value.ok_or_else(|| Error::MetricHasNoValue { name: self.metric.clone(), epoch: record.epoch })
+    }
+}
+
+impl fmt::Display for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "the {} of {}", self.direction, self.metric)
+    }
+}
+
+/// The best epoch so far by a monitor.
+#[derive(Clone, Debug)]
+pub(super) struct Best {
+    monitor: Monitor,
+    /// Epoch, counted from 1, and its value; `None` before the first epoch.
+    best: Option<(usize, f64)>,
+}
+
+impl Best {
+    /// No epoch is the best yet.
+    pub fn by(monitor: Monitor) -> Self {
+        Best { monitor, best: None }
+    }
+
+    /// An error where the run lacks what the monitor needs; `wanted_by` says for what.
+    pub fn check(&self, run: &Run, wanted_by: &'static str) -> Result<()> {
+        self.monitor.check(wanted_by, run.datasets.validation.is_some(), run.metrics)
+    }
+
+    /// The best epoch, counted from 1; 0 before the first.
+    pub fn epoch(&self) -> usize {
+        self.best.map_or(0, |(epoch, _)| epoch)
+    }
+
+    /// Takes in an epoch; says whether it is the best so far.
+    pub fn update(&mut self, record: &EpochRecord) -> Result<bool> {
+        let value = self.monitor.value(record)?;
+        let is_better = self.best.is_none_or(|(_, best)| self.monitor.direction.is_better(value, best));
+        if is_better {
+            self.best = Some((record.epoch, value));
+        }
+        Ok(is_better)
+    }
+
+    /// What a resumed run has to know.
+    pub fn state(&self) -> Value {
+        json!({ "metric": self.monitor.metric, "best": self.best })
+    }
+
+    /// Takes over what [`state`](Self::state) gave.
+    pub fn load_state(&mut self, state: &Value) -> Result<()> {
+        let mismatch = |problem| Error::StateMismatch { name: "best epoch".to_owned(), problem };
+        if state["metric"] != json!(self.monitor.metric) {
+            return Err(mismatch(format!("it was chosen by {}, but now by {}", state["metric"], self.monitor.metric)));
+        }
+        self.best = serde_json::from_value(state["best"].clone()).map_err(|error| mismatch(error.to_string()))?;
+        Ok(())
+    }
+}
