@@ -1,4 +1,6 @@
-//! Compiles `csrc/` against the libtorch that torch-sys found, and makes that libtorch findable at run time.
+//! Compiles `csrc/` against the libtorch that torch-sys found, and makes that libtorch findable at
+//! run time: for everything that cargo runs, and for this package's own examples, benches and tests
+//! when they are started directly.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -16,19 +18,37 @@ fn main() {
         return;
     }
     let lib = PathBuf::from(env::var_os("DEP_TCH_LIBTORCH_LIB").unwrap_or_else(|| {
-        panic!("torch-sys did not say where libtorch is; densenet needs its dynamic libraries on Linux or macOS")
+        panic!(
+            "torch-sys did not say where libtorch is; densenet needs its dynamic libraries on Linux or macOS, \
+             and LIBTORCH_STATIC not set"
+        )
     }));
     let include = match env::var_os("LIBTORCH_INCLUDE") {
         Some(root) => PathBuf::from(root).join("include"),
         None => lib.parent().expect("a lib folder has a parent").join("include"),
     };
-    assert!(
-        include.join("ATen/ATen.h").exists(),
-        "{} holds no ATen/ATen.h: run ./setup, or set LIBTORCH to a complete libtorch",
-        include.display()
-    );
+    check_headers(&include);
     compile(&include);
     make_findable(&lib);
+    write_rpath(&lib);
+}
+
+/// Stops with a remedy if the folder lacks a header, before the compiler prints pages of errors.
+///
+/// torch-sys does not check that its libtorch exists, and some packages of libtorch have no headers.
+fn check_headers(include: &Path) {
+    let headers = ["ATen/Parallel.h", "c10/core/CPUAllocator.h", "torch/csrc/autograd/custom_function.h"];
+    let Some(missing) = headers.into_iter().find(|header| !include.join(header).exists()) else { return };
+    let remedy = if env::var_os("LIBTORCH_INCLUDE").is_some() {
+        "LIBTORCH_INCLUDE must name the folder that holds include/ with libtorch's C++ headers"
+    } else if env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
+        "the PyTorch of this Python has no C++ headers; those of `pip install torch` have them"
+    } else if env::var_os("LIBTORCH").is_some() {
+        "set LIBTORCH to a complete libtorch, whose lib/ and include/ lie side by side, or run densenet's ./setup"
+    } else {
+        "run densenet's ./setup, or set LIBTORCH to a complete libtorch, or set LIBTORCH_USE_PYTORCH=1 for a pip's torch"
+    };
+    panic!("libtorch's header {missing} is not in {}: {remedy}", include.display());
 }
 
 fn compile(include: &Path) {
@@ -58,9 +78,9 @@ fn compile(include: &Path) {
 
 /// Links the libtorch folder into `OUT_DIR` and names it as a search path.
 ///
-/// cargo puts search paths inside its target folder, and no others, on the library path of everything it runs: binaries,
-/// tests and doc tests, of this package and of those that depend on it. Link arguments such as an rpath do not reach that
-/// far.
+/// cargo puts search paths inside its target folder, and no others, on the library path of
+/// everything it runs: binaries, tests and doc tests, of this package and of those that depend on
+/// it. An rpath (below) reaches neither doc tests nor dependents.
 fn make_findable(lib: &Path) {
     let link = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("libtorch");
     if fs::read_link(&link).ok().as_deref() != Some(lib) {
@@ -71,4 +91,13 @@ fn make_findable(lib: &Path) {
     println!("cargo:rustc-link-search=native={}", link.display());
     // Build scripts of dependents read it as DEP_DENSENET_LIBTORCH_LIB.
     println!("cargo:libtorch_lib={}", lib.display());
+}
+
+/// Writes libtorch's folder into the binaries of this package, so that they start without cargo and
+/// without `LD_LIBRARY_PATH`: examples, benches, integration tests and the library's unit tests.
+///
+/// Link arguments do not reach dependents; `./setup --for` writes an rpath into their cargo
+/// configuration.
+fn write_rpath(lib: &Path) {
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
 }

@@ -6,7 +6,6 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 use tch::Tensor;
 
-#[cfg(not(feature = "doc-only"))]
 unsafe extern "C" {
     fn densenet_free_message(message: *mut c_char);
     pub(super) safe fn densenet_libtorch_version() -> *const c_char;

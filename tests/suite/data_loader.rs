@@ -10,6 +10,7 @@ use densenet::models::Model;
 use densenet::nn::{ForwardContext, Mode};
 use densenet::predict::{PredictConfig, predict};
 use densenet::tch::{Device, Tensor, nn};
+use densenet::train::Datasets;
 use densenet::{SgdConfig, TrainConfig, Trainer};
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -184,7 +185,7 @@ fn a_data_set_that_augments_in_training_only_is_not_augmented_in_evaluation_or_p
     let model = Notes { layer: nn::linear(vs.root(), 2, 2, Default::default()), largest: Arc::clone(&largest) };
     let optimizer = SgdConfig::new(0.1).build(&vs).unwrap();
     let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(4)).unwrap();
-    trainer.fit(&dataset, &dataset).unwrap();
+    trainer.fit(&Datasets::new(&dataset).with_validation(&dataset)).unwrap();
     let config = PredictConfig::default().with_device(Device::Cpu).with_batch_size(4);
     predict(trainer.model(), &dataset, &config).unwrap();
     let noted = largest.lock().unwrap();
