@@ -85,7 +85,7 @@ fn every_cut_and_every_flipped_bit_is_an_error() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_passed_over_and_named() {
+fn a_damaged_checkpoint_is_skipped_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     assert!(store.newest().unwrap().is_none());
@@ -425,7 +425,7 @@ fn a_power_cut_at_any_call_leaves_the_last_saved_state_or_a_newer_one() {
     }
 }
 
-/// The newest checkpoint that these files hold is whole and no older than `saved`.
+/// The newest checkpoint that these files hold is complete and no older than `saved`.
 fn check_after_cut(files: &Files, saved: u64, folder: &Path) {
     let disk = Volatile(Rc::new(RefCell::new(files.clone())));
     let newest = || -> Result<Option<u64>> {
