@@ -70,8 +70,8 @@ fn short_run_prints_the_tutorials_lines_and_leaves_five_files() {
     assert!(head[2].starts_with("128 training and 64 test images from "), "{text}");
     assert_eq!(head[3], format!("758226 parameters, results in {}", out.display()));
     let forms: Vec<String> = run[1..4].iter().map(|line| form(line)).collect();
-    let figures = "loss 0.000, train acc 0.000, test acc 0.000";
-    assert_eq!(forms, [&format!("[epoch 0] {figures}"), &format!("[epoch 0] {figures}"), figures]);
+    let metrics = "loss 0.000, train acc 0.000, test acc 0.000";
+    assert_eq!(forms, [&format!("[epoch 0] {metrics}"), &format!("[epoch 0] {metrics}"), metrics]);
     assert!(run[1].starts_with("[epoch 1] ") && run[2] == format!("[epoch 2] {}", run[3]), "{text}");
     let seconds = run[4].strip_suffix(" sec, on cpu").expect("seconds and device");
     let (whole, tenths) = seconds.split_once('.').expect("a decimal point");
@@ -135,6 +135,51 @@ fn a_file_or_another_run_in_the_way_is_one_line_and_stays() {
     assert!(error.contains("holds a run already"), "{error}");
     assert_eq!(fs::read(file).unwrap(), b"mine");
     assert_eq!(fs::read(run.join("model.safetensors")).unwrap(), b"weights");
+}
+
+/// A program behind `| head -n 1`.
+#[cfg(unix)]
+#[test]
+fn a_reader_that_goes_away_ends_the_run_without_a_panic() {
+    if !has_data() {
+        return;
+    }
+    let parent = tempfile::tempdir().unwrap();
+    let mut command = example("--epochs 100 --batch-size 32 --resize 36 --device cpu --out");
+    command.arg(parent.path().join("run")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let status = end_within(child, Duration::from_secs(30));
+    let mut errors = String::new();
+    stderr.read_to_string(&mut errors).unwrap();
+    assert!(status.success() && !errors.contains("panicked"), "{status:?}: {errors}");
+    assert_five_files(&parent.path().join("run"));
+}
+
+/// Whether every flag and positional that `--help` lists is followed by a text.
+#[test]
+fn every_example_answers_help_with_a_text_for_each_argument() {
+    let tests = std::env::current_exe().unwrap();
+    let folder = tests.parent().unwrap().with_file_name("examples");
+    let names = ["autograd_function", "fashion_mnist", "own_model", "regression", "synthetic", "throughput", "weights"];
+    let mut calls: Vec<Vec<&str>> = names.iter().map(|name| vec![*name]).collect();
+    calls.extend(["inspect", "convert", "run"].map(|command| vec!["weights", command]));
+    for call in calls {
+        let output = Command::new(folder.join(call[0])).args(&call[1..]).arg("--help").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && text.contains("Usage: "), "{call:?}: {text}");
+        assert!(!text.starts_with("Usage"), "{call:?} says what it does: {text}");
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        for (number, line) in lines.iter().enumerate() {
+            // A text stands behind two spaces at least, or on the next line.
+            let is_argument = line.starts_with('-') || line.starts_with('<');
+            let explained = line.contains("  ") || lines.get(number + 1).is_some_and(|next| !next.is_empty());
+            let bare = line.split_once("  ").is_some_and(|(_, text)| text.trim_start().starts_with('['));
+            assert!(!is_argument || explained && !bare, "{call:?}: {line}");
+        }
+    }
 }
 
 /// Waits for the end; a program that does not end is killed and the test fails.
@@ -229,7 +274,7 @@ fn kill_after(command: &mut Command, lines: usize, then: Duration) -> (u64, bool
     (last, ended)
 }
 
-/// The lines of a run's history without those of its figures that are times.
+/// The lines of a run's history without its times.
 #[cfg(unix)]
 fn history(folder: &Path) -> Vec<Vec<String>> {
     let text = fs::read_to_string(folder.join("history.csv")).unwrap();
@@ -239,7 +284,7 @@ fn history(folder: &Path) -> Vec<Vec<String>> {
 /// F01 of the faults: kills at random moments, 50 of them, or as many as `DENSENET_KILLS` says.
 #[cfg(unix)]
 #[test]
-fn a_run_killed_at_random_moments_goes_on_and_ends_with_the_same_weights() {
+fn a_run_killed_at_random_moments_resumes_and_ends_with_the_same_weights() {
     if !has_data() {
         return;
     }
@@ -303,7 +348,7 @@ const SIGNALS: [(&str, i32); 2] = [("-INT", 130), ("-TERM", 143)];
 /// F12 of the faults: signals at random moments, many of them in the middle of a save.
 #[cfg(unix)]
 #[test]
-fn a_run_ended_by_signals_saves_and_goes_on_and_ends_with_the_same_weights() {
+fn a_run_ended_by_signals_saves_and_resumes_and_ends_with_the_same_weights() {
     if !has_data() {
         return;
     }
@@ -386,7 +431,7 @@ fn of_two_runs_in_one_folder_one_names_the_other_and_a_kill_frees_the_folder() {
         let error = refusal(example(&second).arg(&out).output().unwrap());
         assert!(error.contains(&format!("in use by process {}", first.id())), "{error}");
     }
-    lines.find(|line| line.starts_with("saved after step ")).expect("it goes on and saves");
+    lines.find(|line| line.starts_with("saved after step ")).expect("it continues and saves");
     first.kill().unwrap();
     first.wait().unwrap();
     let (mut next, mut lines) = started(&mut run());

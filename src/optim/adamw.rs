@@ -8,37 +8,32 @@ use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
-/// Configuration of [`AdamW`].
-///
-/// # Source
-///
-/// Loshchilov & Hutter: *Decoupled Weight Decay Regularization*, ICLR 2019, algorithm 2; defaults as in PyTorch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct AdamWConfig {
-    /// Positive.
-    pub learning_rate: f64,
-    /// Decay of the first moment, in [0, 1). Default 0.9.
-    pub beta1: f64,
-    /// Decay of the second moment, in [0, 1). Default 0.999.
-    pub beta2: f64,
-    /// Added to the root of the second moment; positive. Default 1e-8.
-    pub epsilon: f64,
-    /// Decoupled decay, at least 0. Default 0.01.
-    pub weight_decay: f64,
+config! {
+    /// Configuration of [`AdamW`].
+    ///
+    /// # Source
+    ///
+    /// Loshchilov & Hutter: *Decoupled Weight Decay Regularization*, ICLR 2019, algorithm 2; defaults as in PyTorch.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct AdamWConfig {
+        /// Base learning rate, above 0. A [`Schedule`](super::Schedule) makes the rate of each step from it.
+        pub learning_rate: f64,
+        /// Decay of the first moment, in [0, 1). Default 0.9.
+        pub beta1: f64 => with_beta1,
+        /// Decay of the second moment, in [0, 1). Default 0.999.
+        pub beta2: f64 => with_beta2,
+        /// Number that is added to the root of the second moment, above 0. Default 1e-8.
+        pub epsilon: f64 => with_epsilon,
+        /// Decoupled weight decay, at least 0. Default 0.01.
+        pub weight_decay: f64 => with_weight_decay,
+    }
 }
 
 impl AdamWConfig {
-    /// PyTorch's defaults with this learning rate.
+    /// PyTorch's defaults with this base learning rate.
     pub fn new(learning_rate: f64) -> Self {
         AdamWConfig { learning_rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }
-    }
-
-    setters! {
-        with_beta1 => beta1: f64,
-        with_beta2 => beta2: f64,
-        with_epsilon => epsilon: f64,
-        with_weight_decay => weight_decay: f64,
     }
 
     /// Builds the optimizer for all trainable variables of `vs`.
@@ -57,12 +52,12 @@ impl AdamWConfig {
     }
 }
 
-/// p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the gradient.
+/// The AdamW optimizer: p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the gradient.
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
     slots: Vec<Slot<2>>,
-    /// How many steps were made, `[1]`.
+    /// Number of steps that were made, `[1]`.
     steps: Tensor,
 }
 

@@ -1,17 +1,17 @@
-//! What the trainer needs of an optimizer.
+//! The interface of an optimizer.
 
 use crate::Result;
 use tch::Tensor;
 
 /// Updates the variables of a model from their gradients.
 pub trait Optimizer {
-    /// The learning rate that the configuration names; a schedule makes the rate of each step from it.
+    /// The base learning rate, from the configuration; a schedule makes the rate of each step from it.
     fn learning_rate(&self) -> f64;
 
-    /// What the optimizer was built from, as JSON: a resumed run has to have the same.
+    /// The optimizer's configuration as JSON: a resumed run has to have the same.
     fn configuration(&self) -> serde_json::Value;
 
-    /// Leaves all variables without a gradient: the next backward pass starts anew.
+    /// Removes the gradients of all variables, so that the next backward pass starts anew.
     ///
     /// # Errors
     ///
@@ -22,7 +22,8 @@ pub trait Optimizer {
     ///
     /// # Errors
     ///
-    /// What libtorch reports, such as a variable whose memory was exchanged for another order since the optimizer was built.
+    /// What libtorch reports, such as a variable that got another memory format since the
+    /// optimizer was built.
     fn step(&mut self, learning_rate: f64) -> Result<()>;
 
     /// The state as tensors with unique names, sorted by name. They share memory with the optimizer.
@@ -32,11 +33,11 @@ pub trait Optimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::StateMismatch`](crate::Error::StateMismatch) where a name is missing or unknown, or a shape or kind differs.
+    /// [`Error::StateMismatch`](crate::Error::StateMismatch) where a name is missing or unknown, or a shape or dtype differs.
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()>;
 }
 
-/// So that the kind of optimizer can be chosen when the program runs.
+/// Lets the optimizer be chosen when the program runs.
 impl Optimizer for Box<dyn Optimizer> {
     fn learning_rate(&self) -> f64 {
         (**self).learning_rate()

@@ -1,4 +1,4 @@
-//! What all optimizers do with variables, gradients and state.
+//! Variables, gradients and state, as all optimizers handle them.
 
 use crate::torch::{clear_gradients, named_variables};
 use crate::{Error, Result};
@@ -13,7 +13,7 @@ pub(super) struct Slot<const N: usize> {
     pub state: [Tensor; N],
 }
 
-/// One slot a trainable variable, sorted by name.
+/// One slot per trainable variable, sorted by name.
 pub(super) fn slots<const N: usize>(vs: &VarStore) -> Result<Vec<Slot<N>>> {
     let slots: Vec<Slot<N>> = named_variables(vs)
         .into_iter()
@@ -31,7 +31,7 @@ pub(super) fn zero_grad<const N: usize>(slots: &[Slot<N>]) -> Result<()> {
     clear_gradients(&slots.iter().map(|slot| &slot.parameter).collect::<Vec<_>>())
 }
 
-/// The variables that have a gradient, their gradients, and what belongs to them.
+/// The variables that have a gradient, their gradients, and the optimizer's tensors that belong to them.
 pub(super) struct WithGradients<'a, const N: usize> {
     pub parameters: Vec<&'a Tensor>,
     pub gradients: Vec<Tensor>,
@@ -62,7 +62,7 @@ pub(super) fn state<const N: usize>(slots: &[Slot<N>], kinds: [&str; N]) -> Vec<
     state
 }
 
-/// Copies `new` over `own` after names, shapes and kinds were all compared.
+/// Copies `new` over `own` after names, shapes and dtypes were all compared.
 pub(super) fn load(own: Vec<(String, Tensor)>, new: &[(String, Tensor)]) -> Result<()> {
     let mismatch = |name: &str, problem: String| Error::StateMismatch { name: name.to_owned(), problem };
     let mut sorted: Vec<&(String, Tensor)> = new.iter().collect();

@@ -8,53 +8,49 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::VarStore;
 
-/// Whether momentum looks ahead.
+/// Whether momentum is Nesterov's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Nesterov {
-    /// Classical momentum.
+    /// Momentum is the classical one.
     #[default]
     Off,
-    /// Nesterov's momentum, as in the paper's recipes.
+    /// Momentum is Nesterov's, as in the paper's recipes.
     On,
 }
 
-/// Configuration of [`Sgd`].
-///
-/// # Examples
-///
-/// ```
-/// use densenet::optim::{Nesterov, Optimizer, SgdConfig};
-/// use densenet::tch::{Device, nn};
-///
-/// let vs = nn::VarStore::new(Device::Cpu);
-/// let _layer = nn::linear(vs.root(), 3, 2, Default::default());
-/// let sgd = SgdConfig::new(0.1).with_momentum(0.9).with_nesterov(Nesterov::On).with_weight_decay(1e-4).build(&vs)?;
-/// assert_eq!(sgd.state().len(), 2);
-/// # Ok::<(), densenet::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct SgdConfig {
-    /// Positive.
-    pub learning_rate: f64,
-    /// In [0, 1). Default 0.
-    pub momentum: f64,
-    /// Default off; needs a momentum above 0.
-    pub nesterov: Nesterov,
-    /// L2 penalty, added to the gradient; at least 0. Default 0.
-    pub weight_decay: f64,
+config! {
+    /// Configuration of [`Sgd`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::optim::{Nesterov, Optimizer, SgdConfig};
+    /// use densenet::tch::{Device, nn};
+    ///
+    /// let vs = nn::VarStore::new(Device::Cpu);
+    /// let _layer = nn::linear(vs.root(), 3, 2, Default::default());
+    /// let sgd = SgdConfig::new(0.1).with_momentum(0.9).with_nesterov(Nesterov::On).with_weight_decay(1e-4).build(&vs)?;
+    /// assert_eq!(sgd.state().len(), 2);
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct SgdConfig {
+        /// Base learning rate, above 0. A [`Schedule`](super::Schedule) makes the rate of each step from it.
+        pub learning_rate: f64,
+        /// Momentum, in [0, 1). Default 0.
+        pub momentum: f64 => with_momentum,
+        /// Whether momentum is Nesterov's, for which it has to be above 0. Default: off.
+        pub nesterov: Nesterov => with_nesterov,
+        /// Factor of the L2 penalty, at least 0, which is added to the gradient. Default 0.
+        pub weight_decay: f64 => with_weight_decay,
+    }
 }
 
 impl SgdConfig {
-    /// Plain descent with this learning rate.
+    /// Plain gradient descent with this base learning rate.
     pub fn new(learning_rate: f64) -> Self {
         SgdConfig { learning_rate, momentum: 0.0, nesterov: Nesterov::Off, weight_decay: 0.0 }
-    }
-
-    setters! {
-        with_momentum => momentum: f64,
-        with_nesterov => nesterov: Nesterov,
-        with_weight_decay => weight_decay: f64,
     }
 
     /// Builds the optimizer for all trainable variables of `vs`.
@@ -77,9 +73,9 @@ impl SgdConfig {
     }
 }
 
-/// v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov's momentum.
+/// The optimizer of stochastic gradient descent: v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov's momentum.
 ///
-/// The same as PyTorch's, whose momentum starts with the first gradient: so does this, from v = 0.
+/// It makes the same steps as PyTorch's, whose momentum starts with the first gradient: so does this, from v = 0.
 #[derive(Debug)]
 pub struct Sgd {
     config: SgdConfig,

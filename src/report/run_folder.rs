@@ -1,4 +1,4 @@
-//! The folder of a run's results.
+//! Folders of runs' results.
 
 use crate::files::FolderLock;
 use crate::{Error, Result};
@@ -6,12 +6,12 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// What a run writes; a folder with any of it holds a run.
+/// The files that a run writes; a folder with any of them holds a run.
 const FILES: [&str; 6] =
     ["history.csv", "report.html", "curves.png", "predictions.png", "model.safetensors", "checkpoints"];
 
-/// A folder for the results of one run, made and found writable before the run starts. No other run can have it as long as the value
-/// lives.
+/// A folder for the results of one run, created and found writable before the run starts. No other run can use it as long
+/// as the value lives.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -19,12 +19,12 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// This folder, which is made where it is not there yet.
+    /// Opens a folder for a new run. It is created where it does not exist.
     ///
     /// # Errors
     ///
-    /// [`Error::FolderInUse`] where another run has it, [`Error::RunExists`] where it holds a run already, [`Error::Io`] where it is
-    /// a file, cannot be made, or is not writable.
+    /// [`Error::FolderInUse`] where another run uses it, [`Error::RunExists`] where it holds a run already, [`Error::Io`]
+    /// where it is a file, cannot be created, or is not writable.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
         let folder = RunFolder::resumed(path)?;
         match FILES.into_iter().find(|file| folder.file(file).exists()) {
@@ -33,11 +33,12 @@ impl RunFolder {
         }
     }
 
-    /// This folder, whether or not it holds a run: for one that goes on. It is made where it is not there yet.
+    /// Opens a folder, whether or not it holds a run: for a run that is resumed. It is created where it does not exist.
     ///
     /// # Errors
     ///
-    /// [`Error::FolderInUse`] where another run has it, [`Error::Io`] where it is a file, cannot be made, or is not writable.
+    /// [`Error::FolderInUse`] where another run uses it, [`Error::Io`] where it is a file, cannot be created, or is not
+    /// writable.
     pub fn resumed(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let failed = |action, source| Error::Io { action, path: path.clone(), source };
@@ -45,7 +46,7 @@ impl RunFolder {
         Ok(RunFolder { _lock: FolderLock::take(&path)?, path })
     }
 
-    /// The first free one of `001`, `002`, … in this folder.
+    /// Creates the first free one of the folders `001`, `002`, … in `parent`, for a new run.
     ///
     /// # Errors
     ///
@@ -65,12 +66,12 @@ impl RunFolder {
         unreachable!("a folder holds fewer entries than there are numbers")
     }
 
-    /// The folder.
+    /// The path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A file in it.
+    /// The path of a file in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

@@ -47,7 +47,7 @@ pub trait Callback {
     /// An error ends the run with it.
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>>;
 
-    /// The state that a checkpoint keeps for the callback, so that a resumed run goes on with it. A callback without a
+    /// The state that a checkpoint keeps for the callback, so that a resumed run continues with it. A callback without a
     /// state gives `None`, at every call.
     fn state(&self) -> Option<serde_json::Value> {
         None

@@ -208,7 +208,7 @@ impl Write for Broken {
 }
 
 #[test]
-fn a_run_whose_lines_nobody_reads_any_more_ends_after_a_step_without_an_error() {
+fn a_run_whose_console_is_closed_ends_after_a_step_without_an_error() {
     let (steps, watch) = record(|event, _| matches!(event, Event::StepEnded { .. }).then_some(()));
     let log = ConsoleLog::to(Broken(io::ErrorKind::BrokenPipe));
     let mut trainer = trainer(config()).with_callback(log).with_callback(watch);

@@ -15,7 +15,7 @@ fn io_error_at(path: &Path) {
 }
 
 #[test]
-fn a_new_folder_is_made_and_had_by_one_run_and_left_empty() {
+fn a_new_folder_is_created_and_used_by_one_run_and_left_empty() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("a/b");
     for _ in 0..2 {
@@ -103,7 +103,7 @@ mod report {
     }
 
     #[test]
-    fn a_run_leaves_the_five_files_which_are_whole_after_every_epoch() {
+    fn a_run_leaves_the_five_files_which_are_complete_after_every_epoch() {
         let parent = tempfile::tempdir().unwrap();
         let folder = RunFolder::at(parent.path().join("run")).unwrap();
         let path = folder.path().to_owned();

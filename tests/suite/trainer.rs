@@ -173,7 +173,7 @@ fn a_closure_trains_a_regression() {
     assert_eq!(history.last().unwrap().test.as_ref().unwrap().accuracy(), None);
 }
 
-/// Weights after some steps with dropout, where somebody else draws random numbers in between.
+/// Weights after some steps with dropout, where something else draws random numbers in between.
 fn run_with_dropout(draws: i64) -> Vec<(String, Vec<u32>)> {
     let mut config = net().with_dropout(Dropout::new(0.5));
     config.growth_rate = 6;

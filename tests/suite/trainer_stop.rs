@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Three steps an epoch.
+/// Three steps per epoch.
 fn config(epochs: usize) -> TrainConfig {
     TrainConfig::new(epochs).with_batch_size(8)
 }
@@ -50,7 +50,7 @@ fn ask_when(
 }
 
 #[test]
-fn a_run_that_nobody_stops_finishes() {
+fn a_run_that_is_not_stopped_finishes() {
     assert_eq!(run(trainer(config(2))).0, (Outcome::Finished, 6, 2));
 }
 
