@@ -15,8 +15,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Writes a file so that a reader sees the old one or the new one, never a part, also after a kill or a
-/// power cut. When it returns, the new one is on the disk.
+/// Writes a file so that a reader sees the old one or the new one, never a part, also after a kill
+/// or a power cut. When it returns, the new one is on the disk.
 ///
 /// # Errors
 ///
@@ -29,8 +29,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Replaces a file as [`replace`] does, with the file calls of `disk`.
 ///
 /// The bytes go to a temporary file of this call alone in the same folder, are forced onto the disk
-/// and get their name; then the folder is forced onto the disk. This is written out here and not left to
-/// a library, so that tests can let each of these calls fail, and cut the power after each.
+/// and get their name; then the folder is forced onto the disk. This is written out here and not
+/// left to a library, so that tests can let each of these calls fail, and cut the power after each.
 pub(crate) fn replace_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary(path);
     let written = disk.write_new(&temporary, bytes).and_then(|()| disk.sync(&temporary));
@@ -58,8 +58,8 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Checks that [`replace`] could begin, which a run does before its first step for the files that it
-/// writes later. Removes temporary files that killed processes left behind.
+/// Checks that [`replace`] could begin, which a run does before its first step for the files that
+/// it writes later. Removes temporary files that killed processes left behind.
 ///
 /// # Errors
 ///
@@ -82,7 +82,8 @@ fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}{TEMPORARY}{}-{random:016x}", std::process::id()))
 }
 
-/// The name of the file that a temporary file of this name was to become; `None` for all other names.
+/// The name of the file that a temporary file of this name was to become; `None` for all other
+/// names.
 pub(crate) fn target_of_temporary(name: &str) -> Option<&str> {
     Some(name.strip_prefix('.')?.rsplit_once(TEMPORARY)?.0)
 }

@@ -1,4 +1,5 @@
-//! That a checkpoint is complete or absent, whichever file call fails and whenever the power is cut.
+//! That a checkpoint is complete or absent, whichever file call fails and whenever the power is
+//! cut.
 
 use super::{Checkpoint, Store};
 use crate::error::CheckpointProblem;
@@ -130,7 +131,8 @@ struct Files {
 }
 
 impl Files {
-    /// Everything that may be there after a power cut now: unsynced entries are old or new, unsynced contents empty.
+    /// Everything that may be there after a power cut now: unsynced entries are old or new,
+    /// unsynced contents empty.
     fn after_a_cut(&self) -> Vec<Files> {
         let emptied = |entries: &BTreeMap<PathBuf, usize>| {
             let mut files = self.clone();

@@ -11,19 +11,19 @@ use tch::Tensor;
 /// The version of the format that is written, and the only one that can be read.
 const FORMAT: u64 = 1;
 
-/// The name of the only entry in the file's metadata. There is one, because the order of several would
-/// differ between writers.
+/// The name of the only entry in the file's metadata. There is one, because the order of several
+/// would differ between writers.
 const KEY: &str = "densenet";
 
-/// The bytes in front of the digest, in JSON within JSON. Keys are sorted, so that they come before any
-/// other text.
+/// The bytes in front of the digest, in JSON within JSON. Keys are sorted, so that they come before
+/// any other text.
 const BEFORE_DIGEST: &[u8] = br#"{\"digest\":\""#;
 
 /// Hexadecimal digits of a SHA-256.
 const DIGEST_LENGTH: usize = 64;
 
-/// The most bytes of a header, which has the history of all epochs: as many as safetensors writes at
-/// most.
+/// The most bytes of a header, which has the history of all epochs: as many as safetensors writes
+/// at most.
 const MAX_HEADER: u64 = 100_000_000;
 
 /// A saved state: named tensors, and everything else as JSON.
@@ -36,8 +36,8 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Serializes the checkpoint; equal ones give equal bytes. The SHA-256 among them is of the file
-    /// with 64 zeros in its own place.
+    /// Serializes the checkpoint; equal ones give equal bytes. The SHA-256 among them is of the
+    /// file with 64 zeros in its own place.
     ///
     /// # Errors
     ///

@@ -11,9 +11,9 @@ const AT_LEAST: usize = 2;
 
 /// A folder of checkpoints, which belongs to this value alone as long as it lives.
 ///
-/// A save writes a temporary file, forces it onto the disk, renames it and forces the folder onto the
-/// disk, and only then reports success; a failure leaves what was there. So a checkpoint is complete or
-/// absent, also after a kill or a power cut.
+/// A save writes a temporary file, forces it onto the disk, renames it and forces the folder onto
+/// the disk, and only then reports success; a failure leaves what was there. So a checkpoint is
+/// complete or absent, also after a kill or a power cut.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
@@ -24,7 +24,7 @@ pub struct Store {
 /// A checkpoint that was read from a [`Store`].
 #[derive(Debug)]
 pub struct LoadedCheckpoint {
-    /// The number of steps of the whole run after which it was saved.
+    /// The number of steps of the run, counted over all epochs, after which it was saved.
     pub step: u64,
     /// The saved state.
     pub checkpoint: Checkpoint,
@@ -59,13 +59,13 @@ impl Store {
         &self.folder
     }
 
-    /// Saves the state after `step` steps of the whole run, and returns the file. When this returns, it is
-    /// on the disk.
+    /// Saves the state after `step` steps of the run, and returns the file. When this
+    /// returns, it is on the disk.
     ///
     /// # Errors
     ///
-    /// [`Error::DiskFull`], [`Error::Io`], [`Error::Checkpoint`]. What was there before is unchanged then,
-    /// and no incomplete file stays.
+    /// [`Error::DiskFull`], [`Error::Io`], [`Error::Checkpoint`]. What was there before is
+    /// unchanged then, and no incomplete file stays.
     pub fn save(&self, step: u64, checkpoint: &Checkpoint) -> Result<PathBuf> {
         let path = self.path(step);
         let bytes = checkpoint.to_bytes().map_err(|problem| Error::Checkpoint { path: path.clone(), problem })?;
@@ -77,7 +77,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::Checkpoint`] where there are checkpoints and all of them are damaged.
+    /// [`Error::Io`]; [`Error::Checkpoint`] where there are checkpoints and all of them are
+    /// damaged.
     pub fn newest(&self) -> Result<Option<LoadedCheckpoint>> {
         let mut skipped = Vec::new();
         for step in self.steps()?.into_iter().rev() {
@@ -98,8 +99,8 @@ impl Store {
         skipped.into_iter().next().map_or(Ok(None), Err)
     }
 
-    /// Renames a damaged checkpoint, with "damaged-" before its name, so that it stays for inspection and
-    /// does not count among the checkpoints that [`keep`](Self::keep) leaves.
+    /// Renames a damaged checkpoint, with "damaged-" before its name, so that it stays for
+    /// inspection and does not count among the checkpoints that [`keep`](Self::keep) leaves.
     ///
     /// # Errors
     ///
@@ -122,8 +123,8 @@ impl Store {
         Ok(steps)
     }
 
-    /// Removes all checkpoints but the newest `last`, of which two stay in any case, and those of the
-    /// steps in `also`.
+    /// Removes all checkpoints but the newest `last`, of which two stay in any case, and those of
+    /// the steps in `also`.
     ///
     /// # Errors
     ///

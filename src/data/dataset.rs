@@ -37,8 +37,8 @@ pub enum Phase {
 /// images.
 ///
 /// Worker threads call [`fetch`](Self::fetch), so it must not call libtorch, which would start a
-/// thread pool of its own in each of them; a [`Batch`] is plain memory for that reason. What applies
-/// to whole batches (conversion, resizing, normalization) belongs in
+/// thread pool of its own in each of them; a [`Batch`] is plain memory for that reason. What
+/// applies to whole batches (conversion, resizing, normalization) belongs in
 /// [`Preprocess`](super::Preprocess), which runs as tensor operations on the training device.
 ///
 /// # Examples

@@ -28,8 +28,9 @@ impl fmt::Display for Split {
 
 /// Fashion-MNIST in memory: 60,000 training or 10,000 test images of shape `[1, 28, 28]`, as bytes.
 ///
-/// [`open`](Self::open) looks for the files and never fetches them; what it finds is verified by its
-/// digest. MNIST uses the same file names: open it with [`open_idx_pair`](super::open_idx_pair).
+/// [`open`](Self::open) looks for the files and never fetches them; what it finds is verified by
+/// its digest. MNIST uses the same file names: open it with
+/// [`open_idx_pair`](super::open_idx_pair).
 ///
 /// # Examples
 ///
@@ -43,7 +44,8 @@ impl fmt::Display for Split {
 ///
 /// # Source
 ///
-/// Xiao, Rasul, Vollgraf: Fashion-MNIST, a novel image dataset for benchmarking machine learning algorithms (2017).
+/// Xiao, Rasul, Vollgraf: Fashion-MNIST, a novel image dataset for benchmarking machine learning
+/// algorithms (2017).
 #[derive(Clone, Debug)]
 pub struct FashionMnist {
     split: Split,
@@ -57,10 +59,10 @@ impl FashionMnist {
     pub const CLASSES: [&'static str; 10] =
         ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
 
-    /// Opens a split from the first of these folders that has its files: the one that the environment
-    /// variable `DENSENET_DATA` names, `densenet/fashion-mnist` in the user's cache
-    /// (`$XDG_CACHE_HOME` or `~/.cache`), and `/usr/share/datasets/fashion-mnist` of Debian's package
-    /// `dataset-fashion-mnist`.
+    /// Opens a split from the first of these folders that has its files: the one that the
+    /// environment variable `DENSENET_DATA` names, `densenet/fashion-mnist` in the user's cache
+    /// (`$XDG_CACHE_HOME` or `~/.cache`), and `/usr/share/datasets/fashion-mnist` of Debian's
+    /// package `dataset-fashion-mnist`.
     ///
     /// In each, the files may be compressed or not, and named as in the original, with a dot for a
     /// dash (`train-images.idx3-ubyte`), or in torchvision's folders (`FashionMNIST/raw`).

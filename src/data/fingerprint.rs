@@ -5,8 +5,8 @@ use crate::Result;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The number of samples in a digest: enough to notice another version of a data set, and few enough
-/// to take no time.
+/// The number of samples in a digest: enough to notice another version of a data set, and few
+/// enough to take no time.
 const SAMPLES: usize = 64;
 
 /// The size of a data set, and a digest of its classes and of some of its samples.

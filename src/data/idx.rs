@@ -25,19 +25,19 @@ const MAX_BYTES: u64 = 2 << 30;
 /// Bytes that are read at a time.
 const CHUNK_BYTES: usize = 1 << 16;
 
-/// Opens MNIST or any other data set that consists of an IDX file of samples and one of labels, each
-/// plain or compressed with gzip (told apart by content, not by name), of at most 2 GiB each.
+/// Opens MNIST or any other data set that consists of an IDX file of samples and one of labels,
+/// each plain or compressed with gzip (told apart by content, not by name), of at most 2 GiB each.
 ///
 /// Samples are u8 or f32 of the shape `[N, H, W]` (read as one channel), `[N, C, H, W]` or
 /// `[N, features]`; labels are u8 indices of `classes`.
 ///
-/// The files may come from anywhere: what is wrong with them is an error, never a panic. They have to
-/// end where their data end, and gzip's checksums have to be right.
+/// The files may come from anywhere: what is wrong with them is an error, never a panic. They have
+/// to end where their data end, and gzip's checksums have to be right.
 ///
 /// # Errors
 ///
-/// [`Error::Io`], [`Error::DamagedGzip`], [`Error::Idx`], also where the counts differ or a label is
-/// no class.
+/// [`Error::Io`], [`Error::DamagedGzip`], [`Error::Idx`], also where the counts differ or a label
+/// is no class.
 ///
 /// # Examples
 ///
@@ -45,7 +45,8 @@ const CHUNK_BYTES: usize = 1 << 16;
 /// use densenet::data::open_idx_pair;
 ///
 /// let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-/// let mnist = open_idx_pair("mnist/train-images-idx3-ubyte.gz", "mnist/train-labels-idx1-ubyte.gz", &digits)?;
+/// let (images, labels) = ("mnist/train-images-idx3-ubyte.gz", "mnist/train-labels-idx1-ubyte.gz");
+/// let mnist = open_idx_pair(images, labels, &digits)?;
 /// # Ok::<(), densenet::Error>(())
 /// ```
 pub fn open_idx_pair(samples: impl AsRef<Path>, labels: impl AsRef<Path>, classes: &[&str]) -> Result<InMemoryDataset> {
@@ -112,8 +113,8 @@ impl IdxArray {
         read(reader, max_bytes, &mut |_| ()).map_err(|failure| failure.at(path))
     }
 
-    /// Reads IDX data as above, and computes the SHA-256 of the decompressed content, header included,
-    /// as lower-case hexadecimal digits.
+    /// Reads IDX data as above, and computes the SHA-256 of the decompressed content, header
+    /// included, as lower-case hexadecimal digits.
     pub(super) fn read_with_digest(reader: impl Read, path: &Path) -> Result<(Self, String)> {
         let mut digest = Sha256::new();
         let array = read(reader, MAX_BYTES, &mut |bytes| digest.update(bytes));

@@ -38,7 +38,8 @@ impl Image {
         &self.values
     }
 
-    /// The bytes from 0 to 255, channel by channel and row by row; `None` where the values are numbers.
+    /// The bytes from 0 to 255, channel by channel and row by row; `None` where the values are
+    /// numbers.
     pub fn bytes(&self) -> Option<&[u8]> {
         match &self.values {
             Values::U8(bytes) => Some(bytes),
@@ -93,13 +94,14 @@ mod decode {
 
     #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
     impl Image {
-        /// Decodes a PNG or JPEG file, which is told by its content, into bytes. Transparency is dropped,
-        /// 16 bits become 8, and the orientation of a JPEG is applied.
+        /// Decodes a PNG or JPEG file, which is told by its content, into bytes. Transparency is
+        /// dropped, 16 bits become 8, and the orientation of a JPEG is applied.
         ///
         /// # Errors
         ///
-        /// [`Error::Image`] for any other or damaged file, and for one that is too large: more than 64 MiB
-        /// of file, 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is decoded.
+        /// [`Error::Image`] for any other or damaged file, and for one that is too large: more than
+        /// 64 MiB of file, 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is
+        /// decoded.
         pub fn decode(bytes: &[u8], colors: Color) -> Result<Self> {
             let failed = |problem: String| Error::Image { problem };
             if bytes.len() > MAX_BYTES {

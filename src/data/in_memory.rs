@@ -33,16 +33,16 @@ struct Shared {
 }
 
 impl InMemoryDataset {
-    /// Creates a data set of all its `samples` as one batch, and the names of the classes in the order of
-    /// their indices.
+    /// Creates a data set of all its `samples` as one batch, and the names of the classes in the
+    /// order of their indices.
     ///
-    /// `classes` is empty for a regression; for soft labels there is one name for each of a sample's
-    /// target numbers.
+    /// `classes` is empty for a regression; for soft labels there is one name for each of a
+    /// sample's target numbers.
     ///
     /// # Errors
     ///
-    /// [`Error::Samples`] where the numbers of values, samples and targets do not agree, or a class index
-    /// has no name.
+    /// [`Error::Samples`] where the numbers of values, samples and targets do not agree, or a class
+    /// index has no name.
     pub fn new(samples: Batch, classes: &[&str]) -> Result<Self> {
         check_batch(&samples, classes.len()).map_err(|problem| Error::Samples { problem })?;
         let classes = classes.iter().map(|&name| name.to_owned()).collect();

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 /// The environment variable that names a folder with the data set's files.
 const FOLDER_VARIABLE: &str = "DENSENET_DATA";
 
-/// The folders to search, in this order: the one that the variable names, the user's cache, Debian's.
+/// The folders to search, in this order: the one that the variable names, the user's cache,
+/// Debian's.
 pub(super) fn usual_folders(dataset: &str) -> Vec<PathBuf> {
     folders(dataset, std::env::var_os(FOLDER_VARIABLE))
 }
@@ -24,8 +25,8 @@ pub(super) fn cache_folder(dataset: &str) -> Option<PathBuf> {
     Some(places.cache_dir().join("densenet").join(dataset))
 }
 
-/// Finds the file called `name` below `folder`, in one of the ways in which people keep it; `nested` is
-/// another library's layout.
+/// Finds the file called `name` below `folder`, in one of the ways in which people keep it;
+/// `nested` is another library's layout.
 pub(super) fn find_file(folder: &Path, name: &str, nested: &str) -> Option<PathBuf> {
     let dotted = name.replacen("-idx", ".idx", 1);
     let nested = Path::new(nested).join(name).display().to_string();

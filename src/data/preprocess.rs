@@ -59,7 +59,8 @@ impl Normalize {
 ///     values: Values::U8(vec![0, 51, 102, 255]),
 ///     targets: Targets::Classes(vec![7]),
 /// };
-/// let preprocess = Preprocess::new().with_size([4, 4]).with_normalize(Normalize::new([0.5], [0.25]));
+/// let normalize = Normalize::new([0.5], [0.25]);
+/// let preprocess = Preprocess::new().with_size([4, 4]).with_normalize(normalize);
 /// let (x, y) = preprocess.tensors(&batch, Device::Cpu)?;
 /// assert_eq!((x.size(), y.size()), (vec![1, 1, 4, 4], vec![1]));
 /// # Ok::<(), densenet::Error>(())
@@ -116,8 +117,8 @@ impl Preprocess {
         }
     }
 
-    /// Makes the inputs `[N, …]` of a batch as f32, and its targets: classes as i64 `[N]`, values as f32
-    /// `[N, width]`.
+    /// Makes the inputs `[N, …]` of a batch as f32, and its targets: classes as i64 `[N]`, values
+    /// as f32 `[N, width]`.
     ///
     /// # Errors
     ///

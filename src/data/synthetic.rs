@@ -18,8 +18,8 @@ pub struct SyntheticConfig {
     pub sample_shape: [usize; 3],
     /// The largest random deviation of a pixel from its pattern, from 0 to 255. Default: 64.
     pub noise: u8,
-    /// Seed of the samples, but not of the pattern of a class: use one seed for training and another for
-    /// testing. Default: 0.
+    /// Seed of the samples, but not of the pattern of a class: use one seed for training and
+    /// another for testing. Default: 0.
     pub seed: u64,
 }
 
@@ -40,8 +40,8 @@ impl SyntheticConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] for no classes or an empty shape, [`Error::Overflow`] for a sample of more
-    /// than 2²⁸ values.
+    /// [`Error::InvalidConfig`] for no classes or an empty shape, [`Error::Overflow`] for a sample
+    /// of more than 2²⁸ values.
     pub fn build(self) -> Result<SyntheticDataset> {
         Error::at_least_one("number of classes", self.classes)?;
         if u32::try_from(self.classes).is_err() {
@@ -62,8 +62,8 @@ impl SyntheticConfig {
 /// The most values that a sample may have.
 const MAX_VALUES: usize = 1 << 28;
 
-/// A data set that a net learns in seconds: waves with noise, whose direction and frequency tell the
-/// class.
+/// A data set that a net learns in seconds: waves with noise, whose direction and frequency tell
+/// the class.
 ///
 /// A sample is a pure function of the configuration and its index, computed when it is fetched. The
 /// classes take turns, so that all have equally many samples.
@@ -113,15 +113,15 @@ impl SyntheticDataset {
     }
 }
 
-/// The number of periods of a class's wave down and across the image; distinct for each class, never
-/// both 0.
+/// The number of periods of a class's wave down and across the image; distinct for each class,
+/// never both 0.
 fn waves(class: usize, classes: usize) -> (usize, usize) {
     let side = (classes + 1).isqrt() + usize::from((classes + 1).isqrt().pow(2) < classes + 1);
     ((class + 1) / side, (class + 1) % side)
 }
 
-/// Approximates a sine of period 1 by two parabolas: with additions and products only, so that every
-/// machine gives the same bytes.
+/// Approximates a sine of period 1 by two parabolas: with additions and products only, so that
+/// every machine gives the same bytes.
 fn wave(phase: f64) -> f64 {
     let half = 2.0 * (phase - phase.floor());
     let (sign, t) = if half < 1.0 { (1.0, half) } else { (-1.0, half - 1.0) };

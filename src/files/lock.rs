@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 /// The name of the locked file.
 const NAME: &str = ".lock";
 
-/// The lock on a folder. It is released when the value is dropped or the process ends, however it ends.
+/// The lock on a folder. It is released when the value is dropped or the process ends, however it
+/// ends.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     path: PathBuf,
@@ -64,7 +65,8 @@ fn failed(action: &'static str, folder: &Path, source: io::Error) -> Error {
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // While it is locked, so that no other process's file is removed. One that stays does no harm.
+        // While it is locked, so that no other process's file is removed. One that stays does no
+        // harm.
         if let Ok(true) = is_at(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }

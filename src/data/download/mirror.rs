@@ -47,7 +47,8 @@ impl Mirror {
         format!("{}{}.gz", self.folder_url, file.name)
     }
 
-    /// Fetches the compressed bytes of a file, as many as a sensible compressor makes of it at most.
+    /// Fetches the compressed bytes of a file, as many as a sensible compressor makes of it at
+    /// most.
     pub(super) fn fetch(&self, file: &KnownFile) -> Result<Vec<u8>, DownloadProblem> {
         let mut body = match self.agent.get(self.url(file)).call() {
             Ok(response) if response.status() == 200 => response.into_body(),
@@ -68,7 +69,8 @@ impl Mirror {
     }
 }
 
-/// The most bytes that a sensible compressor makes of `bytes`: what does not shrink is stored with little around it.
+/// The most bytes that a sensible compressor makes of `bytes`: what does not shrink is stored with
+/// little around it.
 fn largest_gzip(bytes: u64) -> u64 {
     bytes + bytes / 1000 + (1 << 12)
 }

@@ -23,8 +23,8 @@ struct Download {
     dataset: &'static str,
     /// The files; each is fetched and kept compressed, under its name with `.gz`.
     files: Vec<KnownFile>,
-    /// The addresses of the folders that have the files, in the order in which they are tried: `https`,
-    /// or `http` on this machine.
+    /// The addresses of the folders that have the files, in the order in which they are tried:
+    /// `https`, or `http` on this machine.
     mirrors: Vec<String>,
     /// The longest time that a connection may take to come about.
     connect_timeout: Duration,
@@ -94,8 +94,8 @@ impl Download {
 
 #[cfg_attr(docsrs, doc(cfg(feature = "download")))]
 impl FashionMnist {
-    /// Fetches Fashion-MNIST (31 MB) into the user's cache, where [`open`](Self::open) finds it, and
-    /// returns the folder. Nothing else in this crate uses the network.
+    /// Fetches Fashion-MNIST (31 MB) into the user's cache, where [`open`](Self::open) finds it,
+    /// and returns the folder. Nothing else in this crate uses the network.
     ///
     /// As [`download_into`](Self::download_into) otherwise.
     ///
@@ -109,13 +109,13 @@ impl FashionMnist {
         Self::download_into(cache_folder(FOLDER).ok_or(no_home)?)
     }
 
-    /// Fetches Fashion-MNIST into this folder, for [`open_in`](Self::open_in), and returns the folder,
-    /// which is created where it is missing.
+    /// Fetches Fashion-MNIST into this folder, for [`open_in`](Self::open_in), and returns the
+    /// folder, which is created where it is missing.
     ///
     /// A file appears under its name only when it is complete, verified and on the disk. Shows a
-    /// progress bar where the error output is a terminal. An intact file that is there already is not
-    /// fetched again, and a damaged one is; an intact one with other content is left alone, since it
-    /// belongs to another data set.
+    /// progress bar where the error output is a terminal. An intact file that is there already is
+    /// not fetched again, and a damaged one is; an intact one with other content is left alone,
+    /// since it belongs to another data set.
     ///
     /// # Errors
     ///

@@ -171,7 +171,8 @@ fn lying_header_gets_memory_for_the_data_that_come_not_for_what_it_promises() {
             Ok(count)
         }
     }
-    // 2 GiB promised, 200,000 bytes there. Other tests run beside this one: the smallest growth of some counts.
+    // 2 GiB promised, 200,000 bytes there. Other tests run beside this one: the smallest growth of
+    // some counts.
     let lie = idx(0x08, &[2 << 30], &[7; 200_000]);
     let growth = (0..10).map(|_| {
         let (before, mut at_end) = (address_space(), 0);

@@ -15,8 +15,8 @@ pub enum Order {
     /// The order of the data set.
     #[default]
     Sequential,
-    /// A random order, another one in each epoch: a pure function of the number of samples, the seed
-    /// and the epoch that stays the same in all versions of this crate and on all machines.
+    /// A random order, another one in each epoch: a pure function of the number of samples, the
+    /// seed and the epoch that stays the same in all versions of this crate and on all machines.
     Shuffled,
 }
 
@@ -57,8 +57,8 @@ pub struct LoaderConfig {
     pub order: Order,
     /// What happens to the last samples where they do not fill a batch. Default: they are kept.
     pub last_batch: LastBatch,
-    /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own thread
-    /// fetches them. The batches do not depend on it. Default: 1.
+    /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own
+    /// thread fetches them. The batches do not depend on it. Default: 1.
     pub workers: usize,
     /// Batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching.
     /// Default: 2.
@@ -125,11 +125,15 @@ impl LoaderConfig {
 /// use densenet::data::{LoaderConfig, Order, SyntheticConfig};
 ///
 /// let dataset = SyntheticConfig::new(100).build()?;
-/// let loader = LoaderConfig::new(32).with_order(Order::Shuffled).with_workers(2).with_seed(42).build()?;
-/// let sizes = std::thread::scope(|scope| {
-///     loader.batches(scope, &dataset, 0)?.map(|batch| Ok(batch?.len())).collect::<densenet::Result<Vec<_>>>()
+/// let loader = LoaderConfig::new(32).with_order(Order::Shuffled).with_workers(2).build()?;
+/// std::thread::scope(|scope| {
+///     let mut sizes = Vec::new();
+///     for batch in loader.batches(scope, &dataset, 0)? {
+///         sizes.push(batch?.len());
+///     }
+///     assert_eq!(sizes, [32, 32, 32, 4]);
+///     Ok::<(), densenet::Error>(())
 /// })?;
-/// assert_eq!(sizes, [32, 32, 32, 4]);
 /// # Ok::<(), densenet::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,9 +179,9 @@ impl Loader {
 
     /// Iterates over the batches of an epoch, which is counted from 0.
     ///
-    /// The workers are threads of `scope`. They end with the epoch, with the first error, or when the
-    /// iterator is dropped. (Leaking the iterator with [`std::mem::forget`] would leave them, and so
-    /// the scope, waiting.)
+    /// The workers are threads of `scope`. They end with the epoch, with the first error, or when
+    /// the iterator is dropped. (Leaking the iterator with [`std::mem::forget`] would leave them,
+    /// and so the scope, waiting.)
     ///
     /// An error, or a panic of the data set in whichever thread, is the next item, before batches
     /// that are ready; after it the iterator has ended.

@@ -60,8 +60,8 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits for the next batch in order, or returns at once the failure of any; then, and after the
-    /// last batch, `None`.
+    /// Waits for the next batch in order, or returns at once the failure of any; then, and after
+    /// the last batch, `None`.
     pub(super) fn take(&self) -> Option<Result<Batch>> {
         let mut state = self.wait_while(|s| !s.stopped && s.taken < self.batches && !s.ready.contains_key(&s.taken));
         if let Some((_, error)) = state.failure.take() {
