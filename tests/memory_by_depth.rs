@@ -21,7 +21,7 @@ fn peak_of_block(layers: usize) -> f64 {
     fs::write("/proc/self/clear_refs", "5").expect("the kernel starts the peak anew");
     let base = memory_mb("VmRSS:");
     let ctx = ForwardContext::new(Mode::Train).with_execution(Execution::Fused);
-    block.forward(Features::new(x), &ctx).data.mean(Kind::Float).backward();
+    block.forward(Features::new(x), &ctx).unwrap().data.mean(Kind::Float).backward();
     memory_mb("VmHWM:") - base
 }
 

@@ -4,9 +4,9 @@ use half::bf16;
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Mul, Sub};
 
-/// A kind of element in memory.
+/// A dtype of elements in memory.
 pub trait Element: Copy + Debug + Default + Send + Sync + 'static {
-    /// The kind that is computed with: the same, or a wider one where this one is only for keeping.
+    /// The dtype that is computed with: the same, or a wider one where this one is only for storage.
     type Wide: Real;
 
     /// The same value.
@@ -16,7 +16,7 @@ pub trait Element: Copy + Debug + Default + Send + Sync + 'static {
     fn narrow(wide: Self::Wide) -> Self;
 }
 
-/// A kind of element that is computed with.
+/// A dtype of elements that is computed with.
 pub trait Real:
     Element<Wide = Self> + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + AddAssign
 {

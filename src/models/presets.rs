@@ -1,4 +1,4 @@
-//! Ready-made configurations.
+//! Presets of the network's configuration.
 
 use super::DenseNetConfig;
 use crate::nn::{ConvBias, Initialization, LayerKind, StemConfig, StemPool, checked};
@@ -77,9 +77,10 @@ impl DenseNetConfig {
         Ok(net.with_initial_channels(channels))
     }
 
-    /// `depth` counts the stem, a convolution in each transition, the classifier, and so many in each layer.
-    fn of_cifar(depth: usize, convs_a_layer: usize, expected: &'static str) -> Result<Self> {
-        match depth.checked_sub(4).map(|rest| (rest / (3 * convs_a_layer), rest % (3 * convs_a_layer))) {
+    /// Three equal blocks. `depth` counts the stem, a convolution in each transition, the classifier, and `convs_per_layer` in
+    /// each layer.
+    fn of_cifar(depth: usize, convs_per_layer: usize, expected: &'static str) -> Result<Self> {
+        match depth.checked_sub(4).map(|rest| (rest / (3 * convs_per_layer), rest % (3 * convs_per_layer))) {
             Some((layers @ 1.., 0)) => {
                 Ok(DenseNetConfig::new(10).with_layers_per_block([layers; 3]).with_stem(StemConfig::cifar()))
             }

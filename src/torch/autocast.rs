@@ -5,7 +5,7 @@ use crate::Result;
 use tch::Device;
 
 /// Runs `body` with libtorch's autocast to bf16 for operations on this device: convolutions and matrix products take f32 and
-/// work and answer in bf16, as in PyTorch's `torch.autocast`. Variables stay f32, and gradients come back to them in f32. f64 is
+/// compute and return bf16, as in PyTorch's `torch.autocast`. Variables stay f32, and gradients come back to them in f32. f64 is
 /// left alone.
 ///
 /// It is for the forward pass and the loss; the backward pass runs by itself in the kinds that they had. It concerns the

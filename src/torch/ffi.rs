@@ -37,6 +37,14 @@ unsafe extern "C" {
         data: *mut c_void,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(super) fn densenet_fill_random(
+        tensor: *mut torch_sys::C_tensor,
+        is_normal: bool,
+        first: f64,
+        second: f64,
+        seed: u64,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(super) fn densenet_begin_autocast(
         is_cuda: bool,
         is_enabled: bool,

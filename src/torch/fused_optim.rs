@@ -16,7 +16,7 @@ pub(crate) struct SgdStep {
 /// v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov's momentum.
 ///
 /// There is one gradient a parameter and, with a momentum, one buffer v, which is 0 before the first step; without, `momenta` is
-/// empty. All tensors of a parameter have its shape, kind and device; buffers its memory order too, which `zeros_like` gives.
+/// empty. All tensors of a parameter have its shape, kind and device; buffers its memory format too, which `zeros_like` gives.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ pub(crate) struct AdamWStep {
 /// p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the gradient.
 ///
 /// `number` is that of the step, from 1, as one `Kind::Float` on the parameters' device. There are one gradient and one of each
-/// moment a parameter, 0 before the first step, of its shape, kind and device; moments of its memory order too.
+/// moment a parameter, 0 before the first step, of its shape, kind and device; moments of its memory format too.
 ///
 /// # Errors
 ///
@@ -130,7 +130,7 @@ mod tests {
     use crate::torch::to_channels_last;
     use tch::{Device, Kind, no_grad};
 
-    /// Tensors of several shapes, one of them in channels-last order.
+    /// Tensors of several shapes, one of them in channels-last memory format.
     fn tensors(kind: Kind, seed: f64) -> Vec<Tensor> {
         let shapes: [&[i64]; 5] = [&[5], &[7, 3], &[16, 8, 3, 3], &[16, 8, 3, 3], &[1]];
         let values = shapes.iter().enumerate().map(|(i, shape)| {

@@ -30,7 +30,7 @@ pub(crate) fn release_free_memory() {
     unsafe { super::ffi::densenet_release_free_memory() }
 }
 
-/// What libtorch calls a kind of number. tch has a trait for it too, which calls bf16 f16.
+/// The dtype of a Rust type in libtorch. tch has a trait for it too, which takes bf16 for f16.
 pub(crate) trait OfKind: Copy {
     const KIND: Kind;
 }
@@ -67,7 +67,7 @@ pub(crate) fn is_plain(tensor: &Tensor) -> bool {
 ///
 /// # Panics
 ///
-/// Where they are of another kind, not on the CPU, or not without gaps in channels-last order (plain order where there are not
+/// Where they are of another kind, not on the CPU, or not without gaps in channels-last memory format (contiguous where there are not
 /// four dimensions).
 pub(crate) fn values<T: OfKind>(tensor: &Tensor) -> &[T] {
     check::<T>(tensor);

@@ -1,4 +1,4 @@
-//! Memory formats: in which order a tensor's values lie in memory.
+//! Memory formats: the order of a tensor's values in memory.
 
 use super::ffi;
 use crate::Result;
@@ -14,7 +14,7 @@ pub fn to_channels_last(tensor: &Tensor) -> Result<Tensor> {
     // SAFETY: the pointer is a live tensor's for the length of the call; the entry hands over a tensor of its own, or null
     // with a message.
     unsafe {
-        let copy = ffi::call("channels-last order", |error| ffi::densenet_to_channels_last(tensor.as_ptr(), error))?;
+        let copy = ffi::call("channels-last memory format", |error| ffi::densenet_to_channels_last(tensor.as_ptr(), error))?;
         Ok(Tensor::from_ptr(copy))
     }
 }
@@ -29,13 +29,14 @@ pub fn is_channels_last(tensor: &Tensor) -> bool {
     is.is_ok_and(|is| is == 1)
 }
 
-/// A tensor `[N, C, H, W]` of any content on the CPU, in channels-last order.
+/// Allocates a tensor `[N, C, H, W]` on the CPU in channels-last memory format, with any content.
 pub(crate) fn empty_channels_last([n, c, h, w]: [i64; 4], kind: Kind) -> Tensor {
     // Detached, so that it is no view: libtorch forbids writing into views that a function gives out.
     Tensor::empty([n, h, w, c], (kind, Device::Cpu)).permute([0, 3, 1, 2]).detach()
 }
 
-/// A tensor `[N, C, H, W]` in channels-last order that may be written into: a copy where others read its memory too.
+/// Returns a tensor `[N, C, H, W]` in channels-last memory format that may be written into: a copy where others read its memory
+/// too.
 ///
 /// # Errors
 ///

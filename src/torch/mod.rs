@@ -9,6 +9,7 @@ mod fused_optim;
 mod memory;
 mod memory_format;
 mod parallel;
+mod random;
 mod tensor_file;
 mod variables;
 mod versions;
@@ -26,6 +27,7 @@ pub(crate) use convolution::{OfConvolution, convolution_backward};
 pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
 pub(crate) use memory::{Number, for_parts, for_parts_of_two, is_plain, map, release_free_memory, values};
 pub(crate) use memory_format::{empty_channels_last, writable_channels_last};
+pub(crate) use random::draw;
 #[cfg(feature = "pth")]
 pub(crate) use tensor_file::MAX_NAME;
 pub(crate) use tensor_file::{TensorBytes, TensorFile, check_limits, read_head};

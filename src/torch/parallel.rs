@@ -43,7 +43,7 @@ pub fn parallel_for(length: usize, grain: usize, body: impl Fn(Range<usize>) + S
     done.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// How many threads libtorch computes with on a CPU. Within [`parallel_for`] the answer may be 1.
+/// The number of threads that libtorch computes with on a CPU. Within [`parallel_for`] it may be 1.
 pub fn threads() -> usize {
     tch::get_num_threads().max(1) as usize
 }
