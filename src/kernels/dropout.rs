@@ -1,4 +1,5 @@
-//! Dropout whose mask is a function of a key and of a value's place, so that the backward pass can make it again.
+//! Dropout whose mask is a function of a key and of a value's place, so that the backward pass can
+//! make it again.
 
 use super::lanes::{at, each, put};
 use super::{Real, STEP, scramble};

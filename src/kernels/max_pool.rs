@@ -14,8 +14,8 @@ pub fn max_pooled(size: usize) -> usize {
     (size + 2 * PADDING - KERNEL) / STRIDE + 1
 }
 
-/// Pools a range of output rows, counted over all images of `[height, width]`, from the dense rows `x`; `indices` gets the
-/// place in its window of each maximum. Both outputs hold these rows alone.
+/// Pools a range of output rows, counted over all images of `[height, width]`, from the dense rows
+/// `x`; `indices` gets the place in its window of each maximum. Both outputs hold these rows alone.
 pub fn norm_relu_max_pool<T: Element>(
     x: &[T],
     [height, width]: [usize; 2],
@@ -72,7 +72,8 @@ kernel! {
     }
 }
 
-/// What a backward pass goes by: gradients of all outputs, the places of the maxima, and images of `[height, width]`.
+/// What a backward pass goes by: gradients of all outputs, the places of the maxima, and images of
+/// `[height, width]`.
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPooled<'a, T: Element> {
     /// The gradient of each output.
@@ -119,7 +120,8 @@ struct MaxPooledRow<'a, T: Element> {
 }
 
 impl<T: Element> MaxPooledRow<'_, T> {
-    /// The windows that a pixel is in, at most four: where their outputs begin, and the pixel's place in them.
+    /// The windows that a pixel is in, at most four: where their outputs begin, and the pixel's
+    /// place in them.
     #[inline(always)]
     fn windows(&self, column: usize, channels: usize) -> ([(usize, u8); 4], usize) {
         // Their first row is at most the pixel's, their last row at least.
@@ -174,8 +176,8 @@ kernel! {
     }
 }
 
-/// Takes gradients back to a range of input rows, counted over all images: writes scale·g, corrected, into these rows of
-/// `gradient`.
+/// Takes gradients back to a range of input rows, counted over all images: writes scale·g,
+/// corrected, into these rows of `gradient`.
 pub fn norm_relu_max_pool_backward<T: Element>(
     pooled: MaxPooled<T>,
     correction: Correction<T::Wide>,

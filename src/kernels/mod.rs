@@ -25,8 +25,8 @@ pub use moments::Moments;
 pub use rows::{Correction, GradientSums, accumulate, copy, copy_with_moments, correct, moments, norm_relu};
 pub use splitmix::{STEP, scramble};
 
-/// Normalization of a channel: (x − mean)·scale + shift, with scale = γ·r. The mean goes first: where it is far from 0, x·scale
-/// and mean·scale would lose the bits in which they differ.
+/// Normalization of a channel: (x − mean)·scale + shift, with scale = γ·r. The mean goes first:
+/// where it is far from 0, x·scale and mean·scale would lose the bits in which they differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine<'a, W> {
     /// Subtracted from each channel.

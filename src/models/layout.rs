@@ -64,7 +64,8 @@ impl Operation {
     }
 }
 
-/// All operations of the network, in the order in which they run, from the stem's convolutions and the network's stages.
+/// All operations of the network, in the order in which they run, from the stem's convolutions and
+/// the network's stages.
 pub(super) fn layout(config: &DenseNetConfig, convs: &[ConvGeometry], stages: &[StageConfig]) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut push = |name: String, operation| layers.push(Layer { name, operation });
@@ -109,7 +110,8 @@ pub(super) fn layout(config: &DenseNetConfig, convs: &[ConvGeometry], stages: &[
     layers
 }
 
-/// Checks that a batch fits: every layer has an output, and in training every norm reads more than one value per channel.
+/// Checks that a batch fits: every layer has an output, and in training every norm reads more than
+/// one value per channel.
 pub(super) fn check(layers: &[Layer], batch: usize, size: Size, mode: Mode) -> Result<()> {
     let [height, width] = size;
     if height.max(width) > LARGEST_SIDE {

@@ -7,7 +7,8 @@ use tch::{Kind, Tensor};
 
 /// A trainable function of tensors, as the [`Trainer`](crate::train::Trainer) trains it.
 pub trait Model {
-    /// Computes the output for a batch, such as logits `[N, classes]` for images `[N, C, H, W]`, in the dtype of the variables.
+    /// Computes the output for a batch, such as logits `[N, classes]` for images `[N, C, H, W]`, in
+    /// the dtype of the variables.
     ///
     /// An implementation has to follow the context's mode. It may follow its precision, by
     /// [`in_precision`](ForwardContext::in_precision).
@@ -17,19 +18,21 @@ pub trait Model {
     /// Those of [`check_input`](Self::check_input), and what libtorch reports.
     fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor>;
 
-    /// Checks that the model accepts a batch of this shape in this mode. Before the first step the trainer calls this for every
-    /// batch size of a run, the last one too. The provided implementation accepts everything.
+    /// Checks that the model accepts a batch of this shape in this mode. Before the first step the
+    /// trainer calls this for every batch size of a run, the last one too. The provided
+    /// implementation accepts everything.
     ///
     /// # Errors
     ///
-    /// Whatever the model cannot take, such as [`Error::InputTooSmall`] or [`Error::OneValuePerChannel`].
+    /// Whatever the model cannot take, such as [`Error::InputTooSmall`] or
+    /// [`Error::OneValuePerChannel`].
     fn check_input(&self, shape: &[i64], mode: Mode) -> Result<()> {
         let _ = (shape, mode);
         Ok(())
     }
 
-    /// The number of classes, for a classifier whose output is one logit per class. The provided implementation returns `None`:
-    /// the model has no such number.
+    /// The number of classes, for a classifier whose output is one logit per class. The provided
+    /// implementation returns `None`: the model has no such number.
     fn classes(&self) -> Option<usize> {
         None
     }
@@ -49,8 +52,8 @@ impl<M: Model + ?Sized> Model for Box<M> {
     }
 }
 
-/// Makes any module of tch a [`Model`]. tch has no mode with frozen norms: in [`Mode::TrainFrozenNorms`] such a module runs in
-/// evaluation mode, and is trained.
+/// Makes any module of tch a [`Model`]. tch has no mode with frozen norms: in
+/// [`Mode::TrainFrozenNorms`] such a module runs in evaluation mode, and is trained.
 ///
 /// # Examples
 ///

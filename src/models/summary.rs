@@ -9,7 +9,8 @@ use std::fmt;
 /// One row of a [`Summary`]: an operation and what it costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryRow {
-    /// Prefix of the operation's variables, such as `features.conv0`, or a description where it has none.
+    /// Prefix of the operation's variables, such as `features.conv0`, or a description where it has
+    /// none.
     pub name: String,
     /// The type of the operation, such as "conv 3×3".
     pub operation: String,
@@ -47,12 +48,13 @@ pub struct Summary {
 }
 
 impl DenseNetConfig {
-    /// Computes shapes and costs of every layer for an image `[C, H, W]`, without building the network.
+    /// Computes shapes and costs of every layer for an image `[C, H, W]`, without building the
+    /// network.
     ///
     /// # Errors
     ///
-    /// What makes the configuration invalid, [`Error::InputShape`], [`Error::InputTooSmall`], and [`Error::Overflow`] where a
-    /// layer's counts are beyond any machine's.
+    /// What makes the configuration invalid, [`Error::InputShape`], [`Error::InputTooSmall`], and
+    /// [`Error::Overflow`] where a layer's counts are beyond any machine's.
     pub fn summary(&self, input: [usize; 3]) -> Result<Summary> {
         let layers = layout(self, &self.stem_convs(), &self.stages()?);
         let [channels, height, width] = input;
@@ -91,11 +93,13 @@ fn row_of(layer: &Layer, [height, width]: Size) -> Result<SummaryRow> {
             let biases = if conv.bias == ConvBias::With { conv.out_channels } else { 0 };
             let stride = if conv.stride == 1 { String::new() } else { format!(" /{}", conv.stride) };
             let name = format!("conv {0}×{0}{stride}", conv.kernel);
-            // Its input is the rectified output that the norm before it counts; only the stem's is the image.
+            // Its input is the rectified output that the norm before it counts; only the stem's is
+            // the image.
             let saved = if layer.name == "features.conv0" { product([1, conv.in_channels, pixels])? } else { 0 };
             (name, conv.out_channels, weights + biases, 0, product([1, weights, out_pixels])?, saved)
         }
-        // The norm's backward pass reads its input, ReLU's and the convolution's the rectified output.
+        // The norm's backward pass reads its input, ReLU's and the convolution's the rectified
+        // output.
         Operation::NormRelu { channels } => {
             ("norm, ReLU".to_owned(), channels, 2 * channels, 2 * channels, 0, product([2, channels, pixels])?)
         }

@@ -6,7 +6,8 @@ use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn::{self, Init, Path};
 
-/// Whether convolutions add a bias. Before a norm it has no effect, so modern networks leave it out.
+/// Whether convolutions add a bias. Before a norm it has no effect, so modern networks leave it
+/// out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConvBias {
     /// No bias, as in the paper's networks.
@@ -49,7 +50,8 @@ impl ConvGeometry {
         let (inputs, outputs) = (self.in_channels as i64, self.out_channels as i64);
         let mut conv = nn::conv2d(path, inputs, outputs, self.kernel as i64, config);
         draws.fill(&conv.ws, distribution)?;
-        // The memory format of a convolution's weight decides that of its output, and channels-last is the faster one.
+        // The memory format of a convolution's weight decides that of its output, and channels-last
+        // is the faster one.
         let weight = to_channels_last(&conv.ws.detach())?;
         conv.ws.set_data(&weight);
         Ok(conv)
@@ -72,7 +74,8 @@ pub(crate) fn build_linear(
     Ok(linear)
 }
 
-/// Returns an error where the variable exists already: tch would silently give the second one another name.
+/// Returns an error where the variable exists already: tch would silently give the second one
+/// another name.
 pub(crate) fn ensure_free(path: &Path, variable: &str) -> Result<()> {
     match path.get(variable) {
         Some(_) => Err(Error::VariableExists { name: path.path(variable) }),
@@ -80,10 +83,12 @@ pub(crate) fn ensure_free(path: &Path, variable: &str) -> Result<()> {
     }
 }
 
-/// Checks a channel count, of which sums and products must not overflow. `None` stands for one that did already.
+/// Checks a channel count, of which sums and products must not overflow. `None` stands for one that
+/// did already.
 pub(crate) fn checked(what: &'static str, value: Option<usize>) -> Result<usize> {
     value.filter(|&value| value <= MAX_CHANNELS).ok_or(Error::Overflow { what, limit: MAX_CHANNELS })
 }
 
-/// The largest channel count: more than any network has, and so few that no product of two of them and a kernel overflows.
+/// The largest channel count: more than any network has, and so few that no product of two of them
+/// and a kernel overflows.
 const MAX_CHANNELS: usize = 1 << 24;

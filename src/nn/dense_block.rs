@@ -30,7 +30,8 @@ use tch::nn::{ModuleT, Path};
 ///
 /// # Source
 ///
-/// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017, section 3.
+/// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
+/// section 3.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DenseBlockConfig {
@@ -104,8 +105,9 @@ impl DenseBlockConfig {
 
     /// Builds the block with the variables `denselayer1.*`, `denselayer2.*` and so on under `path`.
     ///
-    /// Its initial weights are drawn from libtorch's default generator, which [`tch::manual_seed`] seeds. A whole
-    /// [`DenseNet`](crate::models::DenseNet) draws from its configuration's seed instead.
+    /// Its initial weights are drawn from libtorch's default generator, which [`tch::manual_seed`]
+    /// seeds. A whole [`DenseNet`](crate::models::DenseNet) draws from its configuration's seed
+    /// instead.
     ///
     /// # Errors
     ///
@@ -135,8 +137,9 @@ impl DenseBlock {
     ///
     /// # Errors
     ///
-    /// [`Error::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the block was built for,
-    /// [`Error::OneValuePerChannel`] in training on one value per channel, [`Error::Libtorch`].
+    /// [`Error::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the block
+    /// was built for, [`Error::OneValuePerChannel`] in training on one value per channel,
+    /// [`Error::Libtorch`].
     pub fn forward(&self, features: Features, ctx: &ForwardContext) -> Result<Features> {
         match Engine::of(&features.data, ctx).backend() {
             Some(backend) => self.fused(backend, features, ctx),

@@ -7,7 +7,8 @@ use tch::{Kind, Tensor};
 pub(crate) struct Statistics {
     /// Mean, `[C]`.
     pub mean: Tensor,
-    /// `1/√(var + ε)`, `[C]`, with the biased variance and the ε of all norms that read these features.
+    /// `1/√(var + ε)`, `[C]`, with the biased variance and the ε of all norms that read these
+    /// features.
     pub rstd: Tensor,
 }
 
@@ -19,7 +20,8 @@ impl Statistics {
         Statistics { mean: features.mean_dim(axes, false, None::<Kind>), rstd: (variance + epsilon).rsqrt() }
     }
 
-    /// The running statistics of a norm as they are now, in f64. They stay so when the norm's own move.
+    /// The running statistics of a norm as they are now, in f64. They stay so when the norm's own
+    /// move.
     pub fn running(mean: &Tensor, variance: &Tensor, epsilon: f64) -> Self {
         let variance = variance.detach().to_kind(Kind::Double);
         let mean = mean.detach().copy().to_kind(Kind::Double);
@@ -40,14 +42,15 @@ impl Statistics {
 
 /// Feature maps on their way from one part of a network to the next.
 ///
-/// In a dense block many norms read the same channels, and the batch statistics of a channel do not depend on the reader. A
-/// part that knows the statistics of what it wrote hands them on inside; without them each reader computes its own, with the
-/// same result.
+/// In a dense block many norms read the same channels, and the batch statistics of a channel do not
+/// depend on the reader. A part that knows the statistics of what it wrote hands them on inside;
+/// without them each reader computes its own, with the same result.
 #[derive(Debug)]
 pub struct Features {
     /// Values, `[N, C, H, W]`.
     pub data: Tensor,
-    /// The batch statistics of `data` where the writer knew them. They are differentiable, like `data`.
+    /// The batch statistics of `data` where the writer knew them. They are differentiable, like
+    /// `data`.
     pub(crate) statistics: Option<Statistics>,
 }
 

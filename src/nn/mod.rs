@@ -1,7 +1,9 @@
-//! The parts of a DenseNet: stem, dense block, transition, and what they are made of.
+//! The parts of a DenseNet: stem, dense block, transition, and their layers.
 //!
-//! Each part is a configuration (plain data) and a module that [`build`](DenseBlockConfig::build) makes of it. Between the
-//! parts go [`Features`]: values `[N, C, H, W]` and, where the writer knew them, the batch statistics of each channel.
+//! Each public part is a configuration (plain data) and a module that
+//! [`build`](DenseBlockConfig::build) makes of it. [`Features`] go from part to part: values
+//! `[N, C, H, W]` and, where the part before knew them, the batch statistics of each channel. A
+//! [`ForwardContext`] says how a forward pass is run.
 
 mod context;
 mod conv;

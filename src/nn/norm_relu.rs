@@ -41,8 +41,8 @@ impl NormReluConfig {
         Ok(())
     }
 
-    /// Builds a norm over `channels` channels with the variables `weight` (1 at the start), `bias`, `running_mean`,
-    /// `running_var`.
+    /// Builds a norm over `channels` channels with the variables `weight` (1 at the start), `bias`,
+    /// `running_mean`, `running_var`.
     pub(crate) fn build(&self, path: &Path, channels: usize) -> Result<NormRelu> {
         self.check()?;
         Error::at_least_one("channels of a norm", channels)?;
@@ -79,8 +79,8 @@ pub(crate) struct NormRelu {
 impl NormRelu {
     /// Normalizes and rectifies `[N, C, H, W]`, in libtorch's own operations.
     ///
-    /// In training mode the statistics that came with the features are used where there are some, and the running ones are
-    /// updated.
+    /// In training mode the statistics that came with the features are used where there are some,
+    /// and the running ones are updated.
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
         self.check(&features.data, ctx)?;
         Ok(match &features.statistics {
@@ -101,7 +101,8 @@ impl NormRelu {
         })
     }
 
-    /// Normalizes, rectifies and averages over all pixels: `[N, C]`, in the dtype of the norm's weight.
+    /// Normalizes, rectifies and averages over all pixels: `[N, C]`, in the dtype of the norm's
+    /// weight.
     pub fn forward_pooled(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
         if Engine::of(&features.data, ctx) == Engine::CpuKernels {
             self.check(&features.data, ctx)?;
@@ -113,8 +114,9 @@ impl NormRelu {
         Ok(self.forward(features, ctx)?.mean_dim([2, 3].as_slice(), false, self.weight.kind()))
     }
 
-    /// Checks that features have the norm's channels and, in training, more than one value per channel: with one its variance
-    /// is undefined, and libtorch would leave NaN in `running_var` without a word.
+    /// Checks that features have the norm's channels and, in training, more than one value per
+    /// channel: with one its variance is undefined, and libtorch would leave NaN in `running_var`
+    /// without a word.
     pub(super) fn check(&self, x: &Tensor, ctx: &ForwardContext) -> Result<()> {
         let (size, channels) = (x.size(), self.weight.numel());
         let &[n, c, h, w] = &size[..] else { return Err(self.shape_error(size)) };
@@ -146,7 +148,8 @@ impl NormRelu {
         self.update_running_statistics((x.numel() / self.weight.numel()) as f64, statistics);
         let per_channel = |t: &Tensor| t.view([1, -1, 1, 1]);
         let scale = &self.weight * &statistics.rstd;
-        // The deviation comes first: far from 0, x·scale and mean·scale would lose the bits in which they differ.
+        // The deviation comes first: far from 0, x·scale and mean·scale would lose the bits in
+        // which they differ.
         let y = (x - per_channel(&statistics.mean)) * per_channel(&scale) + per_channel(&self.bias);
         y.to_kind(x.kind()).relu_()
     }

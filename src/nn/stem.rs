@@ -16,7 +16,8 @@ pub enum StemPool {
     Bare,
     /// Norm → ReLU → max pooling 3×3, stride 2, padding 1.
     NormReluMaxPool,
-    /// Norm → ReLU → max pooling 3×3, stride 1, padding 1 → each second pixel of a [blur](Downsampling::Blur).
+    /// Norm → ReLU → max pooling 3×3, stride 1, padding 1 → each second pixel of a
+    /// [blur](Downsampling::Blur).
     NormReluMaxPoolBlur,
 }
 
@@ -26,7 +27,8 @@ pub enum StemDepth {
     /// One convolution, as in the paper.
     #[default]
     Single,
-    /// Three convolutions of the stem's kernel, the first with its stride, with norm and ReLU between them: timm's deep stem.
+    /// Three convolutions of the stem's kernel, the first with its stride, with norm and ReLU
+    /// between them: timm's deep stem.
     Deep {
         /// Channels that the first two convolutions write, at least 1.
         width: usize,
@@ -39,8 +41,8 @@ pub enum Downsampling {
     /// 2×2 average pooling, as in the paper.
     #[default]
     Pool,
-    /// Every second pixel of a 3×3 blur with binomial weights, which makes the output less sensitive to shifts of the image by a
-    /// pixel. timm's `BlurPool2d`.
+    /// Every second pixel of a 3×3 blur with binomial weights, which makes the output less
+    /// sensitive to shifts of the image by a pixel. timm's `BlurPool2d`.
     ///
     /// # Source
     ///
@@ -48,8 +50,8 @@ pub enum Downsampling {
     Blur,
 }
 
-/// Blurs maps `[N, C, H, W]`, both sides at least 2, by (1, 2, 1)/4 in both directions with mirrored edges, and takes every second
-/// pixel: `[N, C, ⌈H/2⌉, ⌈W/2⌉]`.
+/// Blurs maps `[N, C, H, W]`, both sides at least 2, by (1, 2, 1)/4 in both directions with
+/// mirrored edges, and takes every second pixel: `[N, C, ⌈H/2⌉, ⌈W/2⌉]`.
 pub(crate) fn blurred_half(x: &Tensor) -> Tensor {
     let channels = x.size()[1];
     let line = Tensor::from_slice(&[0.25, 0.5, 0.25]).to_kind(x.kind()).to_device(x.device());
@@ -85,8 +87,8 @@ impl StemConfig {
         StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare, depth: StemDepth::Single }
     }
 
-    /// Three of 3×3, the first with stride 2 and the first two `width` channels wide, then norm, ReLU and pooling: timm's deep stem, whose
-    /// width is the growth rate.
+    /// Three of 3×3, the first with stride 2 and the first two `width` channels wide, then norm,
+    /// ReLU and pooling: timm's deep stem, whose width is the growth rate.
     pub fn deep(width: usize) -> Self {
         StemConfig { kernel: 3, stride: 2, padding: 1, depth: StemDepth::Deep { width }, ..StemConfig::imagenet() }
     }
@@ -127,8 +129,8 @@ impl StemConfig {
         }
     }
 
-    /// Builds the stem with the variables `conv0.*` and, where a norm follows, `norm0.*` under `path`; with `conv1.*` and so on where
-    /// there are several.
+    /// Builds the stem with the variables `conv0.*` and, where a norm follows, `norm0.*` under
+    /// `path`; with `conv1.*` and so on where there are several.
     pub(crate) fn build(
         &self,
         path: &Path,
@@ -149,7 +151,8 @@ impl StemConfig {
     }
 }
 
-/// Convolutions with norm → ReLU between them, and norm → ReLU → max pooling where the configuration asks for it.
+/// Convolutions with norm → ReLU between them, and norm → ReLU → max pooling where the
+/// configuration asks for it.
 #[derive(Debug)]
 pub(crate) struct Stem {
     stages: Vec<(nn::Conv2D, Option<NormRelu>)>,

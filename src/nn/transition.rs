@@ -33,7 +33,8 @@ use tch::nn::{self, Module, ModuleT, Path};
 pub struct TransitionBlockConfig {
     /// Channels that the transition reads, at least 1.
     pub in_channels: usize,
-    /// Channels that the transition writes, at least 1: compression θ times `in_channels` in the paper.
+    /// Channels that the transition writes, at least 1: compression θ times `in_channels` in the
+    /// paper.
     pub out_channels: usize,
     /// Whether the convolution has a bias. Default: without.
     pub conv_bias: ConvBias,
@@ -41,8 +42,8 @@ pub struct TransitionBlockConfig {
     pub initialization: Initialization,
     /// ε and momentum of the norm. Default: 1e-5 and 0.1.
     pub norm: NormReluConfig,
-    /// How much is dropped in training. Default: nothing. Only [`DropoutPlace::EveryConv`](super::DropoutPlace::EveryConv) affects a
-    /// transition.
+    /// How much is dropped in training. Default: nothing. Only
+    /// [`DropoutPlace::EveryConv`](super::DropoutPlace::EveryConv) affects a transition.
     pub dropout: Dropout,
     /// How the feature maps are halved. Default: 2×2 average pooling.
     #[serde(default)]
@@ -76,7 +77,8 @@ impl TransitionBlockConfig {
     }
 
     /// Builds the transition with the variables `norm.*` and `conv.*` under `path`, as
-    /// [`DenseBlockConfig::build`](super::DenseBlockConfig::build) does with initial weights from libtorch's generator.
+    /// [`DenseBlockConfig::build`](super::DenseBlockConfig::build) does with initial weights from
+    /// libtorch's generator.
     ///
     /// # Errors
     ///
@@ -126,14 +128,15 @@ impl TransitionBlock {
     ///
     /// # Errors
     ///
-    /// [`Error::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the transition was built for,
-    /// [`Error::InputTooSmall`] if a side is shorter than 2 pixels, [`Error::OneValuePerChannel`] in training on one value per
-    /// channel, [`Error::Libtorch`].
+    /// [`Error::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the
+    /// transition was built for, [`Error::InputTooSmall`] if a side is shorter than 2 pixels,
+    /// [`Error::OneValuePerChannel`] in training on one value per channel, [`Error::Libtorch`].
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Features> {
         self.check(&features.data, ctx)?;
         let pools = self.downsampling == Downsampling::Pool;
         if pools && !self.drops(ctx) && Engine::of(&features.data, ctx) == Engine::CpuKernels {
-            // Averages and a 1×1 convolution commute, and a quarter of the pixels is left to convolve.
+            // Averages and a 1×1 convolution commute, and a quarter of the pixels is left to
+            // convolve.
             let kind = features.data.kind();
             let pooled = fused::norm_relu_average_pool(features, &self.norm, [2, 2], kind, ctx)?;
             return Ok(Features::new(self.conv.forward(&pooled)));

@@ -4,23 +4,25 @@ use super::ffi;
 use crate::Result;
 use tch::{Device, Kind, Tensor};
 
-/// The same tensor `[N, C, H, W]` with the channels of a pixel side by side in memory, which is what convolutions on a CPU
-/// like best. Shape and values stay; a tensor that has this order already, without gaps, is not copied.
+/// The same tensor `[N, C, H, W]` with the channels of a pixel side by side in memory, which is
+/// what convolutions on a CPU like best. Shape and values stay; a tensor that has this order
+/// already, without gaps, is not copied.
 ///
 /// # Errors
 ///
 /// [`Error::Libtorch`](crate::Error::Libtorch) where the tensor is not four-dimensional.
 pub fn to_channels_last(tensor: &Tensor) -> Result<Tensor> {
-    // SAFETY: the pointer is a live tensor's for the length of the call; the entry hands over a tensor of its own, or null
-    // with a message.
+    // SAFETY: the pointer is a live tensor's for the length of the call; the entry hands over a
+    // tensor of its own, or null with a message.
     unsafe {
-        let copy = ffi::call("channels-last memory format", |error| ffi::densenet_to_channels_last(tensor.as_ptr(), error))?;
+        let copy =
+            ffi::call("channels-last memory format", |error| ffi::densenet_to_channels_last(tensor.as_ptr(), error))?;
         Ok(Tensor::from_ptr(copy))
     }
 }
 
-/// Whether a tensor `[N, C, H, W]` has the channels of a pixel side by side in memory, and the pixels without gaps. Other than
-/// four dimensions have no such order: `false`.
+/// Whether a tensor `[N, C, H, W]` has the channels of a pixel side by side in memory, and the
+/// pixels without gaps. Other than four dimensions have no such order: `false`.
 ///
 /// With one channel, or one pixel, it is the plain order too.
 pub fn is_channels_last(tensor: &Tensor) -> bool {
@@ -31,12 +33,13 @@ pub fn is_channels_last(tensor: &Tensor) -> bool {
 
 /// Allocates a tensor `[N, C, H, W]` on the CPU in channels-last memory format, with any content.
 pub(crate) fn empty_channels_last([n, c, h, w]: [i64; 4], kind: Kind) -> Tensor {
-    // Detached, so that it is no view: libtorch forbids writing into views that a function gives out.
+    // Detached, so that it is no view: libtorch forbids writing into views that a function gives
+    // out.
     Tensor::empty([n, h, w, c], (kind, Device::Cpu)).permute([0, 3, 1, 2]).detach()
 }
 
-/// Returns a tensor `[N, C, H, W]` in channels-last memory format that may be written into: a copy where others read its memory
-/// too.
+/// Returns a tensor `[N, C, H, W]` in channels-last memory format that may be written into: a copy
+/// where others read its memory too.
 ///
 /// # Errors
 ///

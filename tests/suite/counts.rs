@@ -1,4 +1,5 @@
-//! Counts and shapes: what a summary says, what is published, and what the built network really holds.
+//! Counts and shapes: what a summary says, what is published, and what the built network really
+//! holds.
 
 use densenet::models::Summary;
 use densenet::nn::{ConvBias, ForwardContext, LayerKind, Mode, StemConfig};
@@ -97,7 +98,8 @@ fn multiply_adds_are_those_of_the_convolutions_and_the_classifier() {
     }
 }
 
-/// Runs the net from its variables alone, one row of the summary after the other; says what shape each row's output has.
+/// Runs the net from its variables alone, one row of the summary after the other; says what shape
+/// each row's output has.
 fn interpret(config: &DenseNetConfig, summary: &Summary, vs: &VarStore, x: &Tensor) -> (Vec<Vec<i64>>, Tensor) {
     let variables = vs.variables();
     let variable = |row: &str, name: &str| variables.get(&format!("{row}.{name}"));
@@ -139,7 +141,7 @@ fn interpret(config: &DenseNetConfig, summary: &Summary, vs: &VarStore, x: &Tens
 }
 
 #[test]
-fn every_row_of_a_plan_is_what_the_built_network_holds_and_gives() {
+fn every_row_of_a_summary_is_what_the_built_network_holds_and_returns() {
     let nets = [
         (DenseNetConfig::fashion_mnist(), 50),
         (DenseNetConfig::d2l(), 37),
@@ -257,7 +259,8 @@ fn initial_weights_follow_from_the_seed_alone() {
         for pair in kernels.windows(2) {
             let [a, b] = [&pair[0], &pair[1]].map(|v| v.tensor.contiguous().view(-1));
             let length = a.size()[0].min(b.size()[0]);
-            // The correlation of two independent kernels of 500 numbers or more has a standard deviation of 0.045 at most.
+            // The correlation of two independent kernels of 500 numbers or more has a standard
+            // deviation of 0.045 at most.
             let both = Tensor::stack(&[a.narrow(0, 0, length), b.narrow(0, 0, length)], 0);
             let correlation = both.corrcoef().double_value(&[0, 1]);
             assert!(length < 500 || correlation.abs() < 0.3, "{} and {}: {correlation}", pair[0].name, pair[1].name);
@@ -274,7 +277,7 @@ fn building_a_network_leaves_libtorchs_generator_alone() {
     let next = |build: bool| {
         densenet::tch::manual_seed(5);
         if build {
-            variables(&DenseNetConfig::fashion_mnist());
+            let _ = variables(&DenseNetConfig::fashion_mnist());
         }
         Tensor::rand([8], (Kind::Float, Device::Cpu))
     };

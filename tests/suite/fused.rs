@@ -1,4 +1,5 @@
-//! Whole networks give by the fused engine what they give by the reference. Blocks: `src/nn/fused/tests.rs`.
+//! Whole networks give by the fused engine what they give by the reference. Blocks:
+//! `src/nn/fused/tests.rs`.
 
 use crate::numbers::numbers;
 use densenet::SgdConfig;
@@ -30,7 +31,8 @@ fn disturb(vs: &VarStore) {
     });
 }
 
-/// Output, gradient of the input, and every variable's gradient (or, of a running statistic, its value) after one pass.
+/// Output, gradient of the input, and every variable's gradient (or, of a running statistic, its
+/// value) after one pass.
 fn pass(
     vs: &VarStore,
     x: &Tensor,
@@ -59,7 +61,8 @@ fn pass(
     result
 }
 
-/// Fails where two passes deviate from one another by more than `tolerance` of a tensor's largest value.
+/// Fails where two passes deviate from one another by more than `tolerance` of a tensor's largest
+/// value.
 fn assert_equal(own: &[(String, Tensor)], reference: &[(String, Tensor)], tolerance: f64, what: &str) {
     let largest = reference.iter().map(|(_, t)| t.abs().max().double_value(&[])).fold(0.0, f64::max);
     assert_eq!(own.len(), reference.len(), "{what}");
@@ -76,7 +79,8 @@ fn assert_equal(own: &[(String, Tensor)], reference: &[(String, Tensor)], tolera
     }
 }
 
-/// Gives kernels and matrices values of a formula: libtorch's generator is the whole process's, and tests beside this one draw from it.
+/// Gives kernels and matrices values of a formula: libtorch's generator is the whole process's, and
+/// tests beside this one draw from it.
 fn fill_kernels(vs: &VarStore, salt: i64) {
     for (number, mut variable) in (0..).zip(named_variables(vs)) {
         let size = variable.tensor.size();
@@ -189,7 +193,8 @@ fn fifty_fused_steps_stay_as_close_to_f64_as_reference_steps() {
         let error = |execution| (after_fifty_steps(seed, Kind::Float, execution) - &exact).norm().double_value(&[]);
         ratio *= error(Execution::Fused) / error(Execution::Reference);
     }
-    // Training amplifies rounding by chance, the more the higher the rate, so the ratio is a geometric mean over seeds.
+    // Training amplifies rounding by chance, the more the higher the rate, so the ratio is a
+    // geometric mean over seeds.
     let ratio = f64::powf(ratio, 1.0 / seeds.count() as f64);
     println!("fused steps deviate from f64 {ratio:.2} times as much as reference steps");
     assert!(ratio <= 2.0, "{ratio}");

@@ -1,4 +1,5 @@
-//! The description of a dense block that all backends share, and the interface that a backend implements.
+//! The description of a dense block that all backends share, and the interface that a backend
+//! implements.
 
 use crate::nn::{Memory, Statistics};
 use crate::torch::to_channels_last;
@@ -7,13 +8,14 @@ use tch::{Kind, Tensor};
 
 /// Computes the forward and the backward pass of a whole dense block.
 ///
-/// The interface is at the level of a block, so that a backend is free in the order of its loops: by layer, by group of
-/// images, or by slot of the feature buffer.
+/// The interface is at the level of a block, so that a backend is free in the order of its loops:
+/// by layer, by group of images, or by slot of the feature buffer.
 pub(crate) trait Backend: Sync {
     /// Adds the features of all layers to `x` `[N, C, H, W]`.
     ///
-    /// `statistics` are the running statistics of all norms, or the batch statistics of `x`, which this pass then extends to
-    /// all features. Without them the pass computes the batch statistics of `x` too.
+    /// `statistics` are the running statistics of all norms, or the batch statistics of `x`, which
+    /// this pass then extends to all features. Without them the pass computes the batch statistics
+    /// of `x` too.
     ///
     /// # Errors
     ///
@@ -26,7 +28,8 @@ pub(crate) trait Backend: Sync {
         memory: Memory,
     ) -> Result<Activations>;
 
-    /// Computes the gradients of the block's inputs that `needs_grad` names, from what [`forward`](Self::forward) returned.
+    /// Computes the gradients of the block's inputs that `needs_grad` names, from what
+    /// [`forward`](Self::forward) returned.
     ///
     /// # Errors
     ///
@@ -46,12 +49,13 @@ pub(crate) struct Block {
     pub layers: Vec<Layer>,
     /// The ε of all norms, added to variances.
     pub epsilon: f64,
-    /// Whether the statistics of the block's input came with it. Their gradients then go back to where they came from.
+    /// Whether the statistics of the block's input came with it. Their gradients then go back to
+    /// where they came from.
     pub has_input_statistics: bool,
 }
 
-/// A dense layer: the stage that reads the features and, in a bottleneck layer, a second one that reads what the first wrote.
-/// The last stage writes new features.
+/// A dense layer: the stage that reads the features and, in a bottleneck layer, a second one that
+/// reads what the first wrote. The last stage writes new features.
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub first: Stage,
@@ -118,7 +122,8 @@ impl Stage {
         to_channels_last(&self.weight.to_kind(dtype))
     }
 
-    /// Convolves normalized features with `weight`, which [`weight_as`](Self::weight_as) made; nothing is dropped.
+    /// Convolves normalized features with `weight`, which [`weight_as`](Self::weight_as) made;
+    /// nothing is dropped.
     pub fn convolve(&self, normalized: &Tensor, weight: &Tensor) -> Result<Tensor> {
         let (bias, padding) = (self.bias.as_ref().map(|bias| bias.to_kind(normalized.kind())), self.padding());
         normalized
@@ -127,7 +132,8 @@ impl Stage {
     }
 }
 
-/// The statistics by which the norms of a block normalize. Backends may keep them in a representation `S` of their own.
+/// The statistics by which the norms of a block normalize. Backends may keep them in a
+/// representation `S` of their own.
 #[derive(Debug)]
 pub(crate) struct BlockStatistics<S = Statistics> {
     /// Of the features, which the first norm of each layer reads.
@@ -154,7 +160,8 @@ impl<S> BlockStatistics<S> {
         }
     }
 
-    /// The statistics that the first norm of a layer goes by. Batch statistics may be those of more channels than it reads.
+    /// The statistics that the first norm of a layer goes by. Batch statistics may be those of more
+    /// channels than it reads.
     pub fn of_layer(&self, layer: usize) -> &S {
         match &self.features {
             FeatureStatistics::Batch(statistics) => statistics,
@@ -201,7 +208,8 @@ pub(crate) struct Activations {
 pub(crate) struct SavedLayer {
     /// For each stage that drops, that by which the backend drops the same values again.
     pub dropout: Vec<Tensor>,
-    /// The output of a bottleneck layer's first stage, as one or more parts of the batch; empty where it is computed again.
+    /// The output of a bottleneck layer's first stage, as one or more parts of the batch; empty
+    /// where it is computed again.
     pub bottleneck: Vec<Tensor>,
 }
 
@@ -296,7 +304,8 @@ pub(crate) struct StageGradients {
     pub bias: Option<Tensor>,
 }
 
-/// The dtype that is computed with where features are of this one's dtype: f32 for bf16, else the same.
+/// The dtype that is computed with where features are of this one's dtype: f32 for bf16, else the
+/// same.
 pub(crate) fn wide_kind(features: &Tensor) -> Kind {
     match features.kind() {
         Kind::BFloat16 => Kind::Float,

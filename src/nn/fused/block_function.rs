@@ -11,7 +11,8 @@ use crate::torch::{Forward, Function, apply};
 use tch::Tensor;
 use tch::nn::Conv2D;
 
-/// The modules of a stage: norm → ReLU → convolution, and the share of its output that this pass drops.
+/// The modules of a stage: norm → ReLU → convolution, and the share of its output that this pass
+/// drops.
 pub(crate) struct StageModules<'a> {
     pub norm: &'a NormRelu,
     pub conv: &'a Conv2D,
@@ -23,7 +24,8 @@ pub(crate) struct LayerModules<'a> {
     pub stages: Vec<StageModules<'a>>,
 }
 
-/// Adds the features of layers, which are all of one kind, to `features`, and moves the running statistics of their norms.
+/// Adds the features of layers, which are all of one kind, to `features`, and moves the running
+/// statistics of their norms.
 pub(crate) fn dense_block(
     backend: &'static dyn Backend,
     features: Features,
@@ -77,7 +79,8 @@ fn running(layers: &[LayerModules], epsilon: f64) -> BlockStatistics {
     }
 }
 
-/// In which order the function's inputs come: features, their statistics, and each stage's γ, β, weight and bias.
+/// In which order the function's inputs come: features, their statistics, and each stage's γ, β,
+/// weight and bias.
 struct Shape {
     has_bias: bool,
     /// Whether layers have two stages.
@@ -142,7 +145,8 @@ struct BlockFunction {
     epsilon: f64,
     /// Of each stage.
     drop_rates: Vec<f64>,
-    /// Running statistics until the forward pass takes them; `None` where it goes by those of the batch.
+    /// Running statistics until the forward pass takes them; `None` where it goes by those of the
+    /// batch.
     running: Option<BlockStatistics>,
     /// The number of tensors that the forward pass saved of each layer.
     saved_of_layers: Vec<usize>,
@@ -165,7 +169,8 @@ impl BlockFunction {
         Block { layers, epsilon: self.epsilon, has_input_statistics: self.shape.has_input_statistics }
     }
 
-    /// All saved tensors in one row: the parameters, the features, their statistics, and those of each layer.
+    /// All saved tensors in one row: the parameters, the features, their statistics, and those of
+    /// each layer.
     fn save(&mut self, parameters: &[Tensor], activations: Activations) -> Vec<Tensor> {
         let mut row: Vec<Tensor> = parameters.iter().map(Tensor::shallow_clone).collect();
         row.push(activations.features);

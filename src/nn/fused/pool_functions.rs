@@ -11,7 +11,8 @@ use crate::nn::{Features, ForwardContext, NormRelu, Statistics};
 use crate::torch::{Forward, Function, apply, to_channels_last};
 use tch::{Kind, Tensor};
 
-/// ReLU(norm(features)), averaged over windows `[h, w]`: `[N, C, ⌊H/h⌋, ⌊W/w⌋]` of a kind that is the features' or has more bits.
+/// ReLU(norm(features)), averaged over windows `[h, w]`: `[N, C, ⌊H/h⌋, ⌊W/w⌋]` of a kind that is
+/// the features' or has more bits.
 pub(crate) fn norm_relu_average_pool(
     features: &Features,
     norm: &NormRelu,
@@ -169,7 +170,8 @@ impl Function for MaxPool {
             let norm = Norm::new(gamma, beta, statistics);
             let pooled = MaxPooled { upstream: &upstream, indices, x, norm: &norm };
             let sums = passes::max_pool_sums::<T>(&pooled);
-            // Running statistics do not depend on what they normalize: with sums of 0 nothing is corrected.
+            // Running statistics do not depend on what they normalize: with sums of 0 nothing is
+            // corrected.
             let mut readers = ReaderSums::of(None, None, statistics);
             if self.train {
                 readers.add(&sums, &norm);

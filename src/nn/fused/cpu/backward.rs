@@ -44,12 +44,14 @@ struct Backward<'a> {
     saved: &'a Activations,
     needs_grad: &'a NeedsGrad,
     statistics: BlockStatistics<HostStatistics>,
-    /// The statistics by which gradients of features are corrected: those of the batch. Running ones do not depend on what they
-    /// normalize, and are neutral here.
+    /// The statistics by which gradients of features are corrected: those of the batch. Running
+    /// ones do not depend on what they normalize, and are neutral here.
     corrected_by: HostStatistics,
-    /// The gradient of the features with their statistics held, in the dtype that is computed with: a sum over all readers.
+    /// The gradient of the features with their statistics held, in the dtype that is computed with:
+    /// a sum over all readers.
     gradient: Tensor,
-    /// What readers sent back of each channel. Stays 0 with running statistics, so that nothing is corrected.
+    /// What readers sent back of each channel. Stays 0 with running statistics, so that nothing is
+    /// corrected.
     readers: ReaderSums,
     /// The images that each layer works on together.
     groups: Vec<Vec<Range<i64>>>,
@@ -124,8 +126,8 @@ impl<'a> Backward<'a> {
         Ok(LayerGradients { first: first.finish(features), second })
     }
 
-    /// Goes back through both stages of a bottleneck layer: through the second for all images, since the sums of its norm have
-    /// to be known, and then on through the first.
+    /// Goes back through both stages of a bottleneck layer: through the second for all images,
+    /// since the sums of its norm have to be known, and then on through the first.
     fn bottleneck<'b, T: Number>(
         &self,
         number: usize,
@@ -198,7 +200,8 @@ impl<'a> Backward<'a> {
     }
 }
 
-/// The same values in another dtype; the same tensor, with the same number of owners, where it has that dtype.
+/// The same values in another dtype; the same tensor, with the same number of owners, where it has
+/// that dtype.
 fn into_kind(tensor: Tensor, kind: tch::Kind) -> Tensor {
     tensor.to_kind(kind)
 }

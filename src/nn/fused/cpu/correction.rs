@@ -1,4 +1,5 @@
-//! How gradients change once batch statistics are seen as functions of what they were computed from.
+//! How gradients change once batch statistics are seen as functions of what they were computed
+//! from.
 
 use super::norm::{HostStatistics, Norm};
 use crate::kernels::{self, GradientSums, Real};
@@ -6,7 +7,8 @@ use crate::nn::Statistics;
 use std::ops::Range;
 use tch::Tensor;
 
-/// What the readers of some channels sent back: Σ γ·dβ and Σ γ·dγ over all readers, for each channel.
+/// What the readers of some channels sent back: Σ γ·dβ and Σ γ·dγ over all readers, for each
+/// channel.
 #[derive(Clone, Debug)]
 pub(in crate::nn::fused) struct ReaderSums {
     pub shift: Vec<f64>,
@@ -14,7 +16,8 @@ pub(in crate::nn::fused) struct ReaderSums {
 }
 
 impl ReaderSums {
-    /// Starts from the gradients of the mean and of 1/√(var + ε), where others read those; from 0 where nobody did.
+    /// Starts from the gradients of the mean and of 1/√(var + ε), where others read those; from 0
+    /// where nobody did.
     pub fn of(mean: Option<&[f64]>, rstd: Option<&[f64]>, statistics: &HostStatistics) -> Self {
         let own = &statistics.rstd;
         let zeros = || vec![0.0; own.len()];
@@ -41,7 +44,8 @@ impl ReaderSums {
     }
 }
 
-/// The constants by which the gradient of some channels is corrected: dx = g − offset − slope·(x − mean).
+/// The constants by which the gradient of some channels is corrected: dx = g − offset − slope·(x −
+/// mean).
 pub(in crate::nn::fused) struct Correction<W> {
     /// The first channel.
     pub first: usize,

@@ -6,12 +6,12 @@ use crate::torch::threads;
 use std::ops::Range;
 use tch::Tensor;
 
-/// How many normalized values a thread works on at a time. Fewer, so that they stayed in the cores' caches, were slower: a
-/// convolution's start costs more than that saves.
+/// How many normalized values a thread works on at a time. Fewer, so that they stayed in the cores'
+/// caches, were slower: a convolution's start costs more than that saves.
 const VALUES_PER_THREAD: usize = 1 << 21;
 
-/// The groups of images that each layer works on together. Where the forward pass saved the outputs of bottlenecks, the groups
-/// are those of then; the number of threads may have changed since.
+/// The groups of images that each layer works on together. Where the forward pass saved the outputs
+/// of bottlenecks, the groups are those of then; the number of threads may have changed since.
 pub(super) fn groups_of(block: &Block, features: &Tensor, saved: &[SavedLayer]) -> Vec<Vec<Range<i64>>> {
     let [n, _, h, w] = sizes(features);
     let of_layer = |(number, layer): (usize, &Layer)| match saved.get(number).map(|saved| &saved.bottleneck[..]) {
@@ -34,7 +34,8 @@ fn widest(layer: &Layer) -> usize {
     layer.first.in_channels().max(layer.last().in_channels())
 }
 
-/// Ranges of `images` images, each of which has `values` normalized values. As far as it goes, all threads get the same number.
+/// Ranges of `images` images, each of which has `values` normalized values. As far as it goes, all
+/// threads get the same number.
 fn groups(images: usize, values: usize) -> impl Iterator<Item = Range<i64>> {
     let even = 4 * threads();
     let group = (VALUES_PER_THREAD * threads() / values.max(1) / even).max(1) * even;
@@ -46,8 +47,9 @@ pub(super) fn part(batch: &Tensor, images: &Range<i64>) -> Tensor {
     batch.narrow(0, images.start, images.end - images.start)
 }
 
-/// Memory for the normalized values of a group, whichever layer reads them. When each layer had its own, growing from one to
-/// the next, they left holes in the C library's heap that nothing fitted into: up to half as much memory again in a deep block.
+/// Memory for the normalized values of a group, whichever layer reads them. When each layer had its
+/// own, growing from one to the next, they left holes in the C library's heap that nothing fitted
+/// into: up to half as much memory again in a deep block.
 pub(super) struct Scratch(Tensor);
 
 impl Scratch {

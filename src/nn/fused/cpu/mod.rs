@@ -1,7 +1,7 @@
 //! The backend of this crate's own kernels, for the CPU.
 //!
-//! A layer works on the images of a batch in groups, so that what is made of the features and lives only for a moment takes
-//! little memory.
+//! A layer works on the images of a batch in groups, so that what is made of the features and lives
+//! only for a moment takes little memory.
 
 mod backward;
 pub(super) mod correction;

@@ -6,8 +6,8 @@ use crate::nn::fused::block::wide_kind;
 use crate::torch::{is_plain, values};
 use tch::{Kind, Tensor};
 
-/// [`Statistics`] in the memory of the host, in f64: the kernels' sums are f64, and no bit of them is lost on the way to the
-/// backward pass.
+/// [`Statistics`] in the memory of the host, in f64: the kernels' sums are f64, and no bit of them
+/// is lost on the way to the backward pass.
 #[derive(Clone, Debug)]
 pub(in crate::nn::fused) struct HostStatistics {
     pub mean: Vec<f64>,

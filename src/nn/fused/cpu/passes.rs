@@ -1,7 +1,8 @@
 //! The kernels over tensors: which rows each thread takes, and how their sums come together.
 //!
-//! Work is cut into parts of a size that does not depend on the number of threads, and sums are added in the order of the
-//! parts, so that what a pass gives does not depend on the number of threads.
+//! Work is cut into parts of a size that does not depend on the number of threads, and sums are
+//! added in the order of the parts, so that what a pass gives does not depend on the number of
+//! threads.
 
 use super::correction::Correction;
 use super::norm::Norm;
@@ -9,8 +10,8 @@ use crate::kernels::{self, DropMask, GradientSums, Moments, Real, Window};
 use crate::torch::{Number, empty_channels_last, for_parts, for_parts_of_two, map, values};
 use tch::{Kind, Tensor};
 
-/// The number of pixels of a part of the work on features: large enough that merging the parts' sums takes little time, small enough
-/// that small maps too are work for all threads.
+/// The number of pixels of a part of the work on features: large enough that merging the parts'
+/// sums takes little time, small enough that small maps too are work for all threads.
 fn pixels_per_part(features: &Tensor) -> usize {
     let [n, _, h, w] = sizes(features);
     (n * h * w).div_ceil(32).clamp(32, 1024)
@@ -164,7 +165,8 @@ pub(in crate::nn::fused) fn average_pool<T: Number, O: Number<Wide = T::Wide>>(
     out
 }
 
-/// Takes the gradient `upstream` of [`average_pool`] back: the gradient of `x` with its statistics held.
+/// Takes the gradient `upstream` of [`average_pool`] back: the gradient of `x` with its statistics
+/// held.
 pub(in crate::nn::fused) fn average_pool_backward<T: Number, O: Number<Wide = T::Wide>>(
     upstream: &Tensor,
     x: &Tensor,
@@ -183,7 +185,8 @@ pub(in crate::nn::fused) fn average_pool_backward<T: Number, O: Number<Wide = T:
     (gradient, summed(parts, channels))
 }
 
-/// ReLU(norm(x)), its largest values in windows of 3×3 with stride 2 and padding 1, and their places in the windows.
+/// ReLU(norm(x)), its largest values in windows of 3×3 with stride 2 and padding 1, and their
+/// places in the windows.
 pub(in crate::nn::fused) fn max_pool<T: Number>(x: &Tensor, norm: &Norm<T::Wide>) -> (Tensor, Tensor) {
     let [n, channels, height, width] = sizes(x);
     let out_size = [n, channels, kernels::max_pooled(height), kernels::max_pooled(width)];
@@ -200,7 +203,8 @@ pub(in crate::nn::fused) fn max_pool<T: Number>(x: &Tensor, norm: &Norm<T::Wide>
     (out, indices)
 }
 
-/// What the backward pass of [`max_pool`] goes by: gradients of its output, what it gave, and what it was given.
+/// What the backward pass of [`max_pool`] goes by: gradients of its output, what it gave, and what
+/// it was given.
 pub(in crate::nn::fused) struct MaxPooled<'a, W> {
     pub upstream: &'a Tensor,
     pub indices: &'a Tensor,

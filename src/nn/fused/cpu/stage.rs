@@ -53,7 +53,8 @@ impl<'a, T: Number> CpuStage<'a, T> {
         groups.iter().map(|images| self.output(&part(x, images), images, scratch)).collect()
     }
 
-    /// Drops from the stage's output for a group of images, or from its gradient; says whether it drops at all.
+    /// Drops from the stage's output for a group of images, or from its gradient; says whether it
+    /// drops at all.
     pub fn drop(&self, values: &mut Tensor, images: &Range<i64>) -> bool {
         if let Some(mask) = self.dropped {
             // The place of the group's first value in its batch.
@@ -64,7 +65,8 @@ impl<'a, T: Number> CpuStage<'a, T> {
     }
 }
 
-/// The key of a dropout mask for a stage that drops. libtorch's generator decides it, as it decides the masks of its own dropout.
+/// The key of a dropout mask for a stage that drops. libtorch's generator decides it, as it decides
+/// the masks of its own dropout.
 pub(super) fn dropout_key(stage: &Stage) -> Option<Tensor> {
     let draw = || Tensor::randint_low(i64::MIN, i64::MAX, [1], (Kind::Int64, Device::Cpu));
     (stage.drop_rate > 0.0).then(draw)

@@ -43,8 +43,8 @@ impl<'a, T: Number> StageBackward<'a, T> {
         }
     }
 
-    /// Takes the gradient of the stage's output back through dropout and convolution: the gradient of the rectified values, where
-    /// it is needed. `x` is what the stage read for these images.
+    /// Takes the gradient of the stage's output back through dropout and convolution: the gradient
+    /// of the rectified values, where it is needed. `x` is what the stage read for these images.
     pub fn take(
         &mut self,
         Upstream { mut gradient, mut sums }: Upstream,

@@ -34,11 +34,14 @@ pub(super) fn backward(
 struct Backward<'a> {
     block: &'a Block,
     saved: &'a Activations,
-    /// The gradient of the features with their statistics held, in the dtype that is computed with: a sum over all readers.
+    /// The gradient of the features with their statistics held, in the dtype that is computed with:
+    /// a sum over all readers.
     gradient: Tensor,
-    /// What readers sent back of each channel: Σ γ·dβ and Σ γ·dγ, `[C]` each. Stays 0 with running statistics.
+    /// What readers sent back of each channel: Σ γ·dβ and Σ γ·dγ, `[C]` each. Stays 0 with running
+    /// statistics.
     readers: Sums,
-    /// The number of values per channel, where the statistics are those of the batch: one whole number on the device.
+    /// The number of values per channel, where the statistics are those of the batch: one whole
+    /// number on the device.
     count: Option<Tensor>,
 }
 
@@ -61,7 +64,8 @@ impl<'a> Backward<'a> {
         Ok(Backward { block, saved, gradient, readers, count })
     }
 
-    /// The gradient of some channels, of whose batch statistics it is known by `readers` how the loss depends on them.
+    /// The gradient of some channels, of whose batch statistics it is known by `readers` how the
+    /// loss depends on them.
     fn corrected(&self, first: usize, length: usize, readers: &Sums) -> Result<Tensor> {
         let (first, length) = (first as i64, length as i64);
         let (features, own) = (&self.saved.features, self.gradient.narrow(1, first, length));
@@ -153,8 +157,9 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Takes the gradient of the stage's output back through dropout, convolution and ReLU: the gradients of its parameters,
-    /// and the gradient of the norm's output with its sums where γ or β needs them or something `before` the stage does.
+    /// Takes the gradient of the stage's output back through dropout, convolution and ReLU: the
+    /// gradients of its parameters, and the gradient of the norm's output with its sums where γ or
+    /// β needs them or something `before` the stage does.
     fn back(
         &self,
         gradient: Tensor,

@@ -1,4 +1,5 @@
-//! The backend of libtorch's tensor operations, for GPUs. Statistics are tensors on the device, so that nothing waits for it.
+//! The backend of libtorch's tensor operations, for GPUs. Statistics are tensors on the device, so
+//! that nothing waits for it.
 
 mod backward;
 mod norm;
@@ -64,7 +65,8 @@ impl<'a> Forward<'a> {
     fn new(block: &'a Block, x: &Tensor, statistics: Option<BlockStatistics>) -> Self {
         let (n, inputs, h, w) = x.size4().expect("features have four dimensions");
         let (channels, wide) = (block.out_channels() as i64, wide_kind(x));
-        // Detached, so that it is no view: libtorch forbids writing into views that a function gives out.
+        // Detached, so that it is no view: libtorch forbids writing into views that a function
+        // gives out.
         let features = Tensor::empty([n, h, w, channels], (x.kind(), x.device())).permute([0, 3, 1, 2]).detach();
         features.narrow(1, 0, inputs).copy_(x);
         let numbers = || Tensor::empty([channels], (wide, x.device()));

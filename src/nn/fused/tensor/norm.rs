@@ -1,11 +1,13 @@
-//! Batch normalization in the parts that libtorch has for GPUs: statistics, normalization, sums, gradient. It has none of
-//! them for the CPU, where compositions stand in, so that the tests of this backend run on any machine.
+//! Batch normalization in the parts that libtorch has for GPUs: statistics, normalization, sums,
+//! gradient. It has none of them for the CPU, where compositions stand in, so that the tests of
+//! this backend run on any machine.
 
 use super::super::block::{Stage, wide_kind};
 use crate::nn::Statistics;
 use tch::{Kind, Tensor};
 
-/// The batch statistics of features `[N, C, H, W]` in channels-last memory format, in the dtype that is computed with.
+/// The batch statistics of features `[N, C, H, W]` in channels-last memory format, in the dtype
+/// that is computed with.
 pub(super) fn statistics(x: &Tensor, epsilon: f64) -> Statistics {
     if x.device().is_cuda() {
         let (mean, rstd) = x.batch_norm_stats(epsilon);
@@ -64,8 +66,9 @@ impl<'a> Norm<'a> {
         }
     }
 
-    /// The gradient of `x` from the gradient `g` of norm(x). With batch statistics these are functions of `x`, and `count` is
-    /// the number of values per channel, one whole number on the device.
+    /// The gradient of `x` from the gradient `g` of norm(x). With batch statistics these are
+    /// functions of `x`, and `count` is the number of values per channel, one whole number on the
+    /// device.
     pub fn gradient(&self, g: &Tensor, x: &Tensor, sums: &Sums, count: Option<&Tensor>) -> Tensor {
         let (Statistics { mean, rstd }, Sums { shift, scale }) = (&self.statistics, sums);
         let Some(count) = count else { return (g * channels(&self.scale())).to_kind(x.kind()) };

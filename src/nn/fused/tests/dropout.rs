@@ -59,7 +59,8 @@ fn what_is_saved_changes_no_gradient() {
                 let ctx = ForwardContext::new(Mode::Train).with_memory(memory);
                 Pass::of(&vs, &x, &|x| run_on(engine, &block, x, &ctx))
             });
-            // The kernels repeat every bit; libtorch's dropout multiplies where its repetition divides.
+            // The kernels repeat every bit; libtorch's dropout multiplies where its repetition
+            // divides.
             let tolerance = if engine == Engine::CpuKernels { 0.0 } else { 1e-12 };
             assert_equal(&again, &kept, tolerance, &format!("{name}, {kind:?}, {place:?}"));
         }
