@@ -68,8 +68,18 @@ fn compile(include: &Path) {
         .warnings(true)
         .flag("-Werror")
         .files(
-            ["allocator", "autocast", "autograd", "convolution", "memory_format", "optim", "parallel", "runtime"]
-                .map(|name| format!("csrc/{name}.cpp")),
+            [
+                "allocator",
+                "autocast",
+                "autograd",
+                "convolution",
+                "memory_format",
+                "optim",
+                "parallel",
+                "random",
+                "runtime",
+            ]
+            .map(|name| format!("csrc/{name}.cpp")),
         )
         .compile("densenet_bridge");
     println!("cargo:rustc-link-lib=torch_cpu");

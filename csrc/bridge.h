@@ -67,6 +67,12 @@ int densenet_convolution_backward(const at::Tensor* gradient, const at::Tensor* 
 int densenet_parallel_for(int64_t length, int64_t grain, void (*body)(void*, int64_t, int64_t), void* data,
                           char** error);
 
+// --- random.cpp ---
+
+// Fills a tensor on the CPU with random numbers that follow from `seed`: normal ones of mean `first` and standard deviation
+// `second`, or uniform ones from `first` to `second`. 0: done, -1: error.
+int densenet_fill_random(at::Tensor* tensor, bool is_normal, double first, double second, uint64_t seed, char** error);
+
 // --- autocast.cpp ---
 
 // How the operations of a device chose their kind of number.

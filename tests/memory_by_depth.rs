@@ -1,4 +1,5 @@
-//! Memory of a dense block by its number of layers. A binary of its own, since what is measured is the whole process.
+//! Memory of a dense block by its number of layers. A binary of its own, since what is measured is
+//! the whole process.
 #![cfg(target_os = "linux")]
 
 use densenet::nn::{DenseBlockConfig, Execution, Features, ForwardContext, LayerKind, Mode};
@@ -12,7 +13,8 @@ fn memory_mb(field: &str) -> f64 {
     kib.expect("a number of KiB") / 1024.0
 }
 
-/// By how much a forward and a backward pass of a dense block raise the peak of the process's memory, in MB.
+/// By how much a forward and a backward pass of a dense block raise the peak of the process's
+/// memory, in MB.
 fn peak_of_block(layers: usize) -> f64 {
     let vs = VarStore::new(Device::Cpu);
     let config = DenseBlockConfig::new(24, layers).with_growth_rate(12).with_layer_kind(LayerKind::Plain);
@@ -21,7 +23,7 @@ fn peak_of_block(layers: usize) -> f64 {
     fs::write("/proc/self/clear_refs", "5").expect("the kernel starts the peak anew");
     let base = memory_mb("VmRSS:");
     let ctx = ForwardContext::new(Mode::Train).with_execution(Execution::Fused);
-    block.forward(Features::new(x), &ctx).data.mean(Kind::Float).backward();
+    block.forward(Features::new(x), &ctx).unwrap().data.mean(Kind::Float).backward();
     memory_mb("VmHWM:") - base
 }
 
@@ -32,7 +34,8 @@ fn memory_of_a_fused_block_grows_linearly_with_its_layers() {
     peak_of_block(2);
     let peaks = [8, 16, 32, 64].map(peak_of_block);
     println!("8, 16, 32 and 64 layers: {peaks:.0?} MB");
-    // Features, their gradients and what arrives of them are 7 MB a layer. Reference execution took 275, 826, 3,013 and 9,770 MB.
+    // Features, their gradients and what arrives of them are 7 MB a layer. Reference execution took
+    // 275, 826, 3,013 and 9,770 MB.
     let a_layer = [(peaks[2] - peaks[1]) / 16.0, (peaks[3] - peaks[2]) / 32.0];
     assert!(a_layer[1] <= 1.3 * a_layer[0], "{peaks:?}: {a_layer:?} MB a layer");
     assert!(peaks[3] <= 64.0 / 8.0 * peaks[0], "{peaks:?}");

@@ -25,7 +25,8 @@ impl Window {
     }
 }
 
-/// Pools a range of output rows, counted over all images, from the whole of `x` into these rows of the output alone.
+/// Pools a range of output rows, counted over all images, from the whole of `x` into these rows of
+/// the output alone.
 pub fn norm_relu_average_pool<T: Element, O: Element<Wide = T::Wide>>(
     x: &[T],
     stride: usize,
@@ -72,8 +73,9 @@ kernel! {
     }
 }
 
-/// Takes the gradient `upstream` of all outputs back to a range of input rows, counted over all images: writes scale·g into
-/// these rows of `gradient`, which has the rows' pixels `stride` elements apart. Gives the sums for dβ and dγ.
+/// Takes the gradient `upstream` of all outputs back to a range of input rows, counted over all
+/// images: writes scale·g into these rows of `gradient`, which has the rows' pixels `stride`
+/// elements apart. Gives the sums for dβ and dγ.
 #[allow(clippy::too_many_arguments)]
 pub fn norm_relu_average_pool_backward<T: Element, O: Element<Wide = T::Wide>>(
     upstream: &[O],

@@ -13,8 +13,8 @@ pub enum Level {
     Avx512,
 }
 
-/// The best level that this CPU has, or the one that the environment variable `DENSENET_SIMD` allows: `portable`, `avx2` or
-/// `avx512`. Looked at once.
+/// The best level that this CPU has, or the one that the environment variable `DENSENET_SIMD`
+/// allows: `portable`, `avx2` or `avx512`. Looked at once.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
@@ -46,9 +46,10 @@ fn available() -> Level {
 
 /// Compiles a kernel once for each instruction set, and calls the one of [`level`].
 ///
-/// The body is the reference. All variants do the same operations on each element in the same order, and multiplications are
-/// not fused with additions, so that they give the same bits. Elements are of a kind `T`; those of a second kind, such as
-/// `<O>`, are computed with in the same kind.
+/// The body is the reference. All variants do the same operations on each element in the same
+/// order, and multiplications are not fused with additions, so that they give the same bits.
+/// Elements are of a kind `T`; those of a second kind, such as `<O>`, are computed with in the same
+/// kind.
 macro_rules! kernel {
     ($(#[$doc:meta])* $visibility:vis fn $name:ident $(<$O:ident>)? ($($argument:ident: $type:ty),* $(,)?) $body:block) => {
         $(#[$doc])*

@@ -1,7 +1,8 @@
-//! Dropout whose mask is a function of a key and of a value's place, so that the backward pass can make it again.
+//! Dropout whose mask is a function of a key and of a value's place, so that the backward pass can
+//! make it again.
 
-use super::Real;
 use super::lanes::{at, each, put};
+use super::{Real, STEP, scramble};
 
 /// Which values are dropped, and by what the others are multiplied.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +19,7 @@ impl DropMask {
         DropMask { key, threshold: (rate * 2.0_f64.powi(32)) as u32, factor: (1.0 - rate).recip() }
     }
 
-    /// Whether the value at a place is kept.
+    /// Whether the value at a place is not dropped.
     #[inline(always)]
     fn keeps(&self, place: u64) -> bool {
         (scramble(self.key.wrapping_add(place.wrapping_mul(STEP))) >> 32) as u32 >= self.threshold
@@ -38,28 +39,12 @@ kernel! {
     }
 }
 
-/// 2⁶⁴ divided by the golden ratio, odd: what a counter is moved on by before it is scrambled.
-pub const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-
-/// The bijection of SplitMix64, which makes random bits of a counter.
-///
-/// # Source
-///
-/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014), with the constants of David Stafford's
-/// "Mix13".
-#[inline(always)]
-pub fn scramble(value: u64) -> u64 {
-    let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    value ^ (value >> 31)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_dropped_and_the_mean_kept_wherever_the_work_is_cut() {
+    fn a_share_is_dropped_and_the_mean_stays_wherever_the_work_is_cut() {
         let mask = DropMask::new(7, 0.2);
         let mut whole = vec![1.0_f32; 100_003];
         drop(&mut whole, 0, mask);
@@ -68,7 +53,7 @@ mod tests {
         drop(second, 40_001, mask);
         assert_eq!(whole, [&first[..], &second[..]].concat());
         assert!(whole.iter().all(|&value| value == 0.0 || value == 1.25));
-        // The standard deviation of a share of so many is 0.0013.
+        // The standard deviation of this share is 0.0013.
         let dropped = whole.iter().filter(|&&value| value == 0.0).count() as f64 / whole.len() as f64;
         assert!((dropped - 0.2).abs() < 0.006, "{dropped}");
         let mut other = vec![1.0_f32; 100_003];

@@ -4,9 +4,10 @@ use half::bf16;
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Mul, Sub};
 
-/// A kind of element in memory.
+/// A dtype of elements in memory.
 pub trait Element: Copy + Debug + Default + Send + Sync + 'static {
-    /// The kind that is computed with: the same, or a wider one where this one is only for keeping.
+    /// The dtype that is computed with: the same, or a wider one where this one is only for
+    /// storage.
     type Wide: Real;
 
     /// The same value.
@@ -16,7 +17,7 @@ pub trait Element: Copy + Debug + Default + Send + Sync + 'static {
     fn narrow(wide: Self::Wide) -> Self;
 }
 
-/// A kind of element that is computed with.
+/// A dtype of elements that is computed with.
 pub trait Real:
     Element<Wide = Self> + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + AddAssign
 {
@@ -72,7 +73,8 @@ macro_rules! real {
 }
 real!(f32, f64);
 
-/// By its bits: the crate's own conversions look for instructions each time, which the compiler cannot vectorize.
+/// By its bits: the crate's own conversions look for instructions each time, which the compiler
+/// cannot vectorize.
 impl Element for bf16 {
     type Wide = f32;
 
@@ -84,7 +86,8 @@ impl Element for bf16 {
     #[inline(always)]
     fn narrow(wide: f32) -> bf16 {
         let bits = wide.to_bits();
-        // Wrapping, so that no check for an overflow, which only a NaN has, is in the way of vectors.
+        // Wrapping, so that no check for an overflow, which only a NaN has, is in the way of
+        // vectors.
         let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1));
         // Rounding could carry a NaN's bits away until it is infinite, so it gets one that stays.
         let rounded = if wide.is_nan() { bits | 1 << 22 } else { rounded };

@@ -1,4 +1,5 @@
-//! The backward pass of a norm whose input nobody else reads, over dense rows: first its sums, then the gradient.
+//! The backward pass of a norm whose input nobody else reads, over dense rows: first its sums, then
+//! the gradient.
 
 use super::lanes::{at, each, put};
 use super::moments::ROWS_A_SUM;
@@ -17,7 +18,8 @@ pub fn norm_sums<T: Element>(upstream: &[T], x: &[T], affine: Affine<T::Wide>) -
 }
 
 kernel! {
-    /// [`norm_sums`] over few enough rows that sums in the precision that is computed with are exact enough.
+    /// [`norm_sums`] over few enough rows that sums in the precision that is computed with are
+    /// exact enough.
     pub fn norm_sums_part(
         upstream: &[T],
         x: &[T],

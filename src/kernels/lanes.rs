@@ -1,12 +1,14 @@
 //! Some channels of a pixel at once, as many as fit into a register or a part of it.
 //!
-//! The compiler vectorizes a loop of unknown length four registers at a time, and what is left, which may be all 32 channels
-//! of a growth rate, goes one by one. It also has to assume that what is written is read by the next channel. So the kernels
-//! go through the channels in steps of a known length, and read all that a step needs before they write.
+//! The compiler vectorizes a loop of unknown length four registers at a time, and what is left,
+//! which may be all 32 channels of a growth rate, goes one by one. It also has to assume that what
+//! is written is read by the next channel. So the kernels go through the channels in steps of a
+//! known length, and read all that a step needs before they write.
 
 use super::{Element, Real};
 
-/// Runs a block with the first channel and the number `$N` (a constant) of channels of each step through `$channels`.
+/// Runs a block with the first channel and the number `$N` (a constant) of channels of each step
+/// through `$channels`.
 macro_rules! lanes {
     ($channels:expr, |$first:ident, $N:ident| $body:block) => {{
         let (mut next, channels): (usize, usize) = (0, $channels);
@@ -24,7 +26,8 @@ macro_rules! lanes {
     };
 }
 
-/// Slices of as many channels as a loop over them has, which lets the compiler leave out the checks in the loop.
+/// Slices of as many channels as a loop over them has, which lets the compiler leave out the checks
+/// in the loop.
 macro_rules! cut {
     ($channels:expr, $($name:ident),*) => {
         $(let $name = &$name[..$channels];)*

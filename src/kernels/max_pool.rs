@@ -14,22 +14,22 @@ pub fn max_pooled(size: usize) -> usize {
     (size + 2 * PADDING - KERNEL) / STRIDE + 1
 }
 
-/// Pools a range of output rows, counted over all images of `[height, width]`, from the dense rows `x`; `winners` gets the
-/// place in its window of each maximum. Both outputs hold these rows alone.
+/// Pools a range of output rows, counted over all images of `[height, width]`, from the dense rows
+/// `x`; `indices` gets the place in its window of each maximum. Both outputs hold these rows alone.
 pub fn norm_relu_max_pool<T: Element>(
     x: &[T],
     [height, width]: [usize; 2],
     affine: Affine<T::Wide>,
     rows: Range<usize>,
     out: &mut [T],
-    winners: &mut [u8],
+    indices: &mut [u8],
 ) {
     let channels = affine.channels();
     let (out_height, row_length) = (max_pooled(height), max_pooled(width) * channels);
-    for (row, (out, winners)) in rows.zip(out.chunks_exact_mut(row_length).zip(winners.chunks_exact_mut(row_length))) {
+    for (row, (out, indices)) in rows.zip(out.chunks_exact_mut(row_length).zip(indices.chunks_exact_mut(row_length))) {
         let (image, row) = (row / out_height, row % out_height);
         let image = &x[image * height * width * channels..][..height * width * channels];
-        pool_row(image, height, width, row, affine, out, winners);
+        pool_row(image, height, width, row, affine, out, indices);
     }
 }
 
@@ -42,14 +42,14 @@ kernel! {
         row: usize,
         affine: Affine<T::Wide>,
         out: &mut [T],
-        winners: &mut [u8],
+        indices: &mut [u8],
     ) {
         let channels = affine.channels();
-        for (column, (out, winners)) in out.chunks_exact_mut(channels).zip(winners.chunks_exact_mut(channels)).enumerate() {
+        for (column, (out, indices)) in out.chunks_exact_mut(channels).zip(indices.chunks_exact_mut(channels)).enumerate() {
             lanes!(channels, |first, N| {
                 // Less than any ReLU gives.
                 let mut most = [T::Wide::from_f64(-1.0); N];
-                let mut winner = [0_u32; N];
+                let mut index = [0_u32; N];
                 for place in 0..KERNEL * KERNEL {
                     let y = (row * STRIDE + place / KERNEL).wrapping_sub(PADDING);
                     let x = (column * STRIDE + place % KERNEL).wrapping_sub(PADDING);
@@ -63,22 +63,23 @@ kernel! {
                     #[allow(clippy::eq_op)]
                     let wins = each::<bool, N>(|c| value[c] > most[c] || value[c] != value[c]);
                     most = each(|c| if wins[c] { value[c] } else { most[c] });
-                    winner = each(|c| if wins[c] { place as u32 } else { winner[c] });
+                    index = each(|c| if wins[c] { place as u32 } else { index[c] });
                 }
                 put(out, first, most);
-                put_bits(winners, first, each::<u8, N>(|c| winner[c] as u8));
+                put_bits(indices, first, each::<u8, N>(|c| index[c] as u8));
             });
         }
     }
 }
 
-/// What a backward pass goes by: gradients of all outputs, the places of the maxima, and images of `[height, width]`.
+/// What a backward pass goes by: gradients of all outputs, the places of the maxima, and images of
+/// `[height, width]`.
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPooled<'a, T: Element> {
     /// The gradient of each output.
     pub upstream: &'a [T],
     /// The place in its window of each maximum.
-    pub winners: &'a [u8],
+    pub indices: &'a [u8],
     /// What was normalized: dense rows.
     pub x: &'a [T],
     /// Height and width of the input in pixels.
@@ -98,7 +99,7 @@ impl<'a, T: Element> MaxPooled<'a, T> {
         let image = row / height;
         MaxPooledRow {
             upstream: &self.upstream[image * outputs..][..outputs],
-            winners: &self.winners[image * outputs..][..outputs],
+            indices: &self.indices[image * outputs..][..outputs],
             x: &self.x[row * width * channels..][..width * channels],
             out_size,
             row: row % height,
@@ -111,7 +112,7 @@ impl<'a, T: Element> MaxPooled<'a, T> {
 #[derive(Clone, Copy)]
 struct MaxPooledRow<'a, T: Element> {
     upstream: &'a [T],
-    winners: &'a [u8],
+    indices: &'a [u8],
     x: &'a [T],
     out_size: [usize; 2],
     row: usize,
@@ -119,7 +120,8 @@ struct MaxPooledRow<'a, T: Element> {
 }
 
 impl<T: Element> MaxPooledRow<'_, T> {
-    /// The windows that a pixel is in, at most four: where their outputs begin, and the pixel's place in them.
+    /// The windows that a pixel is in, at most four: where their outputs begin, and the pixel's
+    /// place in them.
     #[inline(always)]
     fn windows(&self, column: usize, channels: usize) -> ([(usize, u8); 4], usize) {
         // Their first row is at most the pixel's, their last row at least.
@@ -143,8 +145,8 @@ impl<T: Element> MaxPooledRow<'_, T> {
         let mut sum = [T::Wide::default(); N];
         for &(output, place) in windows {
             let upstream = at::<T, N>(self.upstream, output + first);
-            let winner = bits_at::<u8, N>(self.winners, output + first);
-            sum = each(|c| sum[c] + if winner[c] == place { upstream[c] } else { T::Wide::default() });
+            let index = bits_at::<u8, N>(self.indices, output + first);
+            sum = each(|c| sum[c] + if index[c] == place { upstream[c] } else { T::Wide::default() });
         }
         sum
     }
@@ -174,8 +176,8 @@ kernel! {
     }
 }
 
-/// Takes gradients back to a range of input rows, counted over all images: writes scale·g, corrected, into these rows of
-/// `gradient`.
+/// Takes gradients back to a range of input rows, counted over all images: writes scale·g,
+/// corrected, into these rows of `gradient`.
 pub fn norm_relu_max_pool_backward<T: Element>(
     pooled: MaxPooled<T>,
     correction: Correction<T::Wide>,

@@ -11,20 +11,22 @@ mod inner_norm;
 mod max_pool;
 mod moments;
 mod rows;
+mod splitmix;
 #[cfg(test)]
 mod tests;
 
 pub use average_pool::{Window, norm_relu_average_pool, norm_relu_average_pool_backward};
 pub use dispatch::{Level, level};
-pub use dropout::{DropMask, STEP, drop, scramble};
+pub use dropout::{DropMask, drop};
 pub use element::{Element, Real};
 pub use inner_norm::{norm_backward, norm_sums};
 pub use max_pool::{MaxPooled, max_pooled, norm_relu_max_pool, norm_relu_max_pool_backward, norm_relu_max_pool_sums};
 pub use moments::Moments;
 pub use rows::{Correction, GradientSums, accumulate, copy, copy_with_moments, correct, moments, norm_relu};
+pub use splitmix::{STEP, scramble};
 
-/// Normalization of a channel: (x − mean)·scale + shift, with scale = γ·r. The mean goes first: where it is far from 0, x·scale
-/// and mean·scale would lose the bits in which they differ.
+/// Normalization of a channel: (x − mean)·scale + shift, with scale = γ·r. The mean goes first:
+/// where it is far from 0, x·scale and mean·scale would lose the bits in which they differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine<'a, W> {
     /// Subtracted from each channel.

@@ -1,5 +1,5 @@
-//! Kernels over rows: a row is one pixel's channels, and rows lie `stride` elements apart, so that some channels of a wide
-//! buffer can be read or written.
+//! Kernels over rows: a row is one pixel's channels, and rows lie `stride` elements apart, so that
+//! some channels of a wide buffer can be read or written.
 
 use super::lanes::{add, at, each, put};
 use super::moments::{Moments, ROWS_A_SUM};
@@ -127,8 +127,9 @@ impl<W: Real> PartialSums<W> {
     }
 }
 
-/// Takes a norm's gradient `upstream` (dense rows) back to its input: adds scale·g to the first channels of the rows of
-/// `gradient`, where g is `upstream` where the ReLU let something through. Gives the sums for dβ and dγ.
+/// Takes a norm's gradient `upstream` (dense rows) back to its input: adds scale·g to the first
+/// channels of the rows of `gradient`, where g is `upstream` where the ReLU let something through.
+/// Gives the sums for dβ and dγ.
 pub fn accumulate<T: Element>(
     upstream: &[T],
     x: &[T],
@@ -146,7 +147,8 @@ pub fn accumulate<T: Element>(
     sums.finish()
 }
 
-/// Takes the gradient of `N` channels of a pixel back through ReLU and norm, and adds to the sums for dβ and dγ.
+/// Takes the gradient of `N` channels of a pixel back through ReLU and norm, and adds to the sums
+/// for dβ and dγ.
 #[inline(always)]
 pub(super) fn through_norm<W: Real, const N: usize>(
     upstream: [W; N],
@@ -165,7 +167,8 @@ pub(super) fn through_norm<W: Real, const N: usize>(
 }
 
 kernel! {
-    /// [`accumulate`] over few enough rows that sums in the precision that is computed with are exact enough.
+    /// [`accumulate`] over few enough rows that sums in the precision that is computed with are
+    /// exact enough.
     #[allow(clippy::too_many_arguments)]
     pub fn accumulate_part(
         upstream: &[T],
@@ -219,7 +222,8 @@ impl<'a, W: Real> Correction<'a, W> {
     }
 }
 
-/// gradient − (offset + slope·(x − μ)) of some channels of rows, into the dense rows `out`. Gives their sums.
+/// gradient − (offset + slope·(x − μ)) of some channels of rows, into the dense rows `out`. Gives
+/// their sums.
 pub fn correct<T: Element>(
     gradient: &[T::Wide],
     x: &[T],
@@ -238,7 +242,8 @@ pub fn correct<T: Element>(
 }
 
 kernel! {
-    /// [`correct`] over few enough rows that sums in the precision that is computed with are exact enough.
+    /// [`correct`] over few enough rows that sums in the precision that is computed with are exact
+    /// enough.
     pub fn correct_part(
         gradient: &[T::Wide],
         x: &[T],

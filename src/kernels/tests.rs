@@ -55,7 +55,8 @@ impl<T: Element> Case<T> {
         in_f64(self.x[pixel * self.stride + c])
     }
 
-    /// Before the ReLU, rounded as the kernels round it, so that both sides agree on which side of 0 it is.
+    /// Before the ReLU, rounded as the kernels round it, so that both sides agree on which side of
+    /// 0 it is.
     fn z(&self, pixel: usize, c: usize) -> f64 {
         ((self.x[pixel * self.stride + c].widen() - self.mean[c]) * self.scale[c] + self.shift[c]).to_f64()
     }
@@ -241,8 +242,8 @@ fn check_max_pool<T: Element>(tolerance: f64) {
         let case = Case::<T>::new(images * height * width, channels, channels);
         let (out_height, out_width) = (max_pooled(height), max_pooled(width));
         let outputs = images * out_height * out_width;
-        let (mut out, mut winners) = (vec![T::default(); outputs * channels], vec![0; outputs * channels]);
-        norm_relu_max_pool(&case.x, size, case.affine(), 0..images * out_height, &mut out, &mut winners);
+        let (mut out, mut indices) = (vec![T::default(); outputs * channels], vec![0; outputs * channels]);
+        norm_relu_max_pool(&case.x, size, case.affine(), 0..images * out_height, &mut out, &mut indices);
         // For each output, the pixel of the first largest value.
         let mut exact = vec![0.0; outputs * channels];
         let mut chosen = vec![0; outputs * channels];
@@ -273,7 +274,7 @@ fn check_max_pool<T: Element>(tolerance: f64) {
         }
         let mut gradient = vec![T::default(); images * height * width * channels];
         let rows = 0..images * height;
-        let pooled = MaxPooled { upstream: &upstream, winners: &winners, x: &case.x, size, affine: case.affine() };
+        let pooled = MaxPooled { upstream: &upstream, indices: &indices, x: &case.x, size, affine: case.affine() };
         let sums = norm_relu_max_pool_sums(pooled, rows.clone());
         let (offset, slope): (Vec<T::Wide>, Vec<T::Wide>) =
             (round(&numbers(channels, 37.0)), round(&numbers(channels, 41.0)));

@@ -1,9 +1,9 @@
-//! The configuration of a DenseNet, from which blocks, transitions and channel counts follow.
+//! The configuration of a DenseNet, from which its blocks, transitions and channel counts follow.
 
 use super::DenseNet;
 use crate::nn::{
-    ConvBias, ConvGeometry, DenseBlockConfig, Downsampling, Dropout, Initialization, LayerKind, NormReluConfig,
-    StemConfig, TransitionBlockConfig, checked,
+    ConvBias, ConvGeometry, DenseBlockConfig, DenseLayerConfig, Downsampling, Dropout, Initialization, LayerKind,
+    NormReluConfig, StemConfig, TransitionBlockConfig, checked,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,9 @@ use tch::nn::Path;
 
 /// Configuration of a [`DenseNet`].
 ///
-/// The defaults are those of DenseNet-121 as torchvision builds it. Ready-made ones are [`densenet121`](Self::densenet121) and its
-/// larger sisters, [`cifar`](Self::cifar), [`cifar_bc`](Self::cifar_bc), [`fashion_mnist`](Self::fashion_mnist), [`d2l`](Self::d2l).
+/// The defaults are those of DenseNet-121 as torchvision builds it. Presets are
+/// [`densenet121`](Self::densenet121) and its larger variants, [`cifar`](Self::cifar),
+/// [`cifar_bc`](Self::cifar_bc), [`fashion_mnist`](Self::fashion_mnist), [`d2l`](Self::d2l).
 ///
 /// # Examples
 ///
@@ -33,11 +34,12 @@ use tch::nn::Path;
 ///
 /// # Source
 ///
-/// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017, table 1.
+/// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
+/// table 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DenseNetConfig {
-    /// Number of outputs, at least 1.
+    /// Number of classes: the network's outputs; at least 1.
     pub classes: usize,
     /// Channels of the images, at least 1. Default 3.
     pub input_channels: usize,
@@ -45,37 +47,46 @@ pub struct DenseNetConfig {
     pub initial_channels: usize,
     /// Channels that each dense layer adds, at least 1; `k` in the paper. Default 32.
     pub growth_rate: usize,
-    /// Number of layers of each dense block, at least one block and one layer each. Default [6, 12, 24, 16].
+    /// Number of layers of each dense block, at least one block and one layer each. Default [6, 12,
+    /// 24, 16].
     #[doc(alias = "convs_per_block")]
     #[doc(alias = "block_config")]
     pub layers_per_block: Vec<usize>,
     /// Plain or bottleneck layers. Default: bottlenecks of factor 4.
     pub layer_kind: LayerKind,
-    /// Share of channels that a transition keeps, in (0, 1]; θ in the paper. Default 0.5.
+    /// Output channels of a transition over its input channels, in (0, 1]; θ in the paper. Default
+    /// 0.5.
     pub compression: f64,
-    /// The first convolution and what follows it. Default: ImageNet's.
+    /// The convolution before the first block and what follows it. Default:
+    /// [`StemConfig::imagenet`].
     pub stem: StemConfig,
-    /// How transitions make maps smaller. Default: by pooling.
+    /// How transitions halve the feature maps. Default: average pooling.
     #[serde(default)]
     pub downsampling: Downsampling,
     /// Whether convolutions have a bias. Default: without.
     pub conv_bias: ConvBias,
-    /// How weights start. Default: Kaiming, fan in.
+    /// The distribution of initial weights. Default: Kaiming, fan in.
     pub initialization: Initialization,
-    /// ε and momentum of all norms.
+    /// ε and momentum of all norms. Default: 1e-5 and 0.1.
     pub norm: NormReluConfig,
-    /// Default: none.
+    /// How much is dropped in training, and where. Default: nothing.
     pub dropout: Dropout,
+    /// Seed of the initial weights: equal configurations with equal seeds give equal weights.
+    /// libtorch's own generator is neither read nor moved. Default 0.
+    #[serde(default)]
+    pub seed: u64,
 }
 
-/// A dense block and, but for the last one, the transition after it.
+/// The layers of a dense block and, but for the last one, the transition after it.
 pub(super) struct StageConfig {
-    pub block: DenseBlockConfig,
+    pub layers: Vec<DenseLayerConfig>,
+    /// Channels that the block writes.
+    pub out_channels: usize,
     pub transition: Option<TransitionBlockConfig>,
 }
 
 impl DenseNetConfig {
-    /// DenseNet-121 with so many outputs.
+    /// Describes DenseNet-121 with `classes` outputs.
     pub fn new(classes: usize) -> Self {
         DenseNetConfig {
             classes,
@@ -91,6 +102,7 @@ impl DenseNetConfig {
             initialization: Initialization::default(),
             norm: NormReluConfig::default(),
             dropout: Dropout::default(),
+            seed: 0,
         }
     }
 
@@ -107,25 +119,28 @@ impl DenseNetConfig {
         with_initialization => initialization: Initialization,
         with_norm => norm: NormReluConfig,
         with_dropout => dropout: Dropout,
+        with_seed => seed: u64,
     }
 
-    /// Sets [`layers_per_block`](Self::layers_per_block); as many blocks as there are numbers.
+    /// Number of layers of each dense block; as many blocks as there are numbers. Default [6, 12,
+    /// 24, 16].
     #[must_use]
     pub fn with_layers_per_block(mut self, layers_per_block: impl Into<Vec<usize>>) -> Self {
         self.layers_per_block = layers_per_block.into();
         self
     }
 
-    /// Channels of the last features, which the classifier reads.
+    /// Computes the number of channels of the last features, which the classifier reads.
     ///
     /// # Errors
     ///
     /// Those of [`build`](Self::build).
     pub fn out_channels(&self) -> Result<usize> {
-        self.stages()?.last().expect("there is at least one block").block.out_channels()
+        Ok(self.stages()?.last().expect("there is at least one block").out_channels)
     }
 
-    /// Builds the network with torchvision's variable names under `path`.
+    /// Builds the network with torchvision's variable names under `path`. Its initial weights
+    /// follow from [`seed`](Self::seed).
     ///
     /// # Errors
     ///
@@ -146,14 +161,14 @@ impl DenseNetConfig {
         let mut stages = Vec::with_capacity(self.layers_per_block.len());
         for (index, &layers) in self.layers_per_block.iter().enumerate() {
             let block = self.block(channels, layers);
-            block.layer_configs()?;
-            channels = block.out_channels()?;
+            let (layers, out_channels) = (block.layers()?, block.out_channels()?);
+            channels = out_channels;
             let is_last = index + 1 == self.layers_per_block.len();
             let transition = if is_last { None } else { Some(self.transition(channels)?) };
             if let Some(transition) = &transition {
                 channels = transition.out_channels;
             }
-            stages.push(StageConfig { block, transition });
+            stages.push(StageConfig { layers, out_channels, transition });
         }
         Ok(stages)
     }
@@ -187,7 +202,8 @@ impl DenseNetConfig {
     }
 
     fn transition(&self, in_channels: usize) -> Result<TransitionBlockConfig> {
-        // The small addend keeps a product such as 0.29 · 100 = 28.999… from losing a channel to rounding.
+        // The small addend keeps a product such as 0.29 · 100 = 28.999… from losing a channel to
+        // rounding.
         let out_channels = (in_channels as f64 * self.compression + 1e-9).floor() as usize;
         if out_channels == 0 {
             let value = self.compression.to_string();

@@ -4,9 +4,7 @@ use super::config::DenseNetConfig;
 use super::layout::{self, Layer, layout};
 use super::model::{Model, input_shape_error};
 use crate::Result;
-use crate::nn::{
-    DenseBlock, Features, ForwardContext, Mode, NormRelu, NormReluConfig, Stem, TransitionBlock, build_linear,
-};
+use crate::nn::{DenseBlock, Draws, Features, ForwardContext, Mode, NormRelu, Stem, TransitionBlock, build_linear};
 use tch::Tensor;
 use tch::nn::{self, Module, ModuleT, Path};
 
@@ -27,34 +25,37 @@ pub struct DenseNet {
 
 impl DenseNet {
     pub(super) fn new(config: &DenseNetConfig, path: &Path) -> Result<Self> {
-        let layout = layout(config)?;
-        let features = path / "features";
-        let norm: NormReluConfig = config.norm;
+        let stages = config.stages()?;
         let convs = config.stem_convs();
-        let stem = config.stem.build(&features, &convs, config.initialization, &norm)?;
-        let stages = (1..).zip(config.stages()?).map(|(b, stage)| {
-            let block = stage.block.build(&(&features / format!("denseblock{b}")))?;
-            let transition = stage.transition.map(|t| t.build(&(&features / format!("transition{b}"))));
+        let layout = layout(config, &convs, &stages);
+        let (features, draws) = (path / "features", Draws::seeded(config.seed));
+        let (initialization, norm) = (config.initialization, config.norm);
+        let channels = stages.last().expect("there is at least one block").out_channels;
+        let stem = config.stem.build(&features, &convs, initialization, &norm, &draws)?;
+        let stages = (1..).zip(&stages).map(|(b, stage)| {
+            let block = DenseBlock::new(&stage.layers, &(&features / format!("denseblock{b}")), &draws)?;
+            let path = &features / format!("transition{b}");
+            let transition = stage.transition.as_ref().map(|transition| transition.build_from(&path, &draws));
             Ok((block, transition.transpose()?))
         });
-        let channels = config.out_channels()?;
         Ok(DenseNet {
             layout,
             stem,
             stages: stages.collect::<Result<_>>()?,
             // torchvision's name, whatever the number of blocks.
             norm: norm.build(&(&features / "norm5"), channels)?,
-            classifier: build_linear(&(path / "classifier"), channels, config.classes, config.initialization)?,
+            classifier: build_linear(&(path / "classifier"), channels, config.classes, initialization, &draws)?,
             config: config.clone(),
         })
     }
 
-    /// What the network was built from.
+    /// The configuration from which the network was built.
     pub fn config(&self) -> &DenseNetConfig {
         &self.config
     }
 
-    /// The last maps `[N, C, h, w]` after norm and ReLU, of which the head takes the mean: features for another head.
+    /// Computes the last feature maps `[N, C, h, w]`, after norm and ReLU, as input of another
+    /// head.
     ///
     /// # Errors
     ///
@@ -63,8 +64,8 @@ impl DenseNet {
         Ok(self.feature_maps(x, ctx)?.pop().expect("there is at least one block"))
     }
 
-    /// The maps at the end of each dense block, before the transition that makes them smaller, `[N, C, h, w]` each: for detection and
-    /// segmentation. The last ones are after norm and ReLU.
+    /// Computes the feature maps at the end of each dense block, before the transition, `[N, C, h,
+    /// w]` each: for detection and segmentation. The last ones are after norm and ReLU.
     ///
     /// # Errors
     ///
@@ -73,37 +74,42 @@ impl DenseNet {
         self.check_input(&x.size(), ctx.mode)?;
         ctx.in_precision(x.device(), || {
             let mut maps = Vec::with_capacity(self.stages.len());
-            let features = self.features(x, ctx, |features| maps.push(features.data.shallow_clone()));
+            let features = self.features(x, ctx, |features| maps.push(features.data.shallow_clone()))?;
             maps.pop();
-            maps.push(self.norm.forward(&features, ctx));
-            maps
-        })
+            maps.push(self.norm.forward(&features, ctx)?);
+            Ok(maps)
+        })?
     }
 
-    /// Stem, blocks and transitions, one after the other. `each` sees what each block made.
-    fn features(&self, x: &Tensor, ctx: &ForwardContext, mut each: impl FnMut(&Features)) -> Features {
-        let mut features = self.stem.forward(x, ctx);
+    /// Runs stem, blocks and transitions. `each` is called with the output of each block.
+    fn features(&self, x: &Tensor, ctx: &ForwardContext, mut each: impl FnMut(&Features)) -> Result<Features> {
+        let mut features = self.stem.forward(x, ctx)?;
         for (block, transition) in &self.stages {
-            features = block.forward(features, ctx);
+            features = block.forward(features, ctx)?;
             each(&features);
             if let Some(transition) = transition {
-                features = transition.forward(&features, ctx);
+                features = transition.forward(&features, ctx)?;
             }
         }
-        features
+        Ok(features)
     }
 
-    /// Its matrix is small, and its outputs are what the loss is computed of: it runs in the variables' own precision.
-    fn head(&self, features: &Features, ctx: &ForwardContext) -> Tensor {
-        self.classifier.forward(&self.norm.forward_pooled(features, ctx))
+    /// Runs the head: global average pooling and the classifier. Its matrix is small, and the loss
+    /// is computed from its output, so it runs in the variables' own dtype.
+    fn head(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
+        Ok(self.classifier.forward(&self.norm.forward_pooled(features, ctx)?))
     }
 }
 
 impl Model for DenseNet {
     fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
         self.check_input(&x.size(), ctx.mode)?;
-        let features = ctx.in_precision(x.device(), || self.features(x, ctx, |_| {}))?;
-        Ok(self.head(&features, ctx))
+        let features = ctx.in_precision(x.device(), || self.features(x, ctx, |_| {}))??;
+        self.head(&features, ctx)
+    }
+
+    fn classes(&self) -> Option<usize> {
+        Some(self.config.classes)
     }
 
     fn check_input(&self, shape: &[i64], mode: Mode) -> Result<()> {

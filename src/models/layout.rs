@@ -1,10 +1,11 @@
 //! The operations of a DenseNet in their order, from which sizes, counts and checks follow.
 
 use super::DenseNetConfig;
+use super::config::StageConfig;
 use crate::nn::{ConvGeometry, Downsampling, Mode, StemPool};
 use crate::{Error, Result};
 
-/// One operation and the variable prefix (or role) that names it.
+/// One operation and the prefix of its variables, or a description where it has none.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     pub name: String,
@@ -17,7 +18,7 @@ pub(super) enum Operation {
     NormRelu {
         channels: usize,
     },
-    /// Largest values of 3×3 with this stride.
+    /// Max pooling 3×3 with this stride.
     MaxPool {
         channels: usize,
         stride: usize,
@@ -63,13 +64,12 @@ impl Operation {
     }
 }
 
-/// All operations of the network, in the order in which they run.
-pub(super) fn layout(config: &DenseNetConfig) -> Result<Vec<Layer>> {
+/// All operations of the network, in the order in which they run, from the stem's convolutions and
+/// the network's stages.
+pub(super) fn layout(config: &DenseNetConfig, convs: &[ConvGeometry], stages: &[StageConfig]) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut push = |name: String, operation| layers.push(Layer { name, operation });
     let initial = config.initial_channels;
-    let stages = config.stages()?;
-    let convs = config.stem_convs();
     for (number, conv) in convs.iter().enumerate() {
         push(format!("features.conv{number}"), Operation::Conv(*conv));
         if number + 1 < convs.len() || config.stem.pool != StemPool::Bare {
@@ -84,12 +84,12 @@ pub(super) fn layout(config: &DenseNetConfig) -> Result<Vec<Layer>> {
             push("features.blur0".into(), Operation::Blur { channels: initial });
         }
     }
-    for (b, stage) in (1..).zip(&stages) {
-        for (l, layer) in (1..).zip(stage.block.layer_configs()?) {
-            for (i, conv) in (1..).zip(layer.convs()?) {
+    for (b, stage) in (1..).zip(stages) {
+        for (l, layer) in (1..).zip(&stage.layers) {
+            for (i, conv) in (1..).zip(&layer.convs) {
                 let name = |part| format!("features.denseblock{b}.denselayer{l}.{part}{i}");
                 push(name("norm"), Operation::NormRelu { channels: conv.in_channels });
-                push(name("conv"), Operation::Conv(conv));
+                push(name("conv"), Operation::Conv(*conv));
             }
         }
         if let Some(transition) = &stage.transition {
@@ -103,14 +103,15 @@ pub(super) fn layout(config: &DenseNetConfig) -> Result<Vec<Layer>> {
             }
         }
     }
-    let channels = config.out_channels()?;
+    let channels = stages.last().expect("there is at least one block").out_channels;
     push("features.norm5".into(), Operation::NormRelu { channels });
     push("global pooling".into(), Operation::GlobalAvgPool { channels });
     push("classifier".into(), Operation::Linear { inputs: channels, outputs: config.classes });
-    Ok(layers)
+    layers
 }
 
-/// Whether a batch fits: every layer has an output, and in training every norm more than one value a channel.
+/// Checks that a batch fits: every layer has an output, and in training every norm reads more than
+/// one value per channel.
 pub(super) fn check(layers: &[Layer], batch: usize, size: Size, mode: Mode) -> Result<()> {
     let [height, width] = size;
     if height.max(width) > LARGEST_SIDE {

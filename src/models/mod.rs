@@ -1,4 +1,4 @@
-//! Models: the seam to the trainer, and the DenseNet family.
+//! Models: the interface to the trainer, and the DenseNet family.
 
 mod config;
 mod densenet;

@@ -1,34 +1,38 @@
-//! What the trainer needs of a model.
+//! The interface between the trainer and a model.
 
 use crate::nn::{ForwardContext, Mode};
 use crate::{Error, Result};
 use tch::nn::ModuleT;
 use tch::{Kind, Tensor};
 
-/// A function of tensors with variables: what the [`Trainer`](crate::train::Trainer) trains.
+/// A trainable function of tensors, as the [`Trainer`](crate::train::Trainer) trains it.
 pub trait Model {
-    /// The model's output for a batch, such as logits `[N, classes]` for images `[N, C, H, W]`, in the kind of its variables.
+    /// Computes the output for a batch, such as logits `[N, classes]` for images `[N, C, H, W]`, in
+    /// the dtype of the variables.
     ///
-    /// The context's mode has to be followed; its precision is followed by
-    /// [`in_precision`](ForwardContext::in_precision), or not at all.
+    /// An implementation has to follow the context's mode. It may follow its precision, by
+    /// [`in_precision`](ForwardContext::in_precision).
     ///
     /// # Errors
     ///
     /// Those of [`check_input`](Self::check_input), and what libtorch reports.
     fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor>;
 
-    /// Whether a batch of this shape can go through in this mode. The trainer asks for every batch size of a run, the last
-    /// one too, before the first step. Without an own implementation everything is accepted.
+    /// Checks that the model accepts a batch of this shape in this mode. Before the first step the
+    /// trainer calls this for every batch size of a run, the last one too. The provided
+    /// implementation accepts everything.
     ///
     /// # Errors
     ///
-    /// Whatever the model cannot take, such as [`Error::InputTooSmall`] or [`Error::OneValuePerChannel`].
+    /// Whatever the model cannot take, such as [`Error::InputTooSmall`] or
+    /// [`Error::OneValuePerChannel`].
     fn check_input(&self, shape: &[i64], mode: Mode) -> Result<()> {
         let _ = (shape, mode);
         Ok(())
     }
 
-    /// The number of classes that the outputs tell apart; `None` where they are no classes, or it is not known.
+    /// The number of classes, for a classifier whose output is one logit per class. The provided
+    /// implementation returns `None`: the model has no such number.
     fn classes(&self) -> Option<usize> {
         None
     }
@@ -42,10 +46,14 @@ impl<M: Model + ?Sized> Model for Box<M> {
     fn check_input(&self, shape: &[i64], mode: Mode) -> Result<()> {
         (**self).check_input(shape, mode)
     }
+
+    fn classes(&self) -> Option<usize> {
+        (**self).classes()
+    }
 }
 
-/// Makes any module of tch a [`Model`]. tch knows no mode with frozen norms: such a module then runs in evaluation mode, and
-/// learns.
+/// Makes any module of tch a [`Model`]. tch has no mode with frozen norms: in
+/// [`Mode::TrainFrozenNorms`] such a module runs in evaluation mode, and is trained.
 ///
 /// # Examples
 ///
@@ -62,7 +70,7 @@ impl<M: Model + ?Sized> Model for Box<M> {
 /// ```
 #[derive(Debug)]
 pub struct ModuleModel<M>(
-    /// The module.
+    /// The module of tch that is called.
     pub M,
 );
 
@@ -72,7 +80,7 @@ impl<M: ModuleT> Model for ModuleModel<M> {
     }
 }
 
-/// The same values, in f32 where they have fewer bits: losses are computed of them.
+/// Converts bf16 to f32, since losses are computed from it.
 fn in_f32(outputs: &Tensor) -> Tensor {
     match outputs.kind() {
         Kind::BFloat16 => outputs.to_kind(Kind::Float),
@@ -80,7 +88,7 @@ fn in_f32(outputs: &Tensor) -> Tensor {
     }
 }
 
-/// An error that says which rank and how many channels were wanted.
+/// The error of an input of the wrong rank or number of channels.
 pub(super) fn input_shape_error(actual: &[i64], channels: usize) -> Error {
     Error::InputShape { actual: actual.to_vec(), expected: format!("[N, {channels}, H, W]") }
 }

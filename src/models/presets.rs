@@ -1,12 +1,13 @@
-//! Ready-made configurations.
+//! Presets of the network's configuration.
 
 use super::DenseNetConfig;
 use crate::nn::{ConvBias, Initialization, LayerKind, StemConfig, StemPool, checked};
 use crate::{Error, Result};
 
 impl DenseNetConfig {
-    /// The network that the `fashion_mnist` example trains: 10 classes, one channel, four blocks of four plain layers, growth
-    /// rate 32, biases, Xavier initialization, a 7×7 stem with padding 1. Meant for 1×96×96 images; 758,226 parameters.
+    /// The network that the `fashion_mnist` example trains: 10 classes, one channel, four blocks of
+    /// four plain layers, growth rate 32, biases, Xavier initialization, a 7×7 stem with padding 1.
+    /// Meant for 1×96×96 images; 758,226 parameters.
     pub fn fashion_mnist() -> Self {
         DenseNetConfig::d2l().with_stem(StemConfig::imagenet().with_padding(1))
     }
@@ -53,8 +54,8 @@ impl DenseNetConfig {
         DenseNetConfig::new(classes).with_stem(StemConfig::deep(32).with_pool(StemPool::NormReluMaxPoolBlur))
     }
 
-    /// The paper's plain network for CIFAR: three equal blocks on 3×32×32 images, 10 classes. The paper trains depths 40 and 100
-    /// with growth rates 12 and 24.
+    /// The paper's plain network for CIFAR: three equal blocks on 3×32×32 images, 10 classes. The
+    /// paper trains depths 40 and 100 with growth rates 12 and 24.
     ///
     /// # Errors
     ///
@@ -64,9 +65,10 @@ impl DenseNetConfig {
         Ok(net.with_layer_kind(LayerKind::Plain).with_initial_channels(16).with_compression(1.0))
     }
 
-    /// The paper's DenseNet-BC for CIFAR, with bottleneck layers and compression: three equal blocks on 3×32×32 images, 10 classes.
-    /// The paper trains depth 100 with growth rate 12 (769,162 parameters), 250 with 24 and 190 with 40; its later version, the
-    /// wider ones of depth 40 with 36, 48 and 60.
+    /// The paper's DenseNet-BC for CIFAR, with bottleneck layers and compression: three equal
+    /// blocks on 3×32×32 images, 10 classes. The paper trains depth 100 with growth rate 12
+    /// (769,162 parameters), 250 with 24 and 190 with 40; its later version, the wider ones of
+    /// depth 40 with 36, 48 and 60.
     ///
     /// # Errors
     ///
@@ -77,9 +79,10 @@ impl DenseNetConfig {
         Ok(net.with_initial_channels(channels))
     }
 
-    /// `depth` counts the stem, a convolution in each transition, the classifier, and so many in each layer.
-    fn of_cifar(depth: usize, convs_a_layer: usize, expected: &'static str) -> Result<Self> {
-        match depth.checked_sub(4).map(|rest| (rest / (3 * convs_a_layer), rest % (3 * convs_a_layer))) {
+    /// Three equal blocks. `depth` counts the stem, a convolution in each transition, the
+    /// classifier, and `convs_per_layer` in each layer.
+    fn of_cifar(depth: usize, convs_per_layer: usize, expected: &'static str) -> Result<Self> {
+        match depth.checked_sub(4).map(|rest| (rest / (3 * convs_per_layer), rest % (3 * convs_per_layer))) {
             Some((layers @ 1.., 0)) => {
                 Ok(DenseNetConfig::new(10).with_layers_per_block([layers; 3]).with_stem(StemConfig::cifar()))
             }

@@ -1,4 +1,4 @@
-//! The summary of a network: what each layer costs, before anything is built.
+//! The summary of a network: shapes, parameters and costs of each layer, before anything is built.
 
 use super::DenseNetConfig;
 use super::layout::{self, Layer, Operation, Size, layout};
@@ -6,26 +6,27 @@ use crate::nn::{ConvBias, Mode};
 use crate::{Error, Result};
 use std::fmt;
 
-/// One layer of a [`Summary`].
+/// One row of a [`Summary`]: an operation and what it costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryRow {
-    /// The prefix of the layer's variables, such as `features.conv0`, or what it does where it has none.
+    /// Prefix of the operation's variables, such as `features.conv0`, or a description where it has
+    /// none.
     pub name: String,
-    /// What the layer does, such as "conv 3×3".
+    /// The type of the operation, such as "conv 3×3".
     pub operation: String,
     /// Shape of the output for one image: `[C, H, W]`.
     pub output: [usize; 3],
-    /// Number of trained values.
+    /// Number of trainable parameters.
     pub parameters: usize,
-    /// Number of buffer values: running means and variances.
+    /// Number of buffer elements: running means and variances.
     pub buffers: usize,
-    /// Multiply-adds of a forward pass of one image; norms and pooling are not counted.
+    /// Multiply-adds (MACs) of a forward pass of one image; norms and pooling are not counted.
     pub multiply_adds: u64,
-    /// Values of one image that composed execution keeps for the backward pass.
-    pub kept_activations: u64,
+    /// Number of elements that reference execution saves of one image for the backward pass.
+    pub saved_activations: u64,
 }
 
-/// What a network does to an image of a given size, layer by layer; printed as a table.
+/// The layers of a network for an image of a given size; `Display` prints them as a table.
 ///
 /// # Examples
 ///
@@ -40,21 +41,22 @@ pub struct SummaryRow {
 pub struct Summary {
     /// Shape of one image: `[C, H, W]`.
     pub input: [usize; 3],
-    /// The layers in the order in which they run.
+    /// The operations in the order in which they run.
     pub rows: Vec<SummaryRow>,
     /// Smallest side of a square image that leaves every layer an output, in pixels.
     pub smallest_input: usize,
 }
 
 impl DenseNetConfig {
-    /// Shapes and costs of every layer for an image `[C, H, W]`.
+    /// Computes shapes and costs of every layer for an image `[C, H, W]`, without building the
+    /// network.
     ///
     /// # Errors
     ///
-    /// What makes the configuration invalid, [`Error::InputShape`], [`Error::InputTooSmall`], and [`Error::Overflow`] where a
-    /// layer's counts are beyond any machine's.
+    /// What makes the configuration invalid, [`Error::InputShape`], [`Error::InputTooSmall`], and
+    /// [`Error::Overflow`] where a layer's counts are beyond any machine's.
     pub fn summary(&self, input: [usize; 3]) -> Result<Summary> {
-        let layers = layout(self)?;
+        let layers = layout(self, &self.stem_convs(), &self.stages()?);
         let [channels, height, width] = input;
         if channels != self.input_channels {
             let actual = input.map(|size| size as i64).to_vec();
@@ -63,7 +65,7 @@ impl DenseNetConfig {
         layout::check(&layers, 1, [height, width], Mode::Eval)?;
         let mut size = [height, width];
         let rows = layers.iter().map(|layer| {
-            let row = plan_row(layer, size);
+            let row = row_of(layer, size);
             size = layer.operation.out_size(size);
             row
         });
@@ -71,7 +73,7 @@ impl DenseNetConfig {
     }
 }
 
-/// Few enough that the sums over all layers do not overflow.
+/// The largest count of a layer: small enough that the sums over all layers do not overflow.
 const MAX_COUNT: usize = 1 << 48;
 
 fn product(factors: [usize; 3]) -> Result<usize> {
@@ -81,21 +83,23 @@ fn product(factors: [usize; 3]) -> Result<usize> {
         .ok_or(Error::Overflow { what: "a count of a layer", limit: MAX_COUNT })
 }
 
-fn plan_row(layer: &Layer, [height, width]: Size) -> Result<SummaryRow> {
+fn row_of(layer: &Layer, [height, width]: Size) -> Result<SummaryRow> {
     let [out_height, out_width] = layer.operation.out_size([height, width]);
     let (pixels, out_pixels) = (product([1, height, width])?, product([1, out_height, out_width])?);
-    // Channels out, parameters, buffers, multiply-adds, values kept.
-    let (operation, channels, parameters, buffers, multiply_adds, kept) = match layer.operation {
+    // Channels out, parameters, buffers, multiply-adds, values saved.
+    let (operation, channels, parameters, buffers, multiply_adds, saved) = match layer.operation {
         Operation::Conv(conv) => {
             let weights = product([conv.in_channels, conv.out_channels, conv.kernel * conv.kernel])?;
             let biases = if conv.bias == ConvBias::With { conv.out_channels } else { 0 };
             let stride = if conv.stride == 1 { String::new() } else { format!(" /{}", conv.stride) };
             let name = format!("conv {0}×{0}{stride}", conv.kernel);
-            // Its input is the rectified output that the norm before it counts; only the stem's is the image.
-            let kept = if layer.name == "features.conv0" { product([1, conv.in_channels, pixels])? } else { 0 };
-            (name, conv.out_channels, weights + biases, 0, product([1, weights, out_pixels])?, kept)
+            // Its input is the rectified output that the norm before it counts; only the stem's is
+            // the image.
+            let saved = if layer.name == "features.conv0" { product([1, conv.in_channels, pixels])? } else { 0 };
+            (name, conv.out_channels, weights + biases, 0, product([1, weights, out_pixels])?, saved)
         }
-        // The norm's backward pass reads its input, ReLU's and the convolution's the rectified output.
+        // The norm's backward pass reads its input, ReLU's and the convolution's the rectified
+        // output.
         Operation::NormRelu { channels } => {
             ("norm, ReLU".to_owned(), channels, 2 * channels, 2 * channels, 0, product([2, channels, pixels])?)
         }
@@ -127,29 +131,29 @@ fn plan_row(layer: &Layer, [height, width]: Size) -> Result<SummaryRow> {
         parameters,
         buffers,
         multiply_adds: multiply_adds as u64,
-        kept_activations: kept as u64,
+        saved_activations: saved as u64,
     })
 }
 
 impl Summary {
-    /// Number of trained values.
+    /// Number of trainable parameters of all layers.
     pub fn parameters(&self) -> usize {
         self.rows.iter().map(|row| row.parameters).sum()
     }
 
-    /// Number of buffer values: running means and variances.
+    /// Number of buffer elements of all layers: running means and variances.
     pub fn buffers(&self) -> usize {
         self.rows.iter().map(|row| row.buffers).sum()
     }
 
-    /// Multiply-adds of a forward pass of one image.
+    /// Multiply-adds (MACs) of a forward pass of one image through all layers.
     pub fn multiply_adds(&self) -> u64 {
         self.rows.iter().map(|row| row.multiply_adds).sum()
     }
 
-    /// Values of one image that composed execution keeps for the backward pass.
-    pub fn kept_activations(&self) -> u64 {
-        self.rows.iter().map(|row| row.kept_activations).sum()
+    /// Number of elements that reference execution saves of one image for the backward pass.
+    pub fn saved_activations(&self) -> u64 {
+        self.rows.iter().map(|row| row.saved_activations).sum()
     }
 }
 
@@ -158,21 +162,21 @@ impl fmt::Display for Summary {
         let shape = |[c, h, w]: [usize; 3]| format!("{c}×{h}×{w}");
         let name_width = self.rows.iter().map(|row| row.name.len()).max().unwrap_or(0).max(5);
         let mut line = |cells: [&str; 6]| {
-            let [name, operation, output, parameters, multiply_adds, kept] = cells;
+            let [name, operation, output, parameters, multiply_adds, saved] = cells;
             writeln!(
                 f,
-                "{name:name_width$}  {operation:<15}  {output:>11}  {parameters:>11}  {multiply_adds:>14}  {kept:>12}"
+                "{name:name_width$}  {operation:<15}  {output:>11}  {parameters:>11}  {multiply_adds:>14}  {saved:>12}"
             )
         };
-        line(["layer", "operation", "output", "parameters", "multiply-adds", "kept values"])?;
+        line(["layer", "operation", "output", "parameters", "multiply-adds", "saved values"])?;
         line(["input", "", &shape(self.input), "", "", ""])?;
         for row in &self.rows {
             let (parameters, multiply_adds) = (grouped(row.parameters as u64), grouped(row.multiply_adds));
-            let kept = grouped(row.kept_activations);
-            line([&row.name, &row.operation, &shape(row.output), &parameters, &multiply_adds, &kept])?;
+            let saved = grouped(row.saved_activations);
+            line([&row.name, &row.operation, &shape(row.output), &parameters, &multiply_adds, &saved])?;
         }
         let (parameters, multiply_adds) = (grouped(self.parameters() as u64), grouped(self.multiply_adds()));
-        line(["total", "", "", &parameters, &multiply_adds, &grouped(self.kept_activations())])?;
+        line(["total", "", "", &parameters, &multiply_adds, &grouped(self.saved_activations())])?;
         write!(f, "smallest input: {0}×{0}", self.smallest_input)
     }
 }

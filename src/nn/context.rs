@@ -1,89 +1,97 @@
-//! How a forward pass is to be run.
+//! Run-time choices of a forward pass: mode, execution, precision, memory.
 
 use crate::torch::{autocast, device_name, has_bf16};
 use crate::{Error, Result};
 use tch::Device;
 
-/// Whether a model learns or answers.
+/// The mode of a forward pass: training or evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Norms use the batch's statistics and update their running ones; dropout drops.
     Train,
-    /// A model learns while its norms stay as they are: they use their running statistics and do not update them; dropout drops.
-    /// Usual where a trained network is tuned, above all with small batches.
+    /// Training with frozen norms: they use their running statistics and do not update them;
+    /// dropout drops. Usual in fine-tuning, above all with small batches.
     TrainFrozenNorms,
     /// Norms use their running statistics; nothing is dropped and nothing changes.
     Eval,
 }
 
 impl Mode {
-    /// Whether norms use the batch's statistics, and update their running ones.
+    /// Whether norms use the batch's statistics and update their running ones.
     pub fn uses_batch_statistics(self) -> bool {
         self == Mode::Train
     }
 
-    /// Whether dropout drops.
+    /// Whether dropout is active.
     pub fn drops(self) -> bool {
         self != Mode::Eval
     }
 }
 
 impl From<bool> for Mode {
-    /// From tch's `train` argument.
+    /// Converts tch's `train` argument.
     fn from(train: bool) -> Self {
         if train { Mode::Train } else { Mode::Eval }
     }
 }
 
-/// Which implementation of the blocks runs. A choice of the moment, not of the architecture: all give the same function.
+/// Which implementation of the layers runs. It is chosen at run time and is not part of the
+/// architecture: all compute the same function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Execution {
-    /// The fastest one that fits: `Fused` on the CPU where this crate was compiled with optimisation, else `Reference`.
+    /// The fastest implementation that fits: `Fused` on the CPU where this crate was compiled with
+    /// optimization, else `Reference`.
     #[default]
     Auto,
-    /// The fused engine: few passes over memory, statistics computed once a channel, and memory that grows with the number of
-    /// layers instead of its square. It knows the CPU, bf16, f32 and f64, and dense blocks on CUDA; what it does not know runs as `Reference`. On
-    /// CUDA it is composed of libtorch's parts of batch normalization, and has not been run on a GPU yet.
+    /// The fused engine: few passes over memory, batch statistics computed once per channel, and
+    /// memory that grows linearly with the number of layers instead of quadratically. It supports
+    /// bf16, f32 and f64 on the CPU, and dense blocks on CUDA; what it does not support runs as
+    /// `Reference`. On CUDA it uses libtorch's parts of batch normalization; it has not been run on
+    /// a GPU yet.
     Fused,
-    /// A composition of libtorch's own operations, one after the other; the reference for all others.
+    /// libtorch's own operations, one after the other: the reference for all other implementations.
     Reference,
 }
 
-/// What the fused engine keeps of a bottleneck layer from the forward pass for the backward pass. A choice of the moment, like
-/// [`Execution`]: gradients are the same, bit for bit.
+/// Which activations of a bottleneck layer the fused engine saves for the backward pass. Like
+/// [`Execution`] it is chosen at run time; gradients are the same, bit for bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Memory {
-    /// The output of its first convolution. A training step of DenseNet-121 on 16 images of 224×224 in f32 took 895 MB and ran at 11.0
-    /// images a second on two cores.
+    /// Saves the output of the first convolution. A training step of DenseNet-121 on 16 images of
+    /// 224×224 in f32 took 895 MB and ran at 11.0 images/s on two cores.
     #[default]
     Keep,
-    /// Nothing: the backward pass runs the first convolution once more. The same step took 562 MB, and ran at 9.5.
+    /// Saves nothing: the backward pass runs the first convolution once more (activation
+    /// checkpointing). The same step took 562 MB and ran at 9.5 images/s.
     Recompute,
 }
 
-/// In which kind of number features are kept and convolved. A choice of the moment, like [`Execution`]: variables, statistics,
-/// gradients of variables and the loss are f32 in any case, and so is what is saved.
+/// The dtype in which features are stored and convolved. Like [`Execution`] it is chosen at run
+/// time: variables, statistics, gradients of variables and the loss are f32 in any case, and so is
+/// what is saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precision {
     /// f32; and f64 for a model in f64.
     #[default]
     Float32,
-    /// bf16, which has the range of f32 and 8 of its 24 bits: half the memory, and several times faster where the CPU has
-    /// instructions for it (AVX512-BF16, AMX). Where it has none this is an error.
+    /// bf16, which has the range of f32 and 8 of its 24 bits: half the memory, and several times
+    /// faster where the CPU has instructions for it (AVX512-BF16, AMX). Where it has none this is
+    /// an error.
     BFloat16,
-    /// The same numbers as `BFloat16`, also where the CPU has no instructions for it: slower than f32 there, for tests.
+    /// bf16 also where the CPU has no instructions for it: the same results, slower than f32 there.
+    /// For tests.
     EmulatedBFloat16,
 }
 
 impl Precision {
-    /// Whether this machine can do it on this device.
+    /// Checks that this machine supports the precision on this device.
     ///
     /// # Errors
     ///
-    /// [`Error::Precision`].
+    /// [`Error::Precision`] where it does not.
     pub fn check(self, device: Device) -> Result<()> {
         match self {
             Precision::BFloat16 if !has_bf16(device) => Err(Error::Precision { device: device_name(device) }),
@@ -92,22 +100,23 @@ impl Precision {
     }
 }
 
-/// What a forward pass needs to know beside its input.
+/// The run-time choices that a forward pass follows, beside its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForwardContext {
-    /// Learn or answer.
+    /// Training or evaluation.
     pub mode: Mode,
-    /// Which implementation runs.
+    /// Which implementation runs. Default [`Execution::Auto`].
     pub execution: Execution,
-    /// In which kind of number.
+    /// The dtype of features. Default [`Precision::Float32`].
     pub precision: Precision,
-    /// What is kept for the backward pass.
+    /// Which activations are saved for the backward pass. Default [`Memory::Keep`].
     pub memory: Memory,
 }
 
 impl ForwardContext {
-    /// A pass in this mode with [`Execution::Auto`], [`Precision::Float32`] and [`Memory::Keep`].
+    /// Creates the context of a pass in this mode, with [`Execution::Auto`], [`Precision::Float32`]
+    /// and [`Memory::Keep`].
     pub fn new(mode: Mode) -> Self {
         ForwardContext {
             mode,
@@ -117,26 +126,17 @@ impl ForwardContext {
         }
     }
 
-    /// Whether the fused engine is to run where it can.
-    pub(crate) fn fused(&self) -> bool {
-        match self.execution {
-            Execution::Auto => !cfg!(densenet_unoptimized),
-            Execution::Fused => true,
-            Execution::Reference => false,
-        }
-    }
-
     /// Whether this pass drops values.
     pub(crate) fn drops(&self, dropout: &super::Dropout) -> bool {
         self.mode.drops() && dropout.rate > 0.0
     }
 
-    /// Runs a part of a forward pass in [`precision`](Self::precision), on a device. A model of your own calls this to follow
-    /// the precision of a run.
+    /// Runs a part of a forward pass in [`precision`](Self::precision) on a device. A model of your
+    /// own calls this to follow the precision of a run.
     ///
     /// # Errors
     ///
-    /// [`Error::Precision`], [`Error::Libtorch`].
+    /// [`Error::Precision`] where the machine does not support it, [`Error::Libtorch`].
     pub fn in_precision<T>(&self, device: Device, body: impl FnOnce() -> T) -> Result<T> {
         self.precision.check(device)?;
         match self.precision {

@@ -1,32 +1,34 @@
-//! Dropout: how much, and where.
+//! Dropout: its rate and its places in a network.
 
 use super::ForwardContext;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-/// After which convolutions values are dropped.
+/// The convolutions after which values are dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DropoutPlace {
     /// After the last convolution of each dense layer, as in torchvision.
     #[default]
     LayerOutput,
-    /// After every convolution but the stem's: 1×1, 3×3 and the transitions', as in the paper's own code.
+    /// After every convolution but the stem's: 1×1, 3×3 and the transitions', as in the paper's own
+    /// code.
     EveryConv,
 }
 
-/// The dropout of a network, a block or a layer.
+/// Configuration of the dropout of a network or a block.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Dropout {
-    /// The share of values set to 0 in training, in [0, 1). Default 0; the paper uses 0.2 on small data sets without augmentation.
+    /// Probability with which a value is set to 0 in training, in [0, 1). Default 0; the paper uses
+    /// 0.2 on small data sets without augmentation.
     pub rate: f64,
-    /// Where. Default: after each dense layer.
+    /// The convolutions after which values are dropped. Default: the last one of each dense layer.
     pub place: DropoutPlace,
 }
 
 impl Dropout {
-    /// This rate after each dense layer.
+    /// Dropout with this rate after each dense layer.
     pub fn new(rate: f64) -> Self {
         Dropout { rate, ..Default::default() }
     }

@@ -1,40 +1,62 @@
-//! Feature maps and the statistics that travel with them.
+//! Feature maps and the batch statistics that go along with them.
 
 use tch::{Kind, Tensor};
 
-/// Batch statistics of each channel of some features, over samples and pixels.
+/// Mean and `1/√(var + ε)` of each channel of some features, over samples and pixels.
 #[derive(Debug)]
-pub struct Statistics {
-    /// Mean `[C]`.
+pub(crate) struct Statistics {
+    /// Mean, `[C]`.
     pub mean: Tensor,
-    /// `1/√(var + ε)` `[C]`, with the biased variance and the ε of all norms that read these features.
+    /// `1/√(var + ε)`, `[C]`, with the biased variance and the ε of all norms that read these
+    /// features.
     pub rstd: Tensor,
 }
 
-/// What goes from one part of the network to the next.
+impl Statistics {
+    /// Computes the batch statistics of features `[N, C, H, W]`, differentiably.
+    pub fn of(features: &Tensor, epsilon: f64) -> Self {
+        let axes = [0, 2, 3].as_slice();
+        let variance = features.var_dim(axes, false, false);
+        Statistics { mean: features.mean_dim(axes, false, None::<Kind>), rstd: (variance + epsilon).rsqrt() }
+    }
+
+    /// The running statistics of a norm as they are now, in f64. They stay so when the norm's own
+    /// move.
+    pub fn running(mean: &Tensor, variance: &Tensor, epsilon: f64) -> Self {
+        let variance = variance.detach().to_kind(Kind::Double);
+        let mean = mean.detach().copy().to_kind(Kind::Double);
+        Statistics { mean, rstd: (variance + epsilon).sqrt().reciprocal() }
+    }
+
+    /// The same statistics in another dtype.
+    pub fn to_kind(&self, kind: Kind) -> Self {
+        Statistics { mean: self.mean.to_kind(kind), rstd: self.rstd.to_kind(kind) }
+    }
+
+    /// Those of the first channels.
+    pub fn first(&self, channels: usize) -> Self {
+        let first = |tensor: &Tensor| tensor.narrow(0, 0, channels as i64);
+        Statistics { mean: first(&self.mean), rstd: first(&self.rstd) }
+    }
+}
+
+/// Feature maps on their way from one part of a network to the next.
 ///
-/// In a dense block many norms read the same channels, and the batch statistics of a channel do not depend on who reads it.
-/// A writer that knows them hands them on; without them each reader computes its own, with the same result.
+/// In a dense block many norms read the same channels, and the batch statistics of a channel do not
+/// depend on the reader. A part that knows the statistics of what it wrote hands them on inside;
+/// without them each reader computes its own, with the same result.
 #[derive(Debug)]
 pub struct Features {
-    /// Values `[N, C, H, W]`.
+    /// Values, `[N, C, H, W]`.
     pub data: Tensor,
-    /// The batch statistics of `data` where the writer knew them. They are differentiable, like `data`.
-    pub statistics: Option<Statistics>,
+    /// The batch statistics of `data` where the writer knew them. They are differentiable, like
+    /// `data`.
+    pub(crate) statistics: Option<Statistics>,
 }
 
 impl Features {
-    /// Values whose statistics nobody has computed.
+    /// Wraps values `[N, C, H, W]` whose batch statistics are not known yet.
     pub fn new(data: Tensor) -> Self {
         Features { data, statistics: None }
-    }
-
-    /// The statistics of `data`, computed here: the mean and `1/√(var + ε)` of each channel.
-    pub fn with_statistics(data: Tensor, epsilon: f64) -> Self {
-        let axes = [0, 2, 3].as_slice();
-        let mean = data.mean_dim(axes, false, None::<Kind>);
-        let variance = data.var_dim(axes, false, false);
-        let rstd = (variance + epsilon).rsqrt();
-        Features { data, statistics: Some(Statistics { mean, rstd }) }
     }
 }

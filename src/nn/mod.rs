@@ -1,7 +1,9 @@
-//! The parts of a DenseNet: stem, dense block, transition, and what they are made of.
+//! The parts of a DenseNet: stem, dense block, transition, and their layers.
 //!
-//! Each part is a configuration (plain data) and a module that [`build`](DenseBlockConfig::build) makes of it. Between the
-//! parts go [`Features`]: values `[N, C, H, W]` and, where the writer knew them, the batch statistics of each channel.
+//! Each public part is a configuration (plain data) and a module that
+//! [`build`](DenseBlockConfig::build) makes of it. [`Features`] go from part to part: values
+//! `[N, C, H, W]` and, where the part before knew them, the batch statistics of each channel. A
+//! [`ForwardContext`] says how a forward pass is run.
 
 mod context;
 mod conv;
@@ -10,19 +12,25 @@ mod dense_layer;
 mod dropout;
 mod features;
 pub(crate) mod fused;
+mod initialization;
 mod norm_relu;
 mod stem;
 mod transition;
 
 pub use context::{Execution, ForwardContext, Memory, Mode, Precision};
-pub use conv::{ConvBias, Initialization};
+pub use conv::ConvBias;
 pub use dense_block::{DenseBlock, DenseBlockConfig};
-pub use dense_layer::{DenseLayer, DenseLayerConfig, LayerKind};
+pub use dense_layer::LayerKind;
 pub use dropout::{Dropout, DropoutPlace};
-pub use features::{Features, Statistics};
-pub use norm_relu::{NormRelu, NormReluConfig};
-pub use stem::{Downsampling, Stem, StemConfig, StemDepth, StemPool};
+pub use features::Features;
+pub use initialization::Initialization;
+pub use norm_relu::NormReluConfig;
+pub use stem::{Downsampling, StemConfig, StemDepth, StemPool};
 pub use transition::{TransitionBlock, TransitionBlockConfig};
 
 pub(crate) use conv::{ConvGeometry, build_linear, checked};
-pub(crate) use stem::blurred_half;
+pub(crate) use dense_layer::DenseLayerConfig;
+pub(crate) use features::Statistics;
+pub(crate) use initialization::Draws;
+pub(crate) use norm_relu::NormRelu;
+pub(crate) use stem::{Stem, blurred_half};

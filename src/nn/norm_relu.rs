@@ -1,7 +1,8 @@
 //! Batch normalization followed by ReLU, as everywhere in a DenseNet.
 
 use super::conv::{checked, ensure_free};
-use super::{Features, ForwardContext, Statistics, fused};
+use super::fused::{self, Engine};
+use super::{Features, ForwardContext, Statistics};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
@@ -13,7 +14,7 @@ use tch::{Tensor, no_grad};
 pub struct NormReluConfig {
     /// ε, added to the variance; positive. Default 1e-5.
     pub epsilon: f64,
-    /// How much of each batch's statistics goes into the running ones, in [0, 1]. Default 0.1.
+    /// Weight of each batch's statistics in the update of the running ones, in [0, 1]. Default 0.1.
     pub momentum: f64,
 }
 
@@ -40,12 +41,9 @@ impl NormReluConfig {
         Ok(())
     }
 
-    /// Builds a norm over `channels` channels with the variables `weight` (1 at the start), `bias`, `running_mean`, `running_var`.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidConfig`], [`Error::Overflow`], [`Error::VariableExists`].
-    pub fn build(&self, path: &Path, channels: usize) -> Result<NormRelu> {
+    /// Builds a norm over `channels` channels with the variables `weight` (1 at the start), `bias`,
+    /// `running_mean`, `running_var`.
+    pub(crate) fn build(&self, path: &Path, channels: usize) -> Result<NormRelu> {
         self.check()?;
         Error::at_least_one("channels of a norm", channels)?;
         checked("channels of a norm", Some(channels))?;
@@ -57,37 +55,35 @@ impl NormReluConfig {
             running_mean: path.zeros_no_train("running_mean", &shape),
             running_var: path.ones_no_train("running_var", &shape),
             config: *self,
+            name: path.path("weight").trim_end_matches("weight").trim_end_matches('.').to_owned(),
         })
     }
 }
 
-/// γ·(x − μ)/√(σ² + ε) + β, then ReLU.
+/// Computes γ·(x − μ)/√(σ² + ε) + β, then ReLU.
 #[derive(Debug)]
-pub struct NormRelu {
-    /// γ `[C]`.
+pub(crate) struct NormRelu {
+    /// γ, `[C]`.
     pub weight: Tensor,
-    /// β `[C]`.
+    /// β, `[C]`.
     pub bias: Tensor,
-    /// Running mean `[C]`.
+    /// Running mean, `[C]`.
     pub running_mean: Tensor,
-    /// Running variance `[C]`, unbiased.
+    /// Running variance, `[C]`, unbiased.
     pub running_var: Tensor,
     config: NormReluConfig,
+    /// The prefix of its variables.
+    name: String,
 }
 
 impl NormRelu {
-    /// Normalizes and rectifies `[N, C, H, W]`.
+    /// Normalizes and rectifies `[N, C, H, W]`, in libtorch's own operations.
     ///
-    /// In training mode the statistics that came with the features are used where there are some, and the running ones are
-    /// updated.
-    ///
-    /// # Panics
-    ///
-    /// If the features have another number of channels, or, in training mode, one value a channel: its variance is undefined,
-    /// and libtorch would leave NaN in `running_var` without a word.
-    pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Tensor {
-        self.check(&features.data, ctx);
-        match &features.statistics {
+    /// In training mode the statistics that came with the features are used where there are some,
+    /// and the running ones are updated.
+    pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
+        self.check(&features.data, ctx)?;
+        Ok(match &features.statistics {
             Some(statistics) if ctx.mode.uses_batch_statistics() => self.with_statistics(&features.data, statistics),
             _ => features
                 .data
@@ -102,36 +98,45 @@ impl NormRelu {
                     true,
                 )
                 .relu_(),
-        }
+        })
     }
 
-    /// Normalizes, rectifies and averages over all pixels: `[N, C]`, of the kind of the norm's weight.
-    ///
-    /// # Panics
-    ///
-    /// As [`forward`](Self::forward).
-    pub fn forward_pooled(&self, features: &Features, ctx: &ForwardContext) -> Tensor {
-        if ctx.fused() && fused::takes(&features.data) {
-            self.check(&features.data, ctx);
-            let [.., h, w] = features.data.size()[..] else { unreachable!("the engine takes four dimensions") };
+    /// Normalizes, rectifies and averages over all pixels: `[N, C]`, in the dtype of the norm's
+    /// weight.
+    pub fn forward_pooled(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
+        if Engine::of(&features.data, ctx) == Engine::CpuKernels {
+            self.check(&features.data, ctx)?;
+            let [.., h, w] = features.data.size()[..] else { unreachable!("the rank has been checked") };
             let window = [h as usize, w as usize];
-            let pooled = fused::norm_relu_average_pool(features, self, window, self.weight.kind(), ctx);
-            return pooled.unwrap_or_else(|error| panic!("{error}")).flatten(1, -1);
+            let pooled = fused::norm_relu_average_pool(features, self, window, self.weight.kind(), ctx)?;
+            return Ok(pooled.flatten(1, -1));
         }
-        self.forward(features, ctx).mean_dim([2, 3].as_slice(), false, self.weight.kind())
+        Ok(self.forward(features, ctx)?.mean_dim([2, 3].as_slice(), false, self.weight.kind()))
     }
 
-    /// # Panics
-    ///
-    /// As [`forward`](Self::forward).
-    pub(super) fn check(&self, x: &Tensor, ctx: &ForwardContext) {
+    /// Checks that features have the norm's channels and, in training, more than one value per
+    /// channel: with one its variance is undefined, and libtorch would leave NaN in `running_var`
+    /// without a word.
+    pub(super) fn check(&self, x: &Tensor, ctx: &ForwardContext) -> Result<()> {
         let (size, channels) = (x.size(), self.weight.numel());
-        assert!(size.get(1) == Some(&(channels as i64)), "a norm over {channels} channels was given features {size:?}");
-        let values = x.numel() / channels;
-        assert!(
-            !ctx.mode.uses_batch_statistics() || values > 1,
-            "training on {values} values a channel, in features {size:?}"
-        );
+        let &[n, c, h, w] = &size[..] else { return Err(self.shape_error(size)) };
+        if c != channels as i64 {
+            return Err(self.shape_error(size));
+        }
+        if ctx.mode.uses_batch_statistics() && n * h * w <= 1 {
+            let [batch, height, width] = [n, h, w].map(|size| size as usize);
+            return Err(Error::OneValuePerChannel { batch, height, width, layer: self.name.clone() });
+        }
+        Ok(())
+    }
+
+    fn shape_error(&self, actual: Vec<i64>) -> Error {
+        Error::InputShape { actual, expected: format!("[N, {}, H, W]", self.weight.numel()) }
+    }
+
+    /// The prefix of its variables, such as `features.norm0`.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// ε and momentum.
@@ -143,11 +148,13 @@ impl NormRelu {
         self.update_running_statistics((x.numel() / self.weight.numel()) as f64, statistics);
         let per_channel = |t: &Tensor| t.view([1, -1, 1, 1]);
         let scale = &self.weight * &statistics.rstd;
-        let shift = &self.bias - &statistics.mean * &scale;
-        (x * per_channel(&scale) + per_channel(&shift)).relu_()
+        // The deviation comes first: far from 0, x·scale and mean·scale would lose the bits in
+        // which they differ.
+        let y = (x - per_channel(&statistics.mean)) * per_channel(&scale) + per_channel(&self.bias);
+        y.to_kind(x.kind()).relu_()
     }
 
-    /// Moves the running statistics towards a batch's with so many values a channel.
+    /// Moves the running statistics towards those of a batch with `values` values per channel.
     pub(super) fn update_running_statistics(&self, values: f64, statistics: &Statistics) {
         no_grad(|| {
             let variance = statistics.rstd.pow_tensor_scalar(-2) - self.config.epsilon;
@@ -178,10 +185,10 @@ mod tests {
         let x = (Tensor::arange(4 * 3 * 5 * 7, (Kind::Double, Device::Cpu)) * 0.37).sin().view([4, 3, 5, 7]);
         let x = x.set_requires_grad(true);
         let features = match with_statistics {
-            true => Features::with_statistics(x.shallow_clone(), 1e-5),
+            true => Features { data: x.shallow_clone(), statistics: Some(Statistics::of(&x, 1e-5)) },
             false => Features::new(x.shallow_clone()),
         };
-        let y = norm.forward(&features, &ForwardContext::new(Mode::Train));
+        let y = norm.forward(&features, &ForwardContext::new(Mode::Train)).unwrap();
         let projection = Tensor::arange(y.numel() as i64, (Kind::Double, Device::Cpu)).cos().view_as(&y);
         (&y * projection).sum(None::<Kind>).backward();
         vec![y.detach(), x.grad(), norm.weight.grad(), norm.bias.grad(), norm.running_mean, norm.running_var]
@@ -206,6 +213,10 @@ mod tests {
             let error = config.build(&vs.root(), 3).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
         }
+        let build = |channels| NormReluConfig::default().build(&vs.root(), channels);
+        assert!(matches!(build(0), Err(Error::InvalidConfig { field: "channels of a norm", .. })));
+        assert!(matches!(build(1 << 40), Err(Error::Overflow { .. })));
+        assert_eq!(vs.len(), 0);
     }
 
     #[test]

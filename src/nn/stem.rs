@@ -1,44 +1,48 @@
 //! The stem: the first convolution and what follows it, before the first dense block.
 
 use super::{
-    ConvBias, ConvGeometry, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked, fused,
+    ConvBias, ConvGeometry, Draws, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
+    fused::{self, Engine},
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::{self, Module, Path};
 
-/// What follows the stem's convolution.
+/// The operations that follow the stem's convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StemPool {
-    /// Nothing: the first dense block normalizes by itself.
+    /// No operation: the first dense block begins with a norm.
     Bare,
     /// Norm → ReLU → max pooling 3×3, stride 2, padding 1.
     NormReluMaxPool,
-    /// Norm → ReLU → max pooling 3×3, stride 1, padding 1 → each second pixel of a [blur](Downsampling::Blur).
+    /// Norm → ReLU → max pooling 3×3, stride 1, padding 1 → each second pixel of a
+    /// [blur](Downsampling::Blur).
     NormReluMaxPoolBlur,
 }
 
-/// How many convolutions a stem has.
+/// The number of convolutions of a stem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StemDepth {
-    /// One.
+    /// One convolution, as in the paper.
     #[default]
     Single,
-    /// Three of the stem's kernel, the first with its stride, with norm and ReLU between them: timm's deep stem.
+    /// Three convolutions of the stem's kernel, the first with its stride, with norm and ReLU
+    /// between them: timm's deep stem.
     Deep {
-        /// Channels that the first two write, at least 1.
+        /// Channels that the first two convolutions write, at least 1.
         width: usize,
     },
 }
 
-/// How transitions make maps smaller.
+/// How transitions halve the sides of feature maps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Downsampling {
-    /// By average pooling of 2×2, as in the paper.
+    /// 2×2 average pooling, as in the paper.
     #[default]
     Pool,
-    /// By a blur of 3×3 with binomial weights: the output then moves less where the image moves by a pixel. timm's `BlurPool2d`.
+    /// Every second pixel of a 3×3 blur with binomial weights, which makes the output less
+    /// sensitive to shifts of the image by a pixel. timm's `BlurPool2d`.
     ///
     /// # Source
     ///
@@ -46,8 +50,8 @@ pub enum Downsampling {
     Blur,
 }
 
-/// Each second pixel of maps `[N, C, H, W]`, both sides at least 2, after a blur by (1, 2, 1)/4 in both directions; edges are mirrored:
-/// `[N, C, ⌈H/2⌉, ⌈W/2⌉]`.
+/// Blurs maps `[N, C, H, W]`, both sides at least 2, by (1, 2, 1)/4 in both directions with
+/// mirrored edges, and takes every second pixel: `[N, C, ⌈H/2⌉, ⌈W/2⌉]`.
 pub(crate) fn blurred_half(x: &Tensor) -> Tensor {
     let channels = x.size()[1];
     let line = Tensor::from_slice(&[0.25, 0.5, 0.25]).to_kind(x.kind()).to_device(x.device());
@@ -55,7 +59,7 @@ pub(crate) fn blurred_half(x: &Tensor) -> Tensor {
     x.reflection_pad2d([1, 1, 1, 1]).conv2d(&kernel, None::<Tensor>, [2, 2], [0, 0], [1, 1], channels)
 }
 
-/// Configuration of a [`Stem`]: a square convolution and what follows it.
+/// Configuration of a stem: one or three square convolutions and what follows them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StemConfig {
@@ -65,9 +69,9 @@ pub struct StemConfig {
     pub stride: usize,
     /// Zero padding on each side in pixels, less than `kernel`.
     pub padding: usize,
-    /// What follows.
+    /// The operations that follow the convolution.
     pub pool: StemPool,
-    /// One convolution, or three. Default: one.
+    /// One convolution or three. Default: one.
     #[serde(default)]
     pub depth: StemDepth,
 }
@@ -83,8 +87,8 @@ impl StemConfig {
         StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare, depth: StemDepth::Single }
     }
 
-    /// Three of 3×3, the first with stride 2 and the first two `width` channels wide, then norm, ReLU and pooling: timm's deep stem, whose
-    /// width is the growth rate.
+    /// Three of 3×3, the first with stride 2 and the first two `width` channels wide, then norm,
+    /// ReLU and pooling: timm's deep stem, whose width is the growth rate.
     pub fn deep(width: usize) -> Self {
         StemConfig { kernel: 3, stride: 2, padding: 1, depth: StemDepth::Deep { width }, ..StemConfig::imagenet() }
     }
@@ -125,20 +129,21 @@ impl StemConfig {
         }
     }
 
-    /// Builds the stem with the variables `conv0.*` and, where a norm follows, `norm0.*` under `path`; with `conv1.*` and so on where
-    /// there are several.
+    /// Builds the stem with the variables `conv0.*` and, where a norm follows, `norm0.*` under
+    /// `path`; with `conv1.*` and so on where there are several.
     pub(crate) fn build(
         &self,
         path: &Path,
         convs: &[ConvGeometry],
         initialization: Initialization,
         norm: &NormReluConfig,
+        draws: &Draws,
     ) -> Result<Stem> {
         self.check()?;
         let last = convs.len() - 1;
         let stages = convs.iter().enumerate().map(|(number, conv)| {
             let has_norm = number < last || self.pool != StemPool::Bare;
-            let built = conv.build(&(path / format!("conv{number}")), initialization)?;
+            let built = conv.build(&(path / format!("conv{number}")), initialization, draws)?;
             let norm = has_norm.then(|| norm.build(&(path / format!("norm{number}")), conv.out_channels));
             Ok((built, norm.transpose()?))
         });
@@ -146,33 +151,34 @@ impl StemConfig {
     }
 }
 
-/// Convolutions with norm → ReLU between them, and norm → ReLU → max pooling where the configuration asks for it.
+/// Convolutions with norm → ReLU between them, and norm → ReLU → max pooling where the
+/// configuration asks for it.
 #[derive(Debug)]
-pub struct Stem {
+pub(crate) struct Stem {
     stages: Vec<(nn::Conv2D, Option<NormRelu>)>,
     pool: StemPool,
 }
 
 impl Stem {
-    /// Makes the first features of images `[N, C, H, W]`.
-    pub fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Features {
+    /// Computes the first features from images `[N, C, H, W]`, whose shape has been checked.
+    pub(crate) fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Features> {
         let (last, first) = self.stages.split_last().expect("there is a convolution");
         let rectified = |x: Tensor, norm: &Option<NormRelu>| match norm {
             Some(norm) => norm.forward(&Features::new(x), ctx),
-            None => x,
+            None => Ok(x),
         };
-        let x = first.iter().fold(x.shallow_clone(), |x, (conv, norm)| rectified(conv.forward(&x), norm));
+        let x = first.iter().try_fold(x.shallow_clone(), |x, (conv, norm)| rectified(conv.forward(&x), norm))?;
         let y = last.0.forward(&x);
-        Features::new(match (self.pool, &last.1) {
+        Ok(Features::new(match (self.pool, &last.1) {
             (StemPool::Bare, _) | (_, None) => y,
-            (StemPool::NormReluMaxPool, Some(norm)) if ctx.fused() && fused::takes(&y) => {
-                norm.check(&y, ctx);
-                fused::norm_relu_max_pool(&y, norm, ctx).unwrap_or_else(|error| panic!("{error}"))
+            (StemPool::NormReluMaxPool, Some(norm)) if Engine::of(&y, ctx) == Engine::CpuKernels => {
+                norm.check(&y, ctx)?;
+                fused::norm_relu_max_pool(&y, norm, ctx)?
             }
-            (StemPool::NormReluMaxPool, norm) => rectified(y, norm).max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false),
+            (StemPool::NormReluMaxPool, norm) => rectified(y, norm)?.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false),
             (StemPool::NormReluMaxPoolBlur, norm) => {
-                blurred_half(&rectified(y, norm).max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false))
+                blurred_half(&rectified(y, norm)?.max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false))
             }
-        })
+        }))
     }
 }

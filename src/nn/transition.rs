@@ -1,8 +1,9 @@
 //! The transition between dense blocks: fewer channels, half the size.
 
 use super::{
-    ConvBias, ConvGeometry, Downsampling, Dropout, DropoutPlace, Features, ForwardContext, Initialization, Mode,
-    NormRelu, NormReluConfig, blurred_half, checked, fused,
+    ConvBias, ConvGeometry, Downsampling, Draws, Dropout, DropoutPlace, Features, ForwardContext, Initialization, Mode,
+    NormRelu, NormReluConfig, blurred_half, checked,
+    fused::{self, Engine},
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -32,23 +33,25 @@ use tch::nn::{self, Module, ModuleT, Path};
 pub struct TransitionBlockConfig {
     /// Channels that the transition reads, at least 1.
     pub in_channels: usize,
-    /// Channels that it writes, at least 1: compression θ times `in_channels` in the paper.
+    /// Channels that the transition writes, at least 1: compression θ times `in_channels` in the
+    /// paper.
     pub out_channels: usize,
     /// Whether the convolution has a bias. Default: without.
     pub conv_bias: ConvBias,
-    /// How weights start. Default: Kaiming, fan in.
+    /// The distribution of initial weights. Default: Kaiming, fan in.
     pub initialization: Initialization,
-    /// ε and momentum of the norm.
+    /// ε and momentum of the norm. Default: 1e-5 and 0.1.
     pub norm: NormReluConfig,
-    /// Default: none. Only [`DropoutPlace::EveryConv`](super::DropoutPlace::EveryConv) concerns a transition.
+    /// How much is dropped in training. Default: nothing. Only
+    /// [`DropoutPlace::EveryConv`](super::DropoutPlace::EveryConv) affects a transition.
     pub dropout: Dropout,
-    /// How the maps become smaller. Default: by 2×2 average pooling.
+    /// How the feature maps are halved. Default: 2×2 average pooling.
     #[serde(default)]
     pub downsampling: Downsampling,
 }
 
 impl TransitionBlockConfig {
-    /// A transition between these numbers of channels.
+    /// Describes a transition from `in_channels` to `out_channels` channels.
     pub fn new(in_channels: usize, out_channels: usize) -> Self {
         TransitionBlockConfig {
             in_channels,
@@ -73,12 +76,18 @@ impl TransitionBlockConfig {
         ConvGeometry::same(self.in_channels, self.out_channels, 1, self.conv_bias)
     }
 
-    /// Builds the transition with the variables `norm.*` and `conv.*` under `path`.
+    /// Builds the transition with the variables `norm.*` and `conv.*` under `path`, as
+    /// [`DenseBlockConfig::build`](super::DenseBlockConfig::build) does with initial weights from
+    /// libtorch's generator.
     ///
     /// # Errors
     ///
     /// [`Error::InvalidConfig`], [`Error::Overflow`], [`Error::VariableExists`].
     pub fn build(&self, path: &Path) -> Result<TransitionBlock> {
+        self.build_from(path, &Draws::Libtorch)
+    }
+
+    pub(crate) fn build_from(&self, path: &Path, draws: &Draws) -> Result<TransitionBlock> {
         for (field, value) in [
             ("input channels of a transition", self.in_channels),
             ("output channels of a transition", self.out_channels),
@@ -89,14 +98,14 @@ impl TransitionBlockConfig {
         self.dropout.check()?;
         Ok(TransitionBlock {
             norm: self.norm.build(&(path / "norm"), self.in_channels)?,
-            conv: self.conv().build(&(path / "conv"), self.initialization)?,
+            conv: self.conv().build(&(path / "conv"), self.initialization, draws)?,
             dropout: self.dropout,
             downsampling: self.downsampling,
         })
     }
 }
 
-/// Norm → ReLU → 1×1 convolution → 2×2 average pooling, or a blur.
+/// A transition: norm → ReLU → 1×1 convolution → 2×2 average pooling, or a blur instead.
 ///
 /// # Shapes
 ///
@@ -115,32 +124,49 @@ impl TransitionBlock {
         self.dropout.place == DropoutPlace::EveryConv && ctx.drops(&self.dropout)
     }
 
-    /// Compresses and halves the features.
-    pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Features {
+    /// Compresses the features and halves their sides.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the
+    /// transition was built for, [`Error::InputTooSmall`] if a side is shorter than 2 pixels,
+    /// [`Error::OneValuePerChannel`] in training on one value per channel, [`Error::Libtorch`].
+    pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Features> {
+        self.check(&features.data, ctx)?;
         let pools = self.downsampling == Downsampling::Pool;
-        if pools && ctx.fused() && fused::takes(&features.data) && !self.drops(ctx) {
-            self.norm.check(&features.data, ctx);
-            // Averages and a 1×1 convolution commute, and a quarter of the pixels is left to convolve.
+        if pools && !self.drops(ctx) && Engine::of(&features.data, ctx) == Engine::CpuKernels {
+            // Averages and a 1×1 convolution commute, and a quarter of the pixels is left to
+            // convolve.
             let kind = features.data.kind();
-            let pooled = fused::norm_relu_average_pool(features, &self.norm, [2, 2], kind, ctx);
-            return Features::new(self.conv.forward(&pooled.unwrap_or_else(|error| panic!("{error}"))));
+            let pooled = fused::norm_relu_average_pool(features, &self.norm, [2, 2], kind, ctx)?;
+            return Ok(Features::new(self.conv.forward(&pooled)));
         }
-        let y = self.conv.forward(&self.norm.forward(features, ctx));
+        let y = self.conv.forward(&self.norm.forward(features, ctx)?);
         let y = self.dropout.after_inner_conv(y, ctx);
-        Features::new(match self.downsampling {
+        Ok(Features::new(match self.downsampling {
             // Not tch's avg_pool2d_default: its divisor is 1, so that it sums.
             Downsampling::Pool => y.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None),
             Downsampling::Blur => blurred_half(&y),
-        })
+        }))
+    }
+
+    fn check(&self, features: &Tensor, ctx: &ForwardContext) -> Result<()> {
+        self.norm.check(features, ctx)?;
+        let [.., height, width] = features.size()[..] else { unreachable!("the norm has checked the rank") };
+        if height.min(width) >= 2 {
+            return Ok(());
+        }
+        let [height, width] = [height, width].map(|side| side as usize);
+        Err(Error::InputTooSmall { height, width, layer: self.norm.name().to_owned(), smallest: 2 })
     }
 }
 
 impl ModuleT for TransitionBlock {
     /// # Panics
     ///
-    /// If `xs` has other channels than the transition was built for, is smaller than 2×2, or, in training mode, has one value
-    /// a channel.
+    /// Where [`forward`](TransitionBlock::forward) returns an error.
     fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
-        self.forward(&Features::new(xs.shallow_clone()), &ForwardContext::new(Mode::from(train))).data
+        let features = self.forward(&Features::new(xs.shallow_clone()), &ForwardContext::new(Mode::from(train)));
+        features.unwrap_or_else(|error| panic!("{error}")).data
     }
 }

@@ -4,12 +4,12 @@ use super::ffi::{self, Autocast};
 use crate::Result;
 use tch::Device;
 
-/// Runs `body` with libtorch's autocast to bf16 for operations on this device: convolutions and matrix products take f32 and
-/// work and answer in bf16, as in PyTorch's `torch.autocast`. Variables stay f32, and gradients come back to them in f32. f64 is
-/// left alone.
+/// Runs `body` with libtorch's autocast to bf16 for operations on this device: convolutions and
+/// matrix products take f32 and compute and return bf16, as in PyTorch's `torch.autocast`.
+/// Variables stay f32, and gradients come back to them in f32. f64 is left alone.
 ///
-/// It is for the forward pass and the loss; the backward pass runs by itself in the kinds that they had. It concerns the
-/// calling thread. An [`apply`](super::apply)'d function sees no autocast.
+/// It is for the forward pass and the loss; the backward pass runs by itself in the kinds that they
+/// had. It concerns the calling thread. An [`apply`](super::apply)'d function sees no autocast.
 ///
 /// # Errors
 ///
@@ -32,8 +32,8 @@ pub fn autocast<T>(device: Device, body: impl FnOnce() -> T) -> Result<T> {
     Ok(body())
 }
 
-/// Whether this machine computes in bf16 with instructions for it on this device. Without them libtorch gives the same
-/// results, many times slower. Of a GPU nothing is asked: `true`.
+/// Whether this machine computes in bf16 with instructions for it on this device. Without them
+/// libtorch gives the same results, many times slower. Of a GPU nothing is asked: `true`.
 pub fn has_bf16(device: Device) -> bool {
     match device {
         #[cfg(target_arch = "x86_64")]
@@ -49,7 +49,8 @@ pub(super) fn without_autocast() -> Result<impl Drop> {
     Setting::begin(Device::Cpu, false)
 }
 
-/// A setting of autocast; the one before it comes back when the value is dropped, after a panic too.
+/// A setting of autocast; the one before it comes back when the value is dropped, after a panic
+/// too.
 struct Setting {
     before: Autocast,
 }

@@ -11,32 +11,36 @@ use tch::{Tensor, no_grad_guard};
 
 /// A differentiable function whose passes are written in Rust: one use of it in a graph.
 ///
-/// The value itself holds what is no tensor, such as options and sizes. It is dropped with the graph, whether or not the
-/// backward pass ever ran. Tensors that it held would form a cycle with the graph and never be freed: they belong into
-/// [`Forward::saved`].
+/// The value itself holds what is no tensor, such as options and sizes. It is dropped with the
+/// graph, whether or not the backward pass ever ran. Tensors that it held would form a cycle with
+/// the graph and never be freed: they belong into [`Forward::saved`].
 ///
-/// For tensors on a CPU the backward pass runs on the thread that asks for gradients, for others on a thread of libtorch's.
-/// With a kept graph it may run several times.
+/// For tensors on a CPU the backward pass runs on the thread that asks for gradients, for others on
+/// a thread of libtorch's. With a kept graph it may run several times.
 pub trait Function: Send + 'static {
-    /// Computes the outputs. Nothing in here is recorded, and kinds stay as they are: [`autocast`](super::autocast) ends here.
+    /// Computes the outputs. Nothing in here is recorded, and kinds stay as they are:
+    /// [`autocast`](super::autocast) ends here.
     ///
     /// # Errors
     ///
-    /// Whatever goes wrong; [`apply`] returns it. A panic, such as that of an operation of tch's, becomes an error too.
+    /// Whatever goes wrong; [`apply`] returns it. A panic, such as that of an operation of tch's,
+    /// becomes an error too.
     fn forward(&mut self, inputs: &[Tensor]) -> Result<Forward>;
 
-    /// Whether gradients go back through this output, counted from 0; asked after the forward pass. Unless overridden, they go
-    /// through all of them but those of whole numbers.
+    /// Whether gradients go back through this output, counted from 0; asked after the forward pass.
+    /// Unless overridden, they go through all of them but those of whole numbers.
     fn is_differentiable(&self, output: usize) -> bool {
         let _ = output;
         true
     }
 
-    /// Computes the gradients of the inputs: one for each input that `needs` one, `None` for 0 and for the others.
+    /// Computes the gradients of the inputs: one for each input that `needs` one, `None` for 0 and
+    /// for the others.
     ///
-    /// `saved` is what [`forward`](Self::forward) saved, and `gradients` are those of the outputs, `None` where none arrived.
-    /// Gradients may be read by others too and must not be written into. Nothing in here is recorded: a first derivative
-    /// may be computed with `create_graph`, but a derivative of it is an error that names the function.
+    /// `saved` is what [`forward`](Self::forward) saved, and `gradients` are those of the outputs,
+    /// `None` where none arrived. Gradients may be read by others too and must not be written into.
+    /// Nothing in here is recorded: a first derivative may be computed with `create_graph`, but a
+    /// derivative of it is an error that names the function.
     ///
     /// # Errors
     ///
@@ -54,8 +58,9 @@ pub trait Function: Send + 'static {
 pub struct Forward {
     /// The outputs.
     pub outputs: Vec<Tensor>,
-    /// What the backward pass will need of inputs, outputs and intermediate results. It is freed after the backward pass, and
-    /// at once where nothing is recorded. It must not be written into before: libtorch then refuses the backward pass.
+    /// What the backward pass will need of inputs, outputs and intermediate results. It is freed
+    /// after the backward pass, and at once where nothing is recorded. It must not be written into
+    /// before: libtorch then refuses the backward pass.
     pub saved: Vec<Tensor>,
 }
 
@@ -63,8 +68,8 @@ pub struct Forward {
 ///
 /// # Errors
 ///
-/// The function's own; [`Error::FunctionPanicked`] where it panics; [`Error::Libtorch`] where an input or an output is
-/// undefined.
+/// The function's own; [`Error::FunctionPanicked`] where it panics; [`Error::Libtorch`] where an
+/// input or an output is undefined.
 ///
 /// # Examples
 ///
@@ -119,8 +124,9 @@ pub fn apply<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Ten
         free: free::<F>,
     };
     ffi::call("recording of a function", |error| {
-        // SAFETY: all handles are live for the length of the call, `is_differentiable` and `recorded` are as long as the outputs,
-        // and the entry takes over `data`, which it hands to `backward` and in the end to `free`.
+        // SAFETY: all handles are live for the length of the call, `is_differentiable` and
+        // `recorded` are as long as the outputs, and the entry takes over `data`, which it hands to
+        // `backward` and in the end to `free`.
         unsafe {
             ffi::densenet_record(
                 &function,
@@ -139,7 +145,8 @@ pub fn apply<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Ten
 
 /// # Safety
 ///
-/// As `csrc/bridge.h` says of `densenet_function`, with the data that [`apply`] gave, one call at a time.
+/// As `csrc/bridge.h` says of `densenet_function`, with the data that [`apply`] gave, one call at a
+/// time.
 unsafe extern "C" fn backward<F: Function>(
     data: *mut c_void,
     saved: ffi::Tensors,
@@ -148,7 +155,8 @@ unsafe extern "C" fn backward<F: Function>(
     results: ffi::Tensors,
     message: *mut c_void,
 ) -> bool {
-    // SAFETY: `data` is a box of `apply`'s, and nobody else uses it meanwhile; the handles are this function's to own.
+    // SAFETY: `data` is a box of `apply`'s, and nobody else uses it meanwhile; the handles are this
+    // function's to own.
     let (function, saved, gradients) = unsafe { (&mut *data.cast::<F>(), owned(saved), owned(gradients)) };
     // SAFETY: there are as many `needs` as results.
     let needs = unsafe { slice(needs, results.count) }.iter().map(|&needs| needs != 0).collect::<Vec<_>>();

@@ -7,9 +7,9 @@ use tch::Device;
 
 /// The first CUDA device if there is one, else the CPU.
 ///
-/// Ask this, not [`Device::cuda_if_available`], and ask it first: a program linked to libtorch does not load libtorch's
-/// CUDA library by itself, libtorch caches its answer to the first question about CUDA, and this function opens the
-/// library before it asks.
+/// Ask this, not [`Device::cuda_if_available`], and ask it first: a program linked to libtorch does
+/// not load libtorch's CUDA library by itself, libtorch caches its answer to the first question
+/// about CUDA, and this function opens the library before it asks.
 pub fn default_device() -> Device {
     open_cuda();
     Device::cuda_if_available()

@@ -36,6 +36,14 @@ unsafe extern "C" {
         data: *mut c_void,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(super) fn densenet_fill_random(
+        tensor: *mut torch_sys::C_tensor,
+        is_normal: bool,
+        first: f64,
+        second: f64,
+        seed: u64,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(super) fn densenet_begin_autocast(
         is_cuda: bool,
         is_enabled: bool,
@@ -134,7 +142,8 @@ pub(super) fn call<T>(what: &'static str, entry: impl FnOnce(*mut *mut c_char) -
 
 /// Copies a string that the C ABI handed over, and frees it.
 pub(super) fn take_string(text: *mut c_char) -> String {
-    // SAFETY: the C ABI hands out strings that end in a zero byte, made by strdup, and this is their only owner.
+    // SAFETY: the C ABI hands out strings that end in a zero byte, made by strdup, and this is
+    // their only owner.
     unsafe {
         let copy = CStr::from_ptr(text).to_string_lossy().into_owned();
         densenet_free_message(text);

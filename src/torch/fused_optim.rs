@@ -13,10 +13,12 @@ pub(crate) struct SgdStep {
     pub weight_decay: f64,
 }
 
-/// v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov's momentum.
+/// v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov's
+/// momentum.
 ///
-/// There is one gradient a parameter and, with a momentum, one buffer v, which is 0 before the first step; without, `momenta` is
-/// empty. All tensors of a parameter have its shape, kind and device; buffers its memory order too, which `zeros_like` gives.
+/// There is one gradient a parameter and, with a momentum, one buffer v, which is 0 before the
+/// first step; without, `momenta` is empty. All tensors of a parameter have its shape, kind and
+/// device; buffers its memory format too, which `zeros_like` gives.
 ///
 /// # Errors
 ///
@@ -39,7 +41,8 @@ pub(crate) fn sgd_step(
     let mut gradients = ffi::handles(gradients);
     let [mut parameters, mut momenta] = [parameters, momenta].map(ffi::handles);
     ffi::call("step of SGD", |error| {
-        // SAFETY: the handles are live tensors' for the length of the call, and the lists as long as the entry expects.
+        // SAFETY: the handles are live tensors' for the length of the call, and the lists as long
+        // as the entry expects.
         unsafe {
             ffi::densenet_fused_sgd_step(
                 (&mut parameters).into(),
@@ -65,10 +68,12 @@ pub(crate) struct AdamWStep {
     pub weight_decay: f64,
 }
 
-/// p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the gradient.
+/// p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the
+/// gradient.
 ///
-/// `number` is that of the step, from 1, as one `Kind::Float` on the parameters' device. There are one gradient and one of each
-/// moment a parameter, 0 before the first step, of its shape, kind and device; moments of its memory order too.
+/// `number` is that of the step, from 1, as one `Kind::Float` on the parameters' device. There are
+/// one gradient and one of each moment a parameter, 0 before the first step, of its shape, kind and
+/// device; moments of its memory format too.
 ///
 /// # Errors
 ///
@@ -94,7 +99,8 @@ pub(crate) fn adamw_step(
     let mut gradients = ffi::handles(gradients);
     let [mut parameters, mut first, mut second] = [parameters, first_moments, second_moments].map(ffi::handles);
     ffi::call("step of AdamW", |error| {
-        // SAFETY: the handles are live tensors' for the length of the call, and the lists are equally long.
+        // SAFETY: the handles are live tensors' for the length of the call, and the lists are
+        // equally long.
         unsafe {
             ffi::densenet_fused_adamw_step(
                 (&mut parameters).into(),
@@ -130,7 +136,7 @@ mod tests {
     use crate::torch::to_channels_last;
     use tch::{Device, Kind, no_grad};
 
-    /// Tensors of several shapes, one of them in channels-last order.
+    /// Tensors of several shapes, one of them in channels-last memory format.
     fn tensors(kind: Kind, seed: f64) -> Vec<Tensor> {
         let shapes: [&[i64]; 5] = [&[5], &[7, 3], &[16, 8, 3, 3], &[16, 8, 3, 3], &[1]];
         let values = shapes.iter().enumerate().map(|(i, shape)| {

@@ -6,14 +6,17 @@ use half::bf16;
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
-/// Makes the process keep memory that is freed for the next allocation, and tensors of 1 MiB or more lie in large pages.
+/// Makes the process keep memory that is freed for the next allocation, and tensors of 1 MiB or
+/// more lie in large pages.
 ///
-/// A training step frees and asks for the same hundreds of megabytes again and again. By its defaults the C library returns large
-/// pieces to the system at once, and the system fills each page with zeros before it gives it back. Features are read in strides, and
-/// in large pages fewer places of them have to be looked up.
+/// A training step frees and asks for the same hundreds of megabytes again and again. By its
+/// defaults the C library returns large pieces to the system at once, and the system fills each
+/// page with zeros before it gives it back. Features are read in strides, and in large pages fewer
+/// places of them have to be looked up.
 ///
-/// [`Trainer::new`](crate::train::Trainer::new) calls this. It concerns the whole process, and later calls change nothing. Memory
-/// is kept by glibc only, and large pages are known to Linux only.
+/// Call it once at the start of a program that trains. It changes the whole process, which is why
+/// the library never does so by itself; later calls change nothing. Memory is kept with glibc only,
+/// and large pages are used on Linux only.
 ///
 /// # Errors
 ///
@@ -24,13 +27,14 @@ pub fn tune_allocator() -> crate::Result<()> {
     Ok(())
 }
 
-/// Gives the system the memory back that the process keeps for later and does not use: after work that will not come again.
+/// Gives the system the memory back that the process keeps for later and does not use: after work
+/// that will not come again.
 pub(crate) fn release_free_memory() {
     // SAFETY: the entry has no condition.
     unsafe { super::ffi::densenet_release_free_memory() }
 }
 
-/// What libtorch calls a kind of number. tch has a trait for it too, which calls bf16 f16.
+/// The dtype of a Rust type in libtorch. tch has a trait for it too, which takes bf16 for f16.
 pub(crate) trait OfKind: Copy {
     const KIND: Kind;
 }
@@ -58,7 +62,8 @@ impl Number for bf16 {}
 impl Number for f32 {}
 impl Number for f64 {}
 
-/// Whether the tensor's values lie on the CPU without gaps, in whatever order, as numbers that the kernels know.
+/// Whether the tensor's values lie on the CPU without gaps, in whatever order, as numbers that the
+/// kernels know.
 pub(crate) fn is_plain(tensor: &Tensor) -> bool {
     tensor.device() == Device::Cpu && matches!(tensor.kind(), Kind::BFloat16 | Kind::Float | Kind::Double)
 }
@@ -67,18 +72,20 @@ pub(crate) fn is_plain(tensor: &Tensor) -> bool {
 ///
 /// # Panics
 ///
-/// Where they are of another kind, not on the CPU, or not without gaps in channels-last order (plain order where there are not
-/// four dimensions).
+/// Where they are of another kind, not on the CPU, or not without gaps in channels-last memory
+/// format (contiguous where there are not four dimensions).
 pub(crate) fn values<T: OfKind>(tensor: &Tensor) -> &[T] {
     check::<T>(tensor);
-    // SAFETY: `check` has seen that the tensor's memory holds this many values of this kind; it lives as long as the tensor.
+    // SAFETY: `check` has seen that the tensor's memory holds this many values of this kind; it
+    // lives as long as the tensor.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
 }
 
 /// The memory of a tensor that is on the CPU and contiguous.
 pub(crate) fn bytes(tensor: &Tensor) -> &[u8] {
     let (first, length) = byte_range(tensor);
-    // SAFETY: a contiguous tensor's values lie here one after the other; it lives as long as the tensor.
+    // SAFETY: a contiguous tensor's values lie here one after the other; it lives as long as the
+    // tensor.
     unsafe { std::slice::from_raw_parts(first, length) }
 }
 
@@ -140,8 +147,8 @@ impl<T: OfKind> Parts<T> {
     }
 }
 
-/// Calls `work` with every part of `part` values of the tensor's memory, on libtorch's threads, and gives what it returned in
-/// the order of the parts. Parts do not depend on the number of threads.
+/// Calls `work` with every part of `part` values of the tensor's memory, on libtorch's threads, and
+/// gives what it returned in the order of the parts. Parts do not depend on the number of threads.
 pub(crate) fn for_parts<T: OfKind + Send, R: Send + Sync>(
     tensor: &mut Tensor,
     part: usize,

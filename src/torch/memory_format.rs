@@ -1,26 +1,28 @@
-//! Memory formats: in which order a tensor's values lie in memory.
+//! Memory formats: the order of a tensor's values in memory.
 
 use super::ffi;
 use crate::Result;
 use tch::{Device, Kind, Tensor};
 
-/// The same tensor `[N, C, H, W]` with the channels of a pixel side by side in memory, which is what convolutions on a CPU
-/// like best. Shape and values stay; a tensor that has this order already, without gaps, is not copied.
+/// The same tensor `[N, C, H, W]` with the channels of a pixel side by side in memory, which is
+/// what convolutions on a CPU like best. Shape and values stay; a tensor that has this order
+/// already, without gaps, is not copied.
 ///
 /// # Errors
 ///
 /// [`Error::Libtorch`](crate::Error::Libtorch) where the tensor is not four-dimensional.
 pub fn to_channels_last(tensor: &Tensor) -> Result<Tensor> {
-    // SAFETY: the pointer is a live tensor's for the length of the call; the entry hands over a tensor of its own, or null
-    // with a message.
+    // SAFETY: the pointer is a live tensor's for the length of the call; the entry hands over a
+    // tensor of its own, or null with a message.
     unsafe {
-        let copy = ffi::call("channels-last order", |error| ffi::densenet_to_channels_last(tensor.as_ptr(), error))?;
+        let copy =
+            ffi::call("channels-last memory format", |error| ffi::densenet_to_channels_last(tensor.as_ptr(), error))?;
         Ok(Tensor::from_ptr(copy))
     }
 }
 
-/// Whether a tensor `[N, C, H, W]` has the channels of a pixel side by side in memory, and the pixels without gaps. Other than
-/// four dimensions have no such order: `false`.
+/// Whether a tensor `[N, C, H, W]` has the channels of a pixel side by side in memory, and the
+/// pixels without gaps. Other than four dimensions have no such order: `false`.
 ///
 /// With one channel, or one pixel, it is the plain order too.
 pub fn is_channels_last(tensor: &Tensor) -> bool {
@@ -29,13 +31,15 @@ pub fn is_channels_last(tensor: &Tensor) -> bool {
     is.is_ok_and(|is| is == 1)
 }
 
-/// A tensor `[N, C, H, W]` of any content on the CPU, in channels-last order.
+/// Allocates a tensor `[N, C, H, W]` on the CPU in channels-last memory format, with any content.
 pub(crate) fn empty_channels_last([n, c, h, w]: [i64; 4], kind: Kind) -> Tensor {
-    // Detached, so that it is no view: libtorch forbids writing into views that a function gives out.
+    // Detached, so that it is no view: libtorch forbids writing into views that a function gives
+    // out.
     Tensor::empty([n, h, w, c], (kind, Device::Cpu)).permute([0, 3, 1, 2]).detach()
 }
 
-/// A tensor `[N, C, H, W]` in channels-last order that may be written into: a copy where others read its memory too.
+/// Returns a tensor `[N, C, H, W]` in channels-last memory format that may be written into: a copy
+/// where others read its memory too.
 ///
 /// # Errors
 ///

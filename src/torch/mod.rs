@@ -9,6 +9,7 @@ mod fused_optim;
 mod memory;
 mod memory_format;
 mod parallel;
+mod random;
 mod variables;
 mod versions;
 
@@ -27,3 +28,4 @@ pub(crate) use memory::{
     Number, bytes, bytes_mut, for_parts, for_parts_of_two, is_plain, map, release_free_memory, values,
 };
 pub(crate) use memory_format::{empty_channels_last, writable_channels_last};
+pub(crate) use random::draw;

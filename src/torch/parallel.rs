@@ -7,12 +7,14 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 
-/// Calls `body` with ranges that together cover `0..length` once, on the threads that libtorch computes with.
+/// Calls `body` with ranges that together cover `0..length` once, on the threads that libtorch
+/// computes with.
 ///
-/// A second pool of threads beside libtorch's would make both slow, since its threads spin while they wait. There are at most
-/// [`threads`] ranges, one on each thread, and so few that they are at least `grain` long on average. Inside of another call
-/// everything runs on the calling thread. `body` may not call operations on tensors: they would run without the settings of
-/// the calling thread, such as [`no_grad`](tch::no_grad).
+/// A second pool of threads beside libtorch's would make both slow, since its threads spin while
+/// they wait. There are at most [`threads`] ranges, one on each thread, and so few that they are at
+/// least `grain` long on average. Inside of another call everything runs on the calling thread.
+/// `body` may not call operations on tensors: they would run without the settings of the calling
+/// thread, such as [`no_grad`](tch::no_grad).
 ///
 /// # Panics
 ///
@@ -43,7 +45,7 @@ pub fn parallel_for(length: usize, grain: usize, body: impl Fn(Range<usize>) + S
     done.unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// How many threads libtorch computes with on a CPU. Within [`parallel_for`] the answer may be 1.
+/// The number of threads that libtorch computes with on a CPU. Within [`parallel_for`] it may be 1.
 pub fn threads() -> usize {
     tch::get_num_threads().max(1) as usize
 }

@@ -13,7 +13,8 @@ pub struct Variable {
     pub trainable: bool,
 }
 
-/// All variables sorted by name. A `VarStore` itself is a hash map, whose order changes from run to run.
+/// All variables sorted by name. A `VarStore` itself is a hash map, whose order changes from run to
+/// run.
 pub fn named_variables(vs: &VarStore) -> Vec<Variable> {
     let mut variables: Vec<Variable> = vs
         .variables()

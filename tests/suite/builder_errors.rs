@@ -1,9 +1,11 @@
 //! Configurations that make no sense: a typed error that names the field and its value, and nothing built.
 
 use densenet::models::DenseNetConfig;
-use densenet::nn::{Dropout, LayerKind, NormReluConfig, StemConfig};
+use densenet::nn::{
+    Downsampling, Dropout, Execution, Features, ForwardContext, LayerKind, Mode, NormReluConfig, StemConfig,
+};
 use densenet::optim::{Milestones, Nesterov, Schedule};
-use densenet::tch::{Device, nn, nn::VarStore};
+use densenet::tch::{Device, Kind, Tensor, nn, nn::VarStore};
 use densenet::{AdamWConfig, DenseBlockConfig, Error, Result, SgdConfig, TrainConfig, Trainer, TransitionBlockConfig};
 use std::fmt::Debug;
 
@@ -27,7 +29,7 @@ fn assert_overflow<T: Debug>(result: Result<T>) {
     }
 }
 
-/// Building and planning agree, and neither leaves a variable behind.
+/// Checks that building and the summary agree, and that neither leaves a variable behind.
 fn build(config: &DenseNetConfig) -> Result<()> {
     let vs = VarStore::new(Device::Cpu);
     let error = config.build(&vs.root()).map(|_| ());
@@ -120,7 +122,7 @@ fn numbers_that_overflow_are_errors() {
     ] {
         assert_overflow(build(&config));
     }
-    // Plans of what nothing could hold: too many weights, too many pixels.
+    // Summaries of networks that fit into no memory: too many weights, too many pixels.
     let wide = net().with_input_channels((1 << 24) - 1).with_initial_channels((1 << 24) - 1);
     let wide = wide.with_growth_rate(1).with_layers_per_block([1]);
     assert_overflow(wide.with_stem(StemConfig::cifar().with_kernel(1024)).summary([(1 << 24) - 1, 2000, 2000]));
@@ -132,7 +134,6 @@ fn numbers_that_overflow_are_errors() {
     assert_overflow(DenseBlockConfig::new(3, 2).with_growth_rate(usize::MAX).out_channels());
     assert_overflow(TransitionBlockConfig::new(usize::MAX, 1).build(&vs.root()));
     assert_overflow(TransitionBlockConfig::new(1, 1 << 40).build(&vs.root()));
-    assert_overflow(NormReluConfig::default().build(&vs.root(), 1 << 40));
     assert_eq!(vs.len(), 0);
 }
 
@@ -149,7 +150,6 @@ fn blocks_and_transitions_alone_check_as_the_network_does() {
     assert_invalid(TransitionBlockConfig::new(4, 0).build(&vs.root()), "output channels of a transition", "0");
     assert_invalid(transition().with_dropout(Dropout::new(2.0)).build(&vs.root()), "drop rate", "2");
     let norm = NormReluConfig::default().with_epsilon(-1.0);
-    assert_invalid(NormReluConfig::default().build(&vs.root(), 0), "channels of a norm", "0");
     assert_invalid(transition().with_norm(norm).build(&vs.root()), "epsilon", "-1");
     assert_eq!(vs.len(), 0);
 }
@@ -214,4 +214,43 @@ fn training_configurations_are_checked_before_there_are_data() {
     assert_invalid(steps(&[0.5, f64::NAN], 0.1), "milestones of the schedule", "[0.5, NaN]");
     assert_invalid(steps(&[1.5], 0.1), "milestones of the schedule", "[1.5]");
     steps(&[0.0, 1.0], 1.0).unwrap();
+}
+
+#[test]
+fn features_that_do_not_fit_a_block_or_transition_are_errors() {
+    let vs = VarStore::new(Device::Cpu);
+    let block = DenseBlockConfig::new(4, 2).with_growth_rate(2).build(&(vs.root() / "block")).unwrap();
+    let transition = TransitionBlockConfig::new(4, 2);
+    let pooling = transition.build(&(vs.root() / "pooling")).unwrap();
+    let blurring = transition.with_downsampling(Downsampling::Blur).build(&(vs.root() / "blurring")).unwrap();
+    for execution in [Execution::Fused, Execution::Reference] {
+        let ctx = ForwardContext::new(Mode::Train).with_execution(execution);
+        let error_of = |size: &[i64]| {
+            let features = || Features::new(Tensor::zeros(size, (Kind::Float, Device::Cpu)));
+            let transitions = [&pooling, &blurring].map(|transition| transition.forward(&features(), &ctx));
+            (block.forward(features(), &ctx).err(), transitions.map(|result| result.err()))
+        };
+        for size in [&[2, 3, 4, 4][..], &[2, 4, 4], &[2, 4, 4, 4, 1], &[]] {
+            let (of_block, of_transitions) = error_of(size);
+            for error in of_transitions.into_iter().chain([of_block]) {
+                match error {
+                    Some(Error::InputShape { actual, expected }) => {
+                        assert_eq!((&actual[..], expected.as_str()), (size, "[N, 4, H, W]"));
+                    }
+                    other => panic!("{execution:?}, {size:?}: {other:?}"),
+                }
+            }
+        }
+        let (of_block, of_transitions) = error_of(&[1, 4, 1, 1]);
+        for (error, norm) in of_transitions.into_iter().zip(["pooling.norm", "blurring.norm"]) {
+            assert!(matches!(&error, Some(Error::OneValuePerChannel { layer, .. }) if layer == norm), "{error:?}");
+        }
+        let norm = "block.denselayer1.norm1";
+        assert!(matches!(&of_block, Some(Error::OneValuePerChannel { layer, .. }) if layer == norm), "{of_block:?}");
+        let (of_block, of_transitions) = error_of(&[2, 4, 1, 3]);
+        assert!(of_block.is_none());
+        for error in of_transitions {
+            assert!(matches!(error, Some(Error::InputTooSmall { height: 1, width: 3, smallest: 2, .. })), "{error:?}");
+        }
+    }
 }

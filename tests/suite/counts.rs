@@ -1,4 +1,5 @@
-//! Counts and shapes: what a summary says, what is published, and what the built network really holds.
+//! Counts and shapes: what a summary says, what is published, and what the built network really
+//! holds.
 
 use densenet::models::Summary;
 use densenet::nn::{ConvBias, ForwardContext, LayerKind, Mode, StemConfig};
@@ -97,7 +98,8 @@ fn multiply_adds_are_those_of_the_convolutions_and_the_classifier() {
     }
 }
 
-/// Runs the net from its variables alone, one row of the summary after the other; says what shape each row's output has.
+/// Runs the net from its variables alone, one row of the summary after the other; says what shape
+/// each row's output has.
 fn interpret(config: &DenseNetConfig, summary: &Summary, vs: &VarStore, x: &Tensor) -> (Vec<Vec<i64>>, Tensor) {
     let variables = vs.variables();
     let variable = |row: &str, name: &str| variables.get(&format!("{row}.{name}"));
@@ -139,7 +141,7 @@ fn interpret(config: &DenseNetConfig, summary: &Summary, vs: &VarStore, x: &Tens
 }
 
 #[test]
-fn every_row_of_a_plan_is_what_the_built_network_holds_and_gives() {
+fn every_row_of_a_summary_is_what_the_built_network_holds_and_returns() {
     let nets = [
         (DenseNetConfig::fashion_mnist(), 50),
         (DenseNetConfig::d2l(), 37),
@@ -230,4 +232,54 @@ fn smallest_input_works_and_one_pixel_less_names_the_layer() {
         let less = config.summary([channels, side - 1, side]).unwrap_err().to_string();
         assert!(less.contains(&format!("{}×{side}", side - 1)) && less.contains(last_layer), "{less}");
     }
+}
+
+/// All variables of a network in one row.
+fn variables(config: &DenseNetConfig) -> Tensor {
+    let vs = VarStore::new(Device::Cpu);
+    config.build(&vs.root()).unwrap();
+    let rows: Vec<_> = named_variables(&vs).iter().map(|v| v.tensor.contiguous().view(-1)).collect();
+    Tensor::cat(&rows, 0)
+}
+
+#[test]
+fn initial_weights_follow_from_the_seed_alone() {
+    let config = DenseNetConfig::fashion_mnist();
+    let first = variables(&config);
+    densenet::tch::manual_seed(17);
+    let _ = Tensor::rand([3], (Kind::Float, Device::Cpu));
+    assert!(first.equal(&variables(&config)), "whatever libtorch's generator is at");
+    assert!(!first.equal(&variables(&config.clone().with_seed(1))), "another seed");
+    let xavier = config.with_seed(3);
+    let kaiming = xavier.clone().with_initialization(densenet::nn::Initialization::KaimingFanIn);
+    for config in [xavier, kaiming] {
+        let vs = VarStore::new(Device::Cpu);
+        config.build(&vs.root()).unwrap();
+        let kernels: Vec<_> = named_variables(&vs).into_iter().filter(|v| v.tensor.dim() == 4).collect();
+        for pair in kernels.windows(2) {
+            let [a, b] = [&pair[0], &pair[1]].map(|v| v.tensor.contiguous().view(-1));
+            let length = a.size()[0].min(b.size()[0]);
+            // The correlation of two independent kernels of 500 numbers or more has a standard
+            // deviation of 0.045 at most.
+            let both = Tensor::stack(&[a.narrow(0, 0, length), b.narrow(0, 0, length)], 0);
+            let correlation = both.corrcoef().double_value(&[0, 1]);
+            assert!(length < 500 || correlation.abs() < 0.3, "{} and {}: {correlation}", pair[0].name, pair[1].name);
+        }
+    }
+}
+
+#[test]
+fn building_a_network_leaves_libtorchs_generator_alone() {
+    // The generator is the whole process's.
+    if !crate::alone::alone("counts::building_a_network_leaves_libtorchs_generator_alone") {
+        return;
+    }
+    let next = |build: bool| {
+        densenet::tch::manual_seed(5);
+        if build {
+            let _ = variables(&DenseNetConfig::fashion_mnist());
+        }
+        Tensor::rand([8], (Kind::Float, Device::Cpu))
+    };
+    assert!(next(false).equal(&next(true)));
 }

@@ -1,178 +1,314 @@
-//! A dense block as the fused engine sees it: one buffer for all features, statistics computed once a channel, normalized values
-//! made again in the backward pass instead of kept.
+//! The description of a dense block that all backends share, and the interface that a backend
+//! implements.
 
-use super::norm::{ChannelStatistics, Norm};
-use super::passes::{self, sizes};
-use crate::kernels::DropMask;
-use crate::torch::{Number, threads, to_channels_last, writable_channels_last};
+use crate::nn::{Memory, Statistics};
+use crate::torch::to_channels_last;
 use crate::{Error, Result};
-use std::ops::Range;
 use tch::{Kind, Tensor};
 
-/// Norm → ReLU → convolution, and what is dropped from its output.
-#[derive(Debug)]
-pub(super) struct Stage {
-    pub gamma: Tensor,
-    pub beta: Tensor,
-    pub weight: Tensor,
-    pub bias: Option<Tensor>,
-    pub dropped: Option<DropMask>,
-}
-
-impl Stage {
-    /// Channels that it reads.
-    pub fn inputs(&self) -> usize {
-        self.gamma.numel()
-    }
-
-    /// Channels that it writes.
-    pub fn outputs(&self) -> usize {
-        sizes(&self.weight)[0]
-    }
-
-    /// Pixels of padding that keep the size.
-    pub fn padding(&self) -> i64 {
-        sizes(&self.weight)[2] as i64 / 2
-    }
-
-    /// The convolution's kernels as features of this kind are convolved.
-    pub fn kernels(&self, kind: Kind) -> Result<Tensor> {
-        to_channels_last(&self.weight.to_kind(kind))
-    }
-
-    /// What it makes of some images.
-    pub fn output<T: Number>(
+/// Computes the forward and the backward pass of a whole dense block.
+///
+/// The interface is at the level of a block, so that a backend is free in the order of its loops:
+/// by layer, by group of images, or by slot of the feature buffer.
+pub(crate) trait Backend: Sync {
+    /// Adds the features of all layers to `x` `[N, C, H, W]`.
+    ///
+    /// `statistics` are the running statistics of all norms, or the batch statistics of `x`, which
+    /// this pass then extends to all features. Without them the pass computes the batch statistics
+    /// of `x` too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Libtorch`] where a convolution fails.
+    fn forward(
         &self,
+        block: &Block,
         x: &Tensor,
-        norm: &Norm<T::Wide>,
-        kernels: &Tensor,
-        images: &Range<i64>,
-        scratch: &Scratch,
-    ) -> Result<Tensor> {
-        let mut normalized = scratch.like(x, self.inputs());
-        passes::norm_relu::<T>(x, norm, &mut normalized);
-        let (bias, padding) = (self.bias.as_ref().map(|bias| bias.to_kind(x.kind())), self.padding());
-        let y = normalized
-            .f_conv2d(kernels, bias.as_ref(), [1, 1], [padding, padding], [1, 1], 1)
-            .map_err(|error| Error::Libtorch { what: "convolution", message: error.to_string() })?;
-        match self.dropped {
-            None => to_channels_last(&y),
-            Some(mask) => {
-                let mut y = writable_channels_last(y)?;
-                let place = place(images, &y);
-                passes::drop::<T>(&mut y, place, mask);
-                Ok(y)
-            }
-        }
-    }
+        statistics: Option<BlockStatistics>,
+        memory: Memory,
+    ) -> Result<Activations>;
+
+    /// Computes the gradients of the block's inputs that `needs_grad` names, from what
+    /// [`forward`](Self::forward) returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Libtorch`] where a convolution fails.
+    fn backward(
+        &self,
+        block: &Block,
+        saved: &Activations,
+        grad_outputs: GradOutputs,
+        needs_grad: &NeedsGrad,
+    ) -> Result<Gradients>;
 }
 
-/// A layer: the stage that reads the features, and in a bottleneck layer a second one that reads what the first wrote. The last one
-/// writes new features.
+/// A dense block: its parameters and constants.
 #[derive(Debug)]
-pub(super) struct Layer {
-    pub reader: Stage,
-    pub inner: Option<Stage>,
+pub(crate) struct Block {
+    pub layers: Vec<Layer>,
+    /// The ε of all norms, added to variances.
+    pub epsilon: f64,
+    /// Whether the statistics of the block's input came with it. Their gradients then go back to
+    /// where they came from.
+    pub has_input_statistics: bool,
+}
+
+/// A dense layer: the stage that reads the features and, in a bottleneck layer, a second one that
+/// reads what the first wrote. The last stage writes new features.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    pub first: Stage,
+    pub second: Option<Stage>,
+}
+
+/// Norm → ReLU → convolution → dropout, with stride 1 and padding that keeps the size.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// γ of the norm, `[C]`.
+    pub gamma: Tensor,
+    /// β of the norm, `[C]`.
+    pub beta: Tensor,
+    /// The convolution's weight, `[K, C, h, w]`.
+    pub weight: Tensor,
+    /// The convolution's bias, `[K]`.
+    pub bias: Option<Tensor>,
+    /// The share of its output that this pass drops, in [0, 1).
+    pub drop_rate: f64,
+}
+
+impl Block {
+    /// Channels of the block's input.
+    pub fn in_channels(&self) -> usize {
+        self.layers[0].first.in_channels()
+    }
+
+    /// Channels of the block's output: those of its input and those that the layers add.
+    pub fn out_channels(&self) -> usize {
+        self.in_channels() + self.layers.iter().map(|layer| layer.last().out_channels()).sum::<usize>()
+    }
 }
 
 impl Layer {
     /// The stage that writes new features.
-    pub fn writer(&self) -> &Stage {
-        self.inner.as_ref().unwrap_or(&self.reader)
+    pub fn last(&self) -> &Stage {
+        self.second.as_ref().unwrap_or(&self.first)
     }
 
-    /// The most channels that a stage of it reads.
-    pub fn widest(&self) -> usize {
-        self.reader.inputs().max(self.writer().inputs())
-    }
-
-    /// Images of features like these that its stages work on together.
-    pub fn groups(&self, features: &Tensor) -> Vec<Range<i64>> {
-        let [n, _, h, w] = sizes(features);
-        groups(n, self.widest() * h * w).collect()
+    /// The stages in their order.
+    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
+        std::iter::once(&self.first).chain(&self.second)
     }
 }
 
-/// By which statistics the norms of a block normalize.
-#[derive(Clone, Debug)]
-pub(super) struct Statistics {
-    /// Of the features.
-    pub features: OfFeatures,
-    /// Of what lies between the stages of bottleneck layers, one for each.
-    pub inner: Vec<ChannelStatistics>,
+impl Stage {
+    /// Channels that the stage reads.
+    pub fn in_channels(&self) -> usize {
+        self.gamma.numel()
+    }
+
+    /// Channels that the stage writes.
+    pub fn out_channels(&self) -> usize {
+        self.weight.size()[0] as usize
+    }
+
+    /// Pixels of padding that keep the size.
+    pub fn padding(&self) -> i64 {
+        self.weight.size()[2] / 2
+    }
+
+    /// The weight as features of this dtype are convolved with it.
+    pub fn weight_as(&self, dtype: Kind) -> Result<Tensor> {
+        to_channels_last(&self.weight.to_kind(dtype))
+    }
+
+    /// Convolves normalized features with `weight`, which [`weight_as`](Self::weight_as) made;
+    /// nothing is dropped.
+    pub fn convolve(&self, normalized: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        let (bias, padding) = (self.bias.as_ref().map(|bias| bias.to_kind(normalized.kind())), self.padding());
+        normalized
+            .f_conv2d(weight, bias.as_ref(), [1, 1], [padding, padding], [1, 1], 1)
+            .map_err(|error| Error::Libtorch { what: "convolution", message: error.to_string() })
+    }
+}
+
+/// The statistics by which the norms of a block normalize. Backends may keep them in a
+/// representation `S` of their own.
+#[derive(Debug)]
+pub(crate) struct BlockStatistics<S = Statistics> {
+    /// Of the features, which the first norm of each layer reads.
+    pub features: FeatureStatistics<S>,
+    /// Of what the first stage of each bottleneck layer writes.
+    pub bottlenecks: Vec<S>,
 }
 
 /// Statistics of a block's features.
-#[derive(Clone, Debug)]
-pub(super) enum OfFeatures {
-    /// Those of the batch, of all channels.
-    Batch(ChannelStatistics),
-    /// Fixed ones, which each layer has of its own.
-    Fixed(Vec<ChannelStatistics>),
+#[derive(Debug)]
+pub(crate) enum FeatureStatistics<S = Statistics> {
+    /// Batch statistics, the same for all layers.
+    Batch(S),
+    /// Running statistics, which each layer has of its own.
+    Running(Vec<S>),
 }
 
-impl OfFeatures {
-    pub fn of_layer(&self, layer: usize) -> &ChannelStatistics {
-        match self {
-            OfFeatures::Batch(statistics) => statistics,
-            OfFeatures::Fixed(statistics) => &statistics[layer],
+impl<S> BlockStatistics<S> {
+    /// The batch statistics of the features, where the norms go by those.
+    pub fn batch(&self) -> Option<&S> {
+        match &self.features {
+            FeatureStatistics::Batch(statistics) => Some(statistics),
+            FeatureStatistics::Running(_) => None,
+        }
+    }
+
+    /// The statistics that the first norm of a layer goes by. Batch statistics may be those of more
+    /// channels than it reads.
+    pub fn of_layer(&self, layer: usize) -> &S {
+        match &self.features {
+            FeatureStatistics::Batch(statistics) => statistics,
+            FeatureStatistics::Running(statistics) => &statistics[layer],
+        }
+    }
+
+    /// Those of the features, then those of the bottlenecks.
+    pub fn iter(&self) -> impl Iterator<Item = &S> {
+        let features = match &self.features {
+            FeatureStatistics::Batch(statistics) => std::slice::from_ref(statistics),
+            FeatureStatistics::Running(statistics) => statistics,
+        };
+        features.iter().chain(&self.bottlenecks)
+    }
+
+    /// The same statistics in another representation.
+    pub fn map<R>(&self, convert: impl Fn(&S) -> R) -> BlockStatistics<R> {
+        BlockStatistics {
+            features: match &self.features {
+                FeatureStatistics::Batch(statistics) => FeatureStatistics::Batch(convert(statistics)),
+                FeatureStatistics::Running(statistics) => {
+                    FeatureStatistics::Running(statistics.iter().map(&convert).collect())
+                }
+            },
+            bottlenecks: self.bottlenecks.iter().map(&convert).collect(),
         }
     }
 }
 
-/// How many normalized values a thread works on at a time: what is made of the features and lives only for a moment then
-/// takes little memory. Fewer, so that it stayed in the cores' caches, were slower: a convolution's start costs more than that saves.
-const VALUES_A_THREAD: usize = 1 << 21;
+/// The result of a forward pass, from which the backward pass starts.
+#[derive(Debug)]
+pub(crate) struct Activations {
+    /// All features, `[N, C + layers·k, H, W]` in channels-last memory format.
+    pub features: Tensor,
+    /// The statistics of all norms.
+    pub statistics: BlockStatistics,
+    /// What else is saved of each layer.
+    pub layers: Vec<SavedLayer>,
+}
 
-/// Memory for the normalized values of a group, whichever layer reads them. Of its own for each layer, growing from one to the next, it left
-/// holes in the C library's heap that nothing fitted into: up to half as much memory again in a deep block.
-pub(super) struct Scratch(Tensor);
+/// The saved tensors of one layer.
+#[derive(Debug, Default)]
+pub(crate) struct SavedLayer {
+    /// For each stage that drops, that by which the backend drops the same values again.
+    pub dropout: Vec<Tensor>,
+    /// The output of a bottleneck layer's first stage, as one or more parts of the batch; empty
+    /// where it is computed again.
+    pub bottleneck: Vec<Tensor>,
+}
 
-impl Scratch {
-    /// For these groups of images, whichever of the layers works on them.
-    pub fn new(features: &Tensor, layers: &[Layer], groups: &[Vec<Range<i64>>]) -> Self {
-        let [.., h, w] = sizes(features);
-        let most = layers.iter().zip(groups).map(|(layer, groups)| groups[0].end as usize * layer.widest());
-        let values = most.max().unwrap_or(0) * h * w;
-        Scratch(Tensor::empty([values as i64], (features.kind(), features.device())))
+impl SavedLayer {
+    /// What was saved of the dropout of the layer's stages: of each stage that drops.
+    pub fn dropout_of(&self, layer: &Layer) -> [Option<&Tensor>; 2] {
+        let mut saved = self.dropout.iter();
+        let mut next = |stage: &Stage| if stage.drop_rate > 0.0 { saved.next() } else { None };
+        [next(&layer.first), layer.second.as_ref().and_then(next)]
+    }
+}
+
+/// The gradients that arrive at a block's outputs; `None` stands for 0.
+pub(crate) struct GradOutputs {
+    pub features: Option<Tensor>,
+    /// Of the features' mean.
+    pub mean: Option<Tensor>,
+    /// Of the features' 1/√(var + ε).
+    pub rstd: Option<Tensor>,
+}
+
+/// Which gradients a backward pass has to compute.
+pub(crate) struct NeedsGrad {
+    /// Of the block's input or its statistics.
+    pub input: bool,
+    pub layers: Vec<LayerNeedsGrad>,
+}
+
+/// Which gradients of a layer's parameters are needed.
+#[derive(Clone, Copy)]
+pub(crate) struct LayerNeedsGrad {
+    pub first: StageNeedsGrad,
+    pub second: Option<StageNeedsGrad>,
+}
+
+/// Which gradients of a stage's parameters are needed.
+#[derive(Clone, Copy)]
+pub(crate) struct StageNeedsGrad {
+    /// Of γ or β.
+    pub norm: bool,
+    pub weight: bool,
+    pub bias: bool,
+}
+
+impl StageNeedsGrad {
+    /// Whether any of them is needed.
+    pub fn any(&self) -> bool {
+        self.norm || self.weight || self.bias
+    }
+}
+
+impl LayerNeedsGrad {
+    /// Whether any of them is needed.
+    pub fn any(&self) -> bool {
+        self.first.any() || self.second.is_some_and(|second| second.any())
+    }
+}
+
+impl NeedsGrad {
+    /// Whether a gradient is needed of what the layer reads.
+    pub fn before(&self, layer: usize) -> bool {
+        self.input || self.layers[..layer].iter().any(LayerNeedsGrad::any)
     }
 
-    /// So many channels of these images, in channels-last order.
-    pub fn like(&self, images: &Tensor, channels: usize) -> Tensor {
-        let [n, _, h, w] = sizes(images).map(|size| size as i64);
-        let channels = channels as i64;
-        self.0.narrow(0, 0, n * h * w * channels).view([n, h, w, channels]).permute([0, 3, 1, 2]).detach()
+    /// Whether the backward pass has to visit the layer.
+    pub fn visits(&self, layer: usize) -> bool {
+        self.before(layer) || self.layers[layer].any()
     }
 }
 
-/// Images that are worked on together, where each has so many normalized values. All threads get as many, as far as it goes.
-fn groups(images: usize, values: usize) -> impl Iterator<Item = Range<i64>> {
-    let even = 4 * threads();
-    let group = (VALUES_A_THREAD * threads() / values.max(1) / even).max(1) * even;
-    (0..images.max(1)).step_by(group).map(move |first| first as i64..images.min(first + group) as i64)
+/// The gradients of a block's inputs. Those that are not needed may be there or not.
+pub(crate) struct Gradients {
+    pub x: Option<Tensor>,
+    /// Of the mean and 1/√(var + ε) of `x`, where they were inputs.
+    pub statistics: Option<Statistics>,
+    pub layers: Vec<LayerGradients>,
 }
 
-/// The place in its batch of the first value of these images.
-pub(super) fn place(images: &Range<i64>, values: &Tensor) -> usize {
-    images.start as usize * values.numel() / (images.end - images.start).max(1) as usize
+/// The gradients of a layer's parameters.
+#[derive(Default)]
+pub(crate) struct LayerGradients {
+    pub first: StageGradients,
+    pub second: StageGradients,
 }
 
-/// Some images of a batch.
-pub(super) fn part(batch: &Tensor, images: &Range<i64>) -> Tensor {
-    batch.narrow(0, images.start, images.end - images.start)
+/// The gradients of a stage's parameters.
+#[derive(Default)]
+pub(crate) struct StageGradients {
+    pub gamma: Option<Tensor>,
+    pub beta: Option<Tensor>,
+    pub weight: Option<Tensor>,
+    pub bias: Option<Tensor>,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn groups_cover_all_images_once() {
-        for (images, values) in [(1, 10), (64, 1 << 17), (64, 1 << 30), (7, 1 << 20), (1000, 3)] {
-            let groups: Vec<_> = groups(images, values).collect();
-            assert_eq!((groups[0].start, groups[groups.len() - 1].end), (0, images as i64));
-            assert!(groups.windows(2).all(|pair| pair[0].end == pair[1].start));
-        }
-        assert!(groups(64, 1 << 30).count() > 1);
+/// The dtype that is computed with where features are of this one's dtype: f32 for bf16, else the
+/// same.
+pub(crate) fn wide_kind(features: &Tensor) -> Kind {
+    match features.kind() {
+        Kind::BFloat16 => Kind::Float,
+        kind => kind,
     }
 }

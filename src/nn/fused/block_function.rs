@@ -1,185 +1,241 @@
-//! The dense block as a function with a backward pass of its own.
+//! The dense block as one autograd function, whichever backend computes it.
 
-use super::block::{Layer, OfFeatures, Stage, Statistics};
-use super::block_backward::{Arriving, LayerNeeds, Left, Needs, StageNeeds, backward};
-use super::block_forward::{Made, forward};
-use super::norm::ChannelStatistics;
-use super::{by_kind, update_running};
+use super::block::{
+    Activations, Backend, Block, BlockStatistics, FeatureStatistics, GradOutputs, Gradients, Layer, LayerNeedsGrad,
+    NeedsGrad, SavedLayer, Stage, StageNeedsGrad, wide_kind,
+};
+use super::update_running;
 use crate::Result;
-use crate::kernels::DropMask;
-use crate::nn::{Features, ForwardContext, Memory, NormRelu, Statistics as TravelingStatistics};
+use crate::nn::{Features, ForwardContext, Memory, NormRelu, Statistics};
 use crate::torch::{Forward, Function, apply};
-use std::ops::Range;
+use tch::Tensor;
 use tch::nn::Conv2D;
-use tch::{Device, Kind, Tensor};
 
-/// Norm → ReLU → convolution, and the share of its output that this pass drops.
-pub(crate) struct FusedStage<'a> {
+/// The modules of a stage: norm → ReLU → convolution, and the share of its output that this pass
+/// drops.
+pub(crate) struct StageModules<'a> {
     pub norm: &'a NormRelu,
     pub conv: &'a Conv2D,
     pub drop_rate: f64,
 }
 
-impl FusedStage<'_> {
-    /// γ, β, kernels and, where there is one, the bias.
-    pub fn parameters(&self) -> impl Iterator<Item = &Tensor> {
-        [&self.norm.weight, &self.norm.bias, &self.conv.ws].into_iter().chain(&self.conv.bs)
-    }
+/// The modules of a layer: one stage, or two in a bottleneck layer.
+pub(crate) struct LayerModules<'a> {
+    pub stages: Vec<StageModules<'a>>,
 }
 
-/// A layer: one stage, or two in a bottleneck layer. The first reads the features.
-pub(crate) struct FusedLayer<'a> {
-    pub stages: Vec<FusedStage<'a>>,
-}
-
-/// Adds the features of layers, which are all of one kind, to `features`.
-pub(crate) fn dense_block(features: Features, layers: &[FusedLayer], ctx: &ForwardContext) -> Result<Features> {
+/// Adds the features of layers, which are all of one kind, to `features`, and moves the running
+/// statistics of their norms.
+pub(crate) fn dense_block(
+    backend: &'static dyn Backend,
+    features: Features,
+    layers: &[LayerModules],
+    ctx: &ForwardContext,
+) -> Result<Features> {
     let [first, ..] = layers else { return Ok(features) };
     let epsilon = first.stages[0].norm.config().epsilon;
     let train = ctx.mode.uses_batch_statistics();
-    let given = features.statistics.filter(|_| train);
-    let mut inputs = vec![&features.data];
-    if let Some(statistics) = &given {
-        inputs.extend([&statistics.mean, &statistics.rstd]);
-    }
+    let input_statistics = features.statistics.filter(|_| train);
     let stages = || layers.iter().flat_map(|layer| &layer.stages);
-    inputs.extend(stages().flat_map(|stage| stage.parameters()));
+    let mut inputs = vec![&features.data];
+    inputs.extend(input_statistics.iter().flat_map(|statistics| [&statistics.mean, &statistics.rstd]));
+    for StageModules { norm, conv, .. } in stages() {
+        inputs.extend([&norm.weight, &norm.bias, &conv.ws].into_iter().chain(&conv.bs));
+    }
     let function = BlockFunction {
-        shape: Shape::of(first, given.is_some()),
-        epsilon,
+        backend,
         memory: ctx.memory,
-        dropped: stages().map(|stage| (stage.drop_rate > 0.0).then(|| mask(stage.drop_rate))).collect(),
-        statistics: (!train).then(|| fixed(layers, epsilon)),
-        groups: Vec::new(),
+        shape: Shape {
+            has_bias: first.stages[0].conv.bs.is_some(),
+            has_second: first.stages.len() == 2,
+            has_input_statistics: input_statistics.is_some(),
+        },
+        epsilon,
+        drop_rates: stages().map(|stage| stage.drop_rate).collect(),
+        running: (!train).then(|| running(layers, epsilon)),
+        saved_of_layers: Vec::new(),
     };
     let mut outputs = apply(function, &inputs)?.into_iter();
     let data = outputs.next().expect("features come first");
-    let mut next = || outputs.next().zip(outputs.next()).map(|(mean, rstd)| TravelingStatistics { mean, rstd });
+    let mut next = || outputs.next().zip(outputs.next()).map(|(mean, rstd)| Statistics { mean, rstd });
     let statistics = next();
     if let Some(statistics) = &statistics {
-        for FusedLayer { stages } in layers {
+        for LayerModules { stages } in layers {
             update_running(stages[0].norm, statistics, &data);
-            if let Some((inner, statistics)) = stages.get(1).zip(next()) {
-                update_running(inner.norm, &statistics, &data);
+            if let Some((second, statistics)) = stages.get(1).zip(next()) {
+                update_running(second.norm, &statistics, &data);
             }
         }
     }
     Ok(Features { data, statistics })
 }
 
-/// What norms keep for evaluation.
-fn fixed(layers: &[FusedLayer], epsilon: f64) -> Statistics {
-    let of =
-        |stage: &FusedStage| ChannelStatistics::running(&stage.norm.running_mean, &stage.norm.running_var, epsilon);
-    Statistics {
-        features: OfFeatures::Fixed(layers.iter().map(|layer| of(&layer.stages[0])).collect()),
-        inner: layers.iter().filter_map(|layer| layer.stages.get(1).map(of)).collect(),
+/// The running statistics of all norms.
+fn running(layers: &[LayerModules], epsilon: f64) -> BlockStatistics {
+    let of = |stage: &StageModules| Statistics::running(&stage.norm.running_mean, &stage.norm.running_var, epsilon);
+    BlockStatistics {
+        features: FeatureStatistics::Running(layers.iter().map(|layer| of(&layer.stages[0])).collect()),
+        bottlenecks: layers.iter().filter_map(|layer| layer.stages.get(1).map(of)).collect(),
     }
 }
 
-/// A mask that libtorch's generator decides, as it decides those of its own dropout.
-fn mask(rate: f64) -> DropMask {
-    let key = Tensor::randint_low(i64::MIN, i64::MAX, [1], (Kind::Int64, Device::Cpu)).int64_value(&[0]);
-    DropMask::new(key as u64, rate)
-}
-
-/// In which order the inputs of a block's function come.
-pub(super) struct Shape {
+/// In which order the function's inputs come: features, their statistics, and each stage's γ, β,
+/// weight and bias.
+struct Shape {
     has_bias: bool,
-    /// Whether its layers have two stages.
-    has_inner: bool,
-    /// Whether the statistics of the input come with it.
-    given: bool,
+    /// Whether layers have two stages.
+    has_second: bool,
+    /// Whether the statistics of the input are inputs too.
+    has_input_statistics: bool,
 }
 
 impl Shape {
-    pub fn of(layer: &FusedLayer, given: bool) -> Self {
-        Shape { has_bias: layer.stages[0].conv.bs.is_some(), has_inner: layer.stages.len() == 2, given }
+    /// The number of parameters of a stage.
+    fn parameters(&self) -> usize {
+        3 + usize::from(self.has_bias)
     }
 
-    /// How many parameters a stage has.
-    pub fn parameters(&self) -> usize {
-        if self.has_bias { 4 } else { 3 }
+    /// The number of stages of a layer.
+    fn stages(&self) -> usize {
+        1 + usize::from(self.has_second)
     }
 
-    /// How many stages a layer has.
-    pub fn stages(&self) -> usize {
-        if self.has_inner { 2 } else { 1 }
+    /// The number of inputs before the parameters.
+    fn first_parameter(&self) -> usize {
+        1 + 2 * usize::from(self.has_input_statistics)
     }
 
-    pub fn needs(&self, needs: &[bool]) -> Needs {
-        let (input, stages) = needs.split_at(if self.given { 3 } else { 1 });
-        let stage = |needs: &[bool]| StageNeeds {
+    fn needs_grad(&self, needs: &[bool]) -> NeedsGrad {
+        let (input, parameters) = needs.split_at(self.first_parameter());
+        let stage = |needs: &[bool]| StageNeedsGrad {
             norm: needs[0] || needs[1],
             weight: needs[2],
             bias: needs.get(3).is_some_and(|&bias| bias),
         };
-        let stages: Vec<StageNeeds> = stages.chunks_exact(self.parameters()).map(stage).collect();
-        let layer = |stages: &[StageNeeds]| LayerNeeds { reader: stages[0], inner: stages.get(1).copied() };
-        Needs { input: input.contains(&true), layers: stages.chunks_exact(self.stages()).map(layer).collect() }
+        let layer = |needs: &[bool]| {
+            let mut stages = needs.chunks_exact(self.parameters()).map(stage);
+            LayerNeedsGrad { first: stages.next().expect("a layer has a stage"), second: stages.next() }
+        };
+        let layers = parameters.chunks_exact(self.stages() * self.parameters()).map(layer);
+        NeedsGrad { input: input.contains(&true), layers: layers.collect() }
+    }
+
+    /// The gradients in the order of the inputs.
+    fn in_order(&self, gradients: Gradients) -> Vec<Option<Tensor>> {
+        let mut ordered = vec![gradients.x];
+        if self.has_input_statistics {
+            ordered.extend(match gradients.statistics {
+                Some(Statistics { mean, rstd }) => [Some(mean), Some(rstd)],
+                None => [None, None],
+            });
+        }
+        for layer in gradients.layers {
+            for stage in [layer.first, layer.second].into_iter().take(self.stages()) {
+                ordered.extend([stage.gamma, stage.beta, stage.weight, stage.bias].into_iter().take(self.parameters()));
+            }
+        }
+        ordered
     }
 }
 
 struct BlockFunction {
+    backend: &'static dyn Backend,
+    memory: Memory,
     shape: Shape,
     epsilon: f64,
-    memory: Memory,
-    /// What is dropped from each stage's output.
-    dropped: Vec<Option<DropMask>>,
-    /// Fixed ones, or those of the batch once they are known.
-    statistics: Option<Statistics>,
-    /// The images that each layer worked on together in the forward pass.
-    groups: Vec<Vec<Range<i64>>>,
+    /// Of each stage.
+    drop_rates: Vec<f64>,
+    /// Running statistics until the forward pass takes them; `None` where it goes by those of the
+    /// batch.
+    running: Option<BlockStatistics>,
+    /// The number of tensors that the forward pass saved of each layer.
+    saved_of_layers: Vec<usize>,
 }
 
 impl BlockFunction {
-    fn layers(&self, tensors: &[Tensor]) -> Vec<Layer> {
-        let stage = |(tensors, &dropped): (&[Tensor], &Option<DropMask>)| Stage {
+    fn block(&self, parameters: &[Tensor]) -> Block {
+        let stage = |(tensors, &drop_rate): (&[Tensor], &f64)| Stage {
             gamma: tensors[0].shallow_clone(),
             beta: tensors[1].shallow_clone(),
             weight: tensors[2].shallow_clone(),
             bias: tensors.get(3).map(Tensor::shallow_clone),
-            dropped,
+            drop_rate,
         };
-        let mut stages = tensors.chunks_exact(self.shape.parameters()).zip(&self.dropped).map(stage);
-        let layer = || {
-            let reader = stages.next()?;
-            let inner = if self.shape.has_inner { stages.next() } else { None };
-            Some(Layer { reader, inner })
+        let mut stages = parameters.chunks_exact(self.shape.parameters()).zip(&self.drop_rates).map(stage);
+        let mut layers = Vec::with_capacity(self.drop_rates.len() / self.shape.stages());
+        while let Some(first) = stages.next() {
+            layers.push(Layer { first, second: if self.shape.has_second { stages.next() } else { None } });
+        }
+        Block { layers, epsilon: self.epsilon, has_input_statistics: self.shape.has_input_statistics }
+    }
+
+    /// All saved tensors in one row: the parameters, the features, their statistics, and those of
+    /// each layer.
+    fn save(&mut self, parameters: &[Tensor], activations: Activations) -> Vec<Tensor> {
+        let mut row: Vec<Tensor> = parameters.iter().map(Tensor::shallow_clone).collect();
+        row.push(activations.features);
+        for Statistics { mean, rstd } in activations.statistics.iter() {
+            row.extend([mean.shallow_clone(), rstd.shallow_clone()]);
+        }
+        for SavedLayer { dropout, bottleneck } in activations.layers {
+            self.saved_of_layers.push(dropout.len() + bottleneck.len());
+            row.extend(dropout.into_iter().chain(bottleneck));
+        }
+        row
+    }
+
+    /// The block and its activations from the row that [`save`](Self::save) made.
+    fn restore(&self, row: Vec<Tensor>, of_batch: bool) -> (Block, Activations) {
+        let mut row = row.into_iter();
+        let parameters: Vec<Tensor> = row.by_ref().take(self.drop_rates.len() * self.shape.parameters()).collect();
+        let block = self.block(&parameters);
+        let mut next = || row.next().expect("as many tensors as were saved");
+        let features = next();
+        let mut statistics = |count| (0..count).map(|_| Statistics { mean: next(), rstd: next() }).collect::<Vec<_>>();
+        let layers = block.layers.len();
+        let statistics = BlockStatistics {
+            features: match of_batch {
+                true => FeatureStatistics::Batch(statistics(1).remove(0)),
+                false => FeatureStatistics::Running(statistics(layers)),
+            },
+            bottlenecks: statistics(if self.shape.has_second { layers } else { 0 }),
         };
-        std::iter::from_fn(layer).collect()
+        let layers = block.layers.iter().zip(&self.saved_of_layers).map(|(layer, &count)| {
+            let mut saved: Vec<Tensor> = row.by_ref().take(count).collect();
+            let drops = layer.stages().filter(|stage| stage.drop_rate > 0.0).count();
+            SavedLayer { bottleneck: saved.split_off(drops), dropout: saved }
+        });
+        let layers = layers.collect();
+        (block, Activations { features, statistics, layers })
     }
 }
 
 impl Function for BlockFunction {
     fn forward(&mut self, inputs: &[Tensor]) -> Result<Forward> {
-        let (given, parameters) = inputs[1..].split_at(if self.shape.given { 2 } else { 0 });
-        let layers = self.layers(parameters);
+        let (given, parameters) = inputs.split_at(self.shape.first_parameter());
         let statistics = match given {
-            [mean, rstd] => {
-                let of_input = ChannelStatistics::of(mean, rstd);
-                Some(Statistics { features: OfFeatures::Batch(of_input), inner: Vec::new() })
-            }
-            _ => self.statistics.take(),
+            [_, mean, rstd] => Some(BlockStatistics {
+                features: FeatureStatistics::Batch(Statistics {
+                    mean: mean.shallow_clone(),
+                    rstd: rstd.shallow_clone(),
+                }),
+                bottlenecks: Vec::new(),
+            }),
+            _ => self.running.take(),
         };
-        let x = &inputs[0];
-        let made = by_kind!(x, T => forward::<T>(x, statistics, &layers, self.epsilon, self.memory))?;
-        let Made { features, statistics, inner } = made;
-        self.groups = layers.iter().map(|layer| layer.groups(&features)).collect();
-        let mut saved = vec![features.shallow_clone()];
-        saved.extend(parameters.iter().map(Tensor::shallow_clone));
-        saved.extend(inner.into_iter().flatten());
-        let mut outputs = vec![features];
-        if let OfFeatures::Batch(of_features) = &statistics.features {
-            for statistics in [of_features].into_iter().chain(&statistics.inner) {
-                outputs.extend(statistics.tensors(x));
-            }
+        let activations = self.backend.forward(&self.block(parameters), &given[0], statistics, self.memory)?;
+        let mut outputs = vec![activations.features.shallow_clone()];
+        if activations.statistics.batch().is_some() {
+            let kind = wide_kind(&activations.features);
+            outputs.extend(activations.statistics.iter().flat_map(|statistics| {
+                let Statistics { mean, rstd } = statistics.to_kind(kind);
+                [mean, rstd]
+            }));
         }
-        self.statistics = Some(statistics);
-        Ok(Forward { outputs, saved })
+        Ok(Forward { outputs, saved: self.save(parameters, activations) })
     }
 
-    /// The statistics of what lies between stages are only for the running ones.
+    /// The bottlenecks' statistics are only for the running ones.
     fn is_differentiable(&self, output: usize) -> bool {
         output < 3
     }
@@ -190,38 +246,13 @@ impl Function for BlockFunction {
         gradients: Vec<Option<Tensor>>,
         needs: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let (features, saved) = saved.split_first().expect("features were saved first");
-        let (parameters, mut values) = saved.split_at(self.dropped.len() * self.shape.parameters());
-        let layers = self.layers(parameters);
-        let mut inner = Vec::new();
-        if !values.is_empty() {
-            for groups in &self.groups {
-                let (own, rest) = values.split_at(groups.len());
-                inner.push(own.iter().map(Tensor::shallow_clone).collect());
-                values = rest;
-            }
-        }
-        let statistics = self.statistics.as_ref().expect("the forward pass left them");
-        let left = Left {
-            features,
-            statistics,
-            given: self.shape.given,
-            layers: &layers,
-            inner: &inner,
-            groups: &self.groups,
-        };
+        // With running statistics the features are the only output.
+        let (block, activations) = self.restore(saved, gradients.len() > 1);
         let mut gradients = gradients.into_iter();
         let mut next = || gradients.next().flatten();
-        let arriving = Arriving { features: next(), mean: next(), rstd: next() };
-        let gradients = by_kind!(features, T => backward::<T>(&left, arriving, &self.shape.needs(needs)))?;
-        let mut results = vec![gradients.x];
-        if self.shape.given {
-            results.extend(gradients.statistics.map_or([None, None], |statistics| statistics.map(Some)));
-        }
-        for stage in gradients.stages {
-            results.extend([stage.gamma, stage.beta, stage.weight]);
-            results.extend(self.shape.has_bias.then_some(stage.bias));
-        }
-        Ok(results)
+        let grad_outputs = GradOutputs { features: next(), mean: next(), rstd: next() };
+        let needs_grad = self.shape.needs_grad(needs);
+        let gradients = self.backend.backward(&block, &activations, grad_outputs, &needs_grad)?;
+        Ok(self.shape.in_order(gradients))
     }
 }

@@ -1,7 +1,9 @@
 //! Norm, ReLU and pooling as functions with backward passes of their own.
 
-use super::norm::{ChannelStatistics, Norm, tensor};
-use super::passes::{self, Correction, MaxPooled, ReaderSums, sizes};
+use super::block::wide_kind;
+use super::cpu::correction::{Correction, ReaderSums};
+use super::cpu::norm::{HostStatistics, Norm, numbers, tensor};
+use super::cpu::passes::{self, MaxPooled, sizes};
 use super::{by_kind, update_running};
 use crate::Result;
 use crate::kernels::{Element, GradientSums};
@@ -9,7 +11,8 @@ use crate::nn::{Features, ForwardContext, NormRelu, Statistics};
 use crate::torch::{Forward, Function, apply, to_channels_last};
 use tch::{Kind, Tensor};
 
-/// ReLU(norm(features)), averaged over windows `[h, w]`: `[N, C, ⌊H/h⌋, ⌊W/w⌋]` of a kind that is the features' or has more bits.
+/// ReLU(norm(features)), averaged over windows `[h, w]`: `[N, C, ⌊H/h⌋, ⌊W/w⌋]` of a kind that is
+/// the features' or has more bits.
 pub(crate) fn norm_relu_average_pool(
     features: &Features,
     norm: &NormRelu,
@@ -24,15 +27,17 @@ pub(crate) fn norm_relu_average_pool(
         Ok(outputs.into_iter().next().expect("one output"))
     };
     if !ctx.mode.uses_batch_statistics() {
-        let fixed = ChannelStatistics::running(&norm.running_mean, &norm.running_var, epsilon);
-        let [mean, rstd] = fixed.tensors(data);
-        return pool(&mean, &rstd);
+        let running = Statistics::running(&norm.running_mean, &norm.running_var, epsilon).to_kind(wide_kind(data));
+        return pool(&running.mean, &running.rstd);
     }
-    let computed = match &features.statistics {
-        Some(_) => None,
-        None => Features::with_statistics(data.shallow_clone(), epsilon).statistics,
+    let computed;
+    let statistics = match &features.statistics {
+        Some(statistics) => statistics,
+        None => {
+            computed = Statistics::of(data, epsilon);
+            &computed
+        }
     };
-    let statistics = features.statistics.as_ref().or(computed.as_ref()).expect("computed where they did not come");
     update_running(norm, statistics, data);
     pool(&statistics.mean, &statistics.rstd)
 }
@@ -49,7 +54,7 @@ impl Function for AveragePool {
     fn forward(&mut self, inputs: &[Tensor]) -> Result<Forward> {
         let [x, gamma, beta, mean, rstd] = inputs else { unreachable!("five inputs") };
         let x = to_channels_last(x)?;
-        let statistics = ChannelStatistics::of(mean, rstd);
+        let statistics = host(mean, rstd);
         let out = by_kind!(&x, T => {
             let norm = Norm::new(gamma, beta, &statistics);
             match self.kind == x.kind() {
@@ -67,21 +72,25 @@ impl Function for AveragePool {
         gradients: Vec<Option<Tensor>>,
         needs: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let Some(Some(arriving)) = gradients.into_iter().next() else {
+        let Some(Some(upstream)) = gradients.into_iter().next() else {
             return Ok(needs.iter().map(|_| None).collect());
         };
         let [x, gamma, beta, mean, rstd] = &saved[..] else { unreachable!("five were saved") };
-        let (arriving, statistics) = (to_channels_last(&arriving)?, ChannelStatistics::of(mean, rstd));
+        let (upstream, statistics) = (to_channels_last(&upstream)?, host(mean, rstd));
         let (dx, [dgamma, dbeta, dmean, drstd]) = by_kind!(x, T => {
             let norm = Norm::new(gamma, beta, &statistics);
             let (dx, sums) = match self.kind == x.kind() {
-                true => passes::average_pool_backward::<T, T>(&arriving, x, &norm, self.window),
-                false => passes::average_pool_backward::<T, Wide<T>>(&arriving, x, &norm, self.window),
+                true => passes::average_pool_backward::<T, T>(&upstream, x, &norm, self.window),
+                false => passes::average_pool_backward::<T, Wide<T>>(&upstream, x, &norm, self.window),
             };
             (dx, parameter_gradients(&sums, &norm, x))
         });
         Ok([dx, dgamma, dbeta, dmean, drstd].map(Some).into())
     }
+}
+
+fn host(mean: &Tensor, rstd: &Tensor) -> HostStatistics {
+    HostStatistics { mean: numbers(mean), rstd: numbers(rstd) }
 }
 
 /// The gradients of γ, β, mean and 1/√(var + ε) from a norm's sums.
@@ -99,8 +108,10 @@ fn parameter_gradients<W>(sums: &GradientSums, norm: &Norm<W>, features: &Tensor
 pub(crate) fn norm_relu_max_pool(x: &Tensor, norm: &NormRelu, ctx: &ForwardContext) -> Result<Tensor> {
     let epsilon = norm.config().epsilon;
     let train = ctx.mode.uses_batch_statistics();
-    let fixed = (!train).then(|| ChannelStatistics::running(&norm.running_mean, &norm.running_var, epsilon));
-    let mut outputs = apply(MaxPool { epsilon, train, statistics: fixed }, &[x, &norm.weight, &norm.bias])?.into_iter();
+    let running = || Statistics::running(&norm.running_mean, &norm.running_var, epsilon);
+    let running = (!train).then(|| HostStatistics::of(&running()));
+    let mut outputs =
+        apply(MaxPool { epsilon, train, statistics: running }, &[x, &norm.weight, &norm.bias])?.into_iter();
     let out = outputs.next().expect("the pooled values come first");
     if let Some((mean, rstd)) = outputs.next().zip(outputs.next()) {
         update_running(norm, &Statistics { mean, rstd }, x);
@@ -112,8 +123,8 @@ pub(crate) fn norm_relu_max_pool(x: &Tensor, norm: &NormRelu, ctx: &ForwardConte
 struct MaxPool {
     epsilon: f64,
     train: bool,
-    /// Fixed ones, or those of the batch once they are known.
-    statistics: Option<ChannelStatistics>,
+    /// Running statistics, or those of the batch once they are known.
+    statistics: Option<HostStatistics>,
 }
 
 impl Function for MaxPool {
@@ -122,18 +133,19 @@ impl Function for MaxPool {
         let x = to_channels_last(x)?;
         let epsilon = self.epsilon;
         let statistics = self.statistics.take();
-        let (out, winners, statistics) = by_kind!(&x, T => {
+        let (out, indices, statistics) = by_kind!(&x, T => {
             let statistics =
-                statistics.unwrap_or_else(|| ChannelStatistics::new(&passes::moments::<T>(&x), epsilon));
-            let (out, winners) = passes::max_pool::<T>(&x, &Norm::new(gamma, beta, &statistics));
-            (out, winners, statistics)
+                statistics.unwrap_or_else(|| HostStatistics::of_moments(&passes::moments::<T>(&x), epsilon));
+            let (out, indices) = passes::max_pool::<T>(&x, &Norm::new(gamma, beta, &statistics));
+            (out, indices, statistics)
         });
         let mut outputs = vec![out];
         if self.train {
-            outputs.extend(statistics.tensors(&x));
+            let Statistics { mean, rstd } = statistics.tensors().to_kind(wide_kind(&x));
+            outputs.extend([mean, rstd]);
         }
         self.statistics = Some(statistics);
-        Ok(Forward { outputs, saved: vec![x, gamma.shallow_clone(), beta.shallow_clone(), winners] })
+        Ok(Forward { outputs, saved: vec![x, gamma.shallow_clone(), beta.shallow_clone(), indices] })
     }
 
     /// The statistics are only for the running ones.
@@ -147,18 +159,19 @@ impl Function for MaxPool {
         gradients: Vec<Option<Tensor>>,
         needs: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        let Some(Some(arriving)) = gradients.into_iter().next() else {
+        let Some(Some(upstream)) = gradients.into_iter().next() else {
             return Ok(needs.iter().map(|_| None).collect());
         };
-        let [x, gamma, beta, winners] = &saved[..] else { unreachable!("four were saved") };
-        let arriving = to_channels_last(&arriving)?;
+        let [x, gamma, beta, indices] = &saved[..] else { unreachable!("four were saved") };
+        let upstream = to_channels_last(&upstream)?;
         let statistics = self.statistics.as_ref().expect("the forward pass left them");
         let [n, channels, h, w] = sizes(x);
         let (dx, [dgamma, dbeta, ..]) = by_kind!(x, T => {
             let norm = Norm::new(gamma, beta, statistics);
-            let pooled = MaxPooled { upstream: &arriving, winners, x, norm: &norm };
+            let pooled = MaxPooled { upstream: &upstream, indices, x, norm: &norm };
             let sums = passes::max_pool_sums::<T>(&pooled);
-            // Fixed statistics do not depend on what they normalize: with sums of 0 nothing is corrected.
+            // Running statistics do not depend on what they normalize: with sums of 0 nothing is
+            // corrected.
             let mut readers = ReaderSums::of(None, None, statistics);
             if self.train {
                 readers.add(&sums, &norm);

@@ -1,106 +1,136 @@
-//! A block's gradients beside slopes, whatever is dropped and whatever is kept.
+//! One suite for all backends of the fused engine: each gives what the reference gives.
+//!
+//! The tensor backend runs on the CPU here, where stand-ins take the place of the operations that
+//! libtorch has for GPUs only.
 
-use super::block::{Layer, Stage};
-use super::block_backward::{Arriving, Gradients, LayerNeeds, Left, Needs, StageNeeds, backward};
-use super::block_forward::{Made, forward};
-use crate::kernels::DropMask;
-use crate::nn::Memory;
-use tch::{Kind, Tensor};
+mod dropout;
+mod exactness;
+mod slopes;
+mod support;
 
-fn values(size: &[i64], salt: f64) -> Tensor {
-    (Tensor::arange(size.iter().product::<i64>(), (Kind::Double, tch::Device::Cpu)) * 1.7 + salt).sin().view(size)
-}
+use super::super::{ConvBias, DenseBlock, DenseBlockConfig, Features, ForwardContext, Memory, Mode};
+use super::Engine;
+use crate::torch::named_variables;
+use support::{
+    BACKENDS, LAYER_KINDS, MODES, Pass, assert_equal, built, fill, freeze, is_in, numbers, reference, run_on,
+};
+use tch::nn::VarStore;
+use tch::{Device, Kind};
 
-fn stage(inputs: i64, outputs: i64, kernel: i64, salt: f64) -> Stage {
-    Stage {
-        gamma: values(&[inputs], salt + 1.0) + 1.5,
-        beta: values(&[inputs], salt + 2.0),
-        weight: values(&[outputs, inputs, kernel, kernel], salt + 3.0),
-        bias: Some(values(&[outputs], salt + 4.0)),
-        dropped: Some(DropMask::new(salt as u64, 0.3)),
-    }
-}
-
-fn run(x: &Tensor, layers: &[Layer], memory: Memory) -> Made {
-    forward::<f64>(x, None, layers, 1e-5, memory).unwrap()
-}
-
-fn gradients(made: &Made, layers: &[Layer], projection: &Tensor) -> Gradients {
-    let arriving = Arriving { features: Some(projection.shallow_clone()), mean: None, rstd: None };
-    let all = StageNeeds { norm: true, weight: true, bias: true };
-    let of_layer = |layer: &Layer| LayerNeeds { reader: all, inner: layer.inner.as_ref().map(|_| all) };
-    let needs = Needs { input: true, layers: layers.iter().map(of_layer).collect() };
-    let groups: Vec<_> = layers.iter().map(|layer| layer.groups(&made.features)).collect();
-    let left = Left {
-        features: &made.features,
-        statistics: &made.statistics,
-        given: false,
-        layers,
-        inner: &made.inner,
-        groups: &groups,
-    };
-    backward::<f64>(&left, arriving, &needs).unwrap()
-}
-
-#[test]
-fn gradients_with_dropout_are_slopes() {
-    let plain = [0, 1, 2].map(|l| Layer { reader: stage(2 + 3 * l, 3, 3, 10.0 * l as f64), inner: None });
-    let bottleneck = [0, 1, 2].map(|l| Layer {
-        reader: stage(2 + 3 * l, 4, 1, 10.0 * l as f64),
-        inner: Some(stage(4, 3, 3, 10.0 * l as f64 + 5.0)),
-    });
-    let x = values(&[2, 2, 3, 4], 5.0);
-    let projection = values(&[2, 11, 3, 4], 6.0);
-    for layers in [&plain, &bottleneck] {
-        let value = || {
-            let made = run(&x, layers, Memory::Keep);
-            (made.features * &projection).sum(Kind::Double).double_value(&[])
-        };
-        let made = run(&x, layers, Memory::Keep);
-        assert!(made.features.narrow(1, 2, 9).eq(0.0).any().int64_value(&[]) == 1, "something is dropped");
-        let gradients = gradients(&made, layers, &projection);
-        let mut pairs = vec![(&x, gradients.x.unwrap())];
-        let stages = layers.iter().flat_map(|layer| [Some(&layer.reader), layer.inner.as_ref()]).flatten();
-        for (stage, gradient) in stages.zip(gradients.stages) {
-            let bias = stage.bias.as_ref().unwrap();
-            let gradients = [gradient.gamma, gradient.beta, gradient.weight, gradient.bias].map(Option::unwrap);
-            pairs.extend([&stage.gamma, &stage.beta, &stage.weight, bias].into_iter().zip(gradients));
-        }
-        for (tensor, gradient) in pairs {
-            let (values, gradient) = (tensor.view(-1), gradient.contiguous().view(-1));
-            for index in 0..values.numel() as i64 {
-                let mut entry = values.get(index);
-                let middle = entry.double_value(&[]);
-                let mut at = |moved: f64| {
-                    let _ = entry.fill_(moved);
-                    value()
-                };
-                let slope = (at(middle + 1e-5) - at(middle - 1e-5)) / 2e-5;
-                at(middle);
-                let own = gradient.double_value(&[index]);
-                let near = (own - slope).abs() <= 1e-6 * (1.0 + slope.abs());
-                assert!(near, "{tensor:?}[{index}]: {own}, slope {slope}");
+fn check_block(config: &DenseBlockConfig, size: [i64; 4], tolerance: f64) {
+    let (vs, block) = built(config, Kind::Double);
+    let x = numbers(&size, 2);
+    for mode in MODES {
+        let ctx = ForwardContext::new(mode);
+        let expected = Pass::of(&vs, &x, &|x| reference(&block, x, &ctx));
+        for (name, engine) in BACKENDS {
+            for memory in [Memory::Keep, Memory::Recompute] {
+                let ctx = ctx.with_memory(memory);
+                let own = Pass::of(&vs, &x, &|x| run_on(engine, &block, x, &ctx));
+                assert_equal(
+                    &own,
+                    &expected,
+                    tolerance,
+                    &format!("{name}, {config:?} on {size:?}, {mode:?}, {memory:?}"),
+                );
             }
         }
     }
 }
 
 #[test]
-fn what_is_kept_changes_no_bit() {
-    let layers = [0, 1, 2].map(|l| Layer {
-        reader: stage(2 + 3 * l, 8, 1, 10.0 * l as f64),
-        inner: Some(stage(8, 3, 3, 10.0 * l as f64 + 5.0)),
-    });
-    let x = values(&[5, 2, 7, 6], 5.0);
-    let projection = values(&[5, 11, 7, 6], 6.0);
-    let [kept, again] = [Memory::Keep, Memory::Recompute].map(|memory| {
-        let made = run(&x, &layers, memory);
-        assert_eq!(made.inner.len(), if memory == Memory::Keep { 3 } else { 0 });
-        gradients(&made, &layers, &projection)
-    });
-    assert_eq!(kept.x, again.x);
-    for (kept, again) in kept.stages.iter().zip(&again.stages) {
-        assert!(kept.gamma == again.gamma && kept.beta == again.beta);
-        assert!(kept.weight == again.weight && kept.bias == again.bias);
+fn blocks_equal_the_reference_in_f64() {
+    for (layers, growth, size) in [
+        (1, 1, [2, 1, 3, 3]),
+        (2, 10, [4, 3, 8, 8]),
+        (3, 5, [1, 7, 5, 9]),
+        (4, 32, [3, 64, 11, 11]),
+        (8, 3, [5, 6, 1, 2]),
+    ] {
+        for (kind, bias) in LAYER_KINDS.iter().flat_map(|kind| [ConvBias::Without, ConvBias::With].map(|b| (*kind, b)))
+        {
+            let config = DenseBlockConfig::new(size[1] as usize, layers).with_growth_rate(growth);
+            // Products and sums in another order, in f64.
+            check_block(&config.with_layer_kind(kind).with_conv_bias(bias), size, 1e-11);
+        }
+    }
+}
+
+#[test]
+fn a_batch_computed_in_groups_is_one_batch() {
+    // So large that the kernels make several groups with up to two threads, and the last one is
+    // smaller.
+    for kind in [LAYER_KINDS[0], LAYER_KINDS[2]] {
+        let config = DenseBlockConfig::new(64, 2).with_growth_rate(4).with_layer_kind(kind);
+        let (vs, block) = built(&config, Kind::Double);
+        let x = numbers(&[70, 64, 32, 32], 2);
+        let ctx = ForwardContext::new(Mode::Train);
+        let expected = Pass::of(&vs, &x, &|x| reference(&block, x, &ctx));
+        // Groups are the kernels' own; the other backend takes a batch as a whole.
+        let own = Pass::of(&vs, &x, &|x| run_on(Engine::CpuKernels, &block, x, &ctx));
+        assert_equal(&own, &expected, 1e-10, &format!("{kind:?}"));
+    }
+}
+
+#[test]
+fn statistics_handed_from_block_to_block_change_neither_values_nor_gradients() {
+    for (kind, mode) in LAYER_KINDS.iter().flat_map(|kind| MODES.map(|mode| (*kind, mode))) {
+        let config = |inputs| DenseBlockConfig::new(inputs, 2).with_growth_rate(4).with_layer_kind(kind);
+        let mut vs = VarStore::new(Device::Cpu);
+        let first = config(3).build(&(vs.root() / "first")).expect("a valid block");
+        let second = config(11).build(&(vs.root() / "second")).expect("a valid block");
+        fill(&mut vs, Kind::Double);
+        let x = numbers(&[3, 3, 6, 7], 2);
+        let ctx = ForwardContext::new(mode);
+        let both =
+            |run: &dyn Fn(&DenseBlock, Features) -> Features| Pass::of(&vs, &x, &|x| run(&second, run(&first, x)));
+        let expected = both(&|block, x| reference(block, x, &ctx));
+        for (name, engine) in BACKENDS {
+            let own = both(&|block, x| {
+                let features = run_on(engine, block, x, &ctx);
+                assert_eq!(features.statistics.is_some(), mode == Mode::Train);
+                features
+            });
+            assert_equal(&own, &expected, 1e-10, &format!("{name}, {kind:?}, {mode:?}"));
+        }
+    }
+}
+
+#[test]
+fn frozen_variables_get_no_gradient_and_the_others_the_same() {
+    for frozen in [
+        vec!["conv1.weight"],
+        vec!["norm1"],
+        vec!["bias"],
+        vec!["denselayer2", "denselayer3.norm1"],
+        vec!["denselayer1", "denselayer2"],
+        vec!["denselayer1", "denselayer2.norm1", "denselayer3", "denselayer4"],
+        vec!["weight"],
+        vec!["norm2", "denselayer1"],
+        vec!["conv2"],
+        // Gradients end at the last convolution of each layer.
+        vec!["norm", "conv1"],
+        vec!["norm1", "conv1"],
+        vec!["denselayer1.conv1", "denselayer1.norm1", "denselayer2.norm2", "denselayer2.conv1"],
+    ] {
+        for (input_too, kind) in [false, true].into_iter().flat_map(|input| LAYER_KINDS.map(|kind| (input, kind))) {
+            let config = DenseBlockConfig::new(5, 4).with_growth_rate(3).with_layer_kind(kind);
+            let (vs, block) = built(&config.with_conv_bias(ConvBias::With), Kind::Double);
+            freeze(&vs, &frozen);
+            let x = numbers(&[3, 5, 6, 7], 2);
+            let ctx = ForwardContext::new(Mode::Train);
+            let with_input = |run: &dyn Fn(Features) -> Features, x: Features| {
+                let input = if input_too { x.data.detach() } else { x.data.shallow_clone() };
+                // The input gets a gradient in any case, so that `Pass` finds one.
+                Features::new(run(Features::new(input)).data + x.data.sum(Kind::Double))
+            };
+            let expected = Pass::of(&vs, &x, &|x| with_input(&|x| reference(&block, x, &ctx), x));
+            for (name, engine) in BACKENDS {
+                let own = Pass::of(&vs, &x, &|x| with_input(&|x| run_on(engine, &block, x, &ctx), x));
+                assert_equal(&own, &expected, 1e-11, &format!("{name}, {kind:?}, {frozen:?}, input {input_too}"));
+                let without = named_variables(&vs).into_iter().filter(|variable| is_in(&variable.name, &frozen));
+                assert!(without.into_iter().all(|variable| !variable.tensor.grad().defined()), "{name}, {frozen:?}");
+            }
+        }
     }
 }

@@ -1,0 +1,17 @@
+// Random numbers of a generator of their own: libtorch's default generator, which the whole process shares, stays as it is.
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/Tensor.h>
+
+#include "guard.h"
+
+int densenet_fill_random(at::Tensor* tensor, bool is_normal, double first, double second, uint64_t seed, char** error) {
+  return densenet::guard(error, -1, [&] {
+    const at::Generator generator = at::detail::createCPUGenerator(seed);
+    if (is_normal) {
+      tensor->normal_(first, second, generator);
+    } else {
+      tensor->uniform_(first, second, generator);
+    }
+    return 0;
+  });
+}

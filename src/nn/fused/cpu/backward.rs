@@ -1,0 +1,207 @@
+//! The backward pass of a dense block by the kernels, layer by layer from the last one.
+
+use super::correction::{Correction, ReaderSums};
+use super::groups::{Scratch, groups_of, part};
+use super::norm::{HostStatistics, numbers};
+use super::passes::{self, like, sizes};
+use super::stage::CpuStage;
+use super::stage_backward::{StageBackward, Upstream};
+use crate::Result;
+use crate::nn::Statistics;
+use crate::nn::fused::block::{
+    Activations, Block, BlockStatistics, GradOutputs, Gradients, Layer, LayerGradients, NeedsGrad, StageGradients,
+    wide_kind,
+};
+use crate::torch::{Number, to_channels_last, writable_channels_last};
+use std::ops::Range;
+use tch::Tensor;
+
+pub(super) fn backward<T: Number>(
+    block: &Block,
+    saved: &Activations,
+    grad_outputs: GradOutputs,
+    needs_grad: &NeedsGrad,
+) -> Result<Gradients> {
+    let mut pass = Backward::new(block, saved, grad_outputs, needs_grad)?;
+    let mut layers = Vec::with_capacity(block.layers.len());
+    for number in (0..block.layers.len()).rev() {
+        layers.push(match needs_grad.visits(number) {
+            true => pass.layer::<T>(number)?,
+            false => LayerGradients::default(),
+        });
+    }
+    layers.reverse();
+    if !needs_grad.input {
+        return Ok(Gradients { x: None, statistics: None, layers });
+    }
+    let (x, statistics) = pass.input::<T>();
+    Ok(Gradients { x: Some(x), statistics, layers })
+}
+
+/// A backward pass under way.
+struct Backward<'a> {
+    block: &'a Block,
+    saved: &'a Activations,
+    needs_grad: &'a NeedsGrad,
+    statistics: BlockStatistics<HostStatistics>,
+    /// The statistics by which gradients of features are corrected: those of the batch. Running
+    /// ones do not depend on what they normalize, and are neutral here.
+    corrected_by: HostStatistics,
+    /// The gradient of the features with their statistics held, in the dtype that is computed with:
+    /// a sum over all readers.
+    gradient: Tensor,
+    /// What readers sent back of each channel. Stays 0 with running statistics, so that nothing is
+    /// corrected.
+    readers: ReaderSums,
+    /// The images that each layer works on together.
+    groups: Vec<Vec<Range<i64>>>,
+    scratch: Scratch,
+}
+
+impl<'a> Backward<'a> {
+    fn new(
+        block: &'a Block,
+        saved: &'a Activations,
+        grad_outputs: GradOutputs,
+        needs_grad: &'a NeedsGrad,
+    ) -> Result<Self> {
+        let features = &saved.features;
+        let statistics = saved.statistics.map(HostStatistics::of);
+        let corrected_by = match statistics.batch() {
+            Some(batch) => batch.clone(),
+            None => HostStatistics::neutral(block.out_channels()),
+        };
+        let [mean, rstd] = [&grad_outputs.mean, &grad_outputs.rstd].map(|tensor| tensor.as_ref().map(numbers));
+        let groups = groups_of(block, features, &saved.layers);
+        Ok(Backward {
+            gradient: match grad_outputs.features {
+                Some(gradient) => writable_channels_last(into_kind(gradient, wide_kind(features)))?,
+                None => to_channels_last(&features.zeros_like())?.to_kind(wide_kind(features)),
+            },
+            readers: ReaderSums::of(mean.as_deref(), rstd.as_deref(), &corrected_by),
+            scratch: Scratch::new(block, features, &groups),
+            block,
+            saved,
+            needs_grad,
+            statistics,
+            corrected_by,
+            groups,
+        })
+    }
+
+    /// The number of values per channel.
+    fn count(&self) -> usize {
+        let [n, _, h, w] = sizes(&self.saved.features);
+        n * h * w
+    }
+
+    /// Goes back through a layer.
+    fn layer<T: Number>(&mut self, number: usize) -> Result<LayerGradients> {
+        let (layer, needs) = (&self.block.layers[number], self.needs_grad.layers[number]);
+        let before = self.needs_grad.before(number);
+        let [key, second_key] = self.saved.layers[number].dropout_of(layer);
+        let stage = CpuStage::<T>::new(&layer.first, self.statistics.of_layer(number), key)?;
+        let mut first = StageBackward::new(stage, needs.first, before);
+        let mut second = None;
+        match (&layer.second, needs.second) {
+            (Some(stage), Some(needs_of_second)) => {
+                let stage = CpuStage::<T>::new(stage, &self.statistics.bottlenecks[number], second_key)?;
+                let before = before || needs.first.any();
+                second =
+                    Some(self.bottleneck(number, &mut first, StageBackward::new(stage, needs_of_second, before))?);
+            }
+            _ => {
+                let correction = self.correction(layer);
+                for images in &self.groups[number] {
+                    let output = self.output_gradient::<T>(layer, images, &correction);
+                    first.add_into(output, images, &self.saved.features, &self.gradient, &self.scratch)?;
+                }
+            }
+        }
+        if self.statistics.batch().is_some() {
+            self.readers.add(&first.sums, &first.stage.norm);
+        }
+        let features = &self.saved.features;
+        let second = second.map_or_else(StageGradients::default, |second| second.finish(features));
+        Ok(LayerGradients { first: first.finish(features), second })
+    }
+
+    /// Goes back through both stages of a bottleneck layer: through the second for all images,
+    /// since the sums of its norm have to be known, and then on through the first.
+    fn bottleneck<'b, T: Number>(
+        &self,
+        number: usize,
+        first: &mut StageBackward<T>,
+        mut second: StageBackward<'b, T>,
+    ) -> Result<StageBackward<'b, T>> {
+        let (layer, groups, features) = (&self.block.layers[number], &self.groups[number], &self.saved.features);
+        let again;
+        let values = match &self.saved.layers[number].bottleneck[..] {
+            [] => {
+                again = first.stage.outputs(features, groups, &self.scratch)?;
+                &again[..]
+            }
+            saved => saved,
+        };
+        let correction = self.correction(layer);
+        let mut upstream = Vec::with_capacity(groups.len());
+        for (images, values) in groups.iter().zip(values) {
+            let output = self.output_gradient::<T>(layer, images, &correction);
+            if let Some(gradient) = second.take(output, images, values, &self.scratch)? {
+                second.sums.add(&passes::norm_sums::<T>(&gradient, values, &second.stage.norm));
+                upstream.push(gradient);
+            }
+        }
+        let own = &self.statistics.bottlenecks[number];
+        let mut readers = ReaderSums::of(None, None, own);
+        if self.statistics.batch().is_some() {
+            readers.add(&second.sums, &second.stage.norm);
+        }
+        let correction = Correction::new(0..own.mean.len(), self.count(), own, &readers);
+        for ((images, values), mut gradient) in groups.iter().zip(values).zip(upstream) {
+            passes::norm_backward::<T>(&mut gradient, values, &second.stage.norm, &correction);
+            let output = Upstream { gradient, sums: None };
+            first.add_into(output, images, features, &self.gradient, &self.scratch)?;
+        }
+        Ok(second)
+    }
+
+    /// How the gradient of the features that a layer wrote is corrected.
+    fn correction<W: crate::kernels::Real>(&self, layer: &Layer) -> Correction<W> {
+        let slot = layer.first.in_channels();
+        let slot = slot..slot + layer.last().out_channels();
+        Correction::new(slot, self.count(), &self.corrected_by, &self.readers)
+    }
+
+    /// The gradient of the features that a layer wrote for a group of images.
+    fn output_gradient<T: Number>(
+        &self,
+        layer: &Layer,
+        images: &Range<i64>,
+        correction: &Correction<T::Wide>,
+    ) -> Upstream {
+        let features = part(&self.saved.features, images);
+        let mut gradient = like(&features, layer.last().out_channels());
+        let sums = passes::correct::<T>(&part(&self.gradient, images), &features, correction, &mut gradient);
+        Upstream { gradient, sums: Some(sums) }
+    }
+
+    /// The gradients of the block's input and, where they came with it, of its statistics.
+    fn input<T: Number>(&self) -> (Tensor, Option<Statistics>) {
+        let (inputs, given) = (self.block.in_channels(), self.block.has_input_statistics);
+        let mut x = like(&self.saved.features, inputs);
+        let nothing = ReaderSums { shift: vec![0.0; inputs], scale: vec![0.0; inputs] };
+        let readers = if given { &nothing } else { &self.readers };
+        let correction = Correction::new(0..inputs, self.count(), &self.corrected_by, readers);
+        passes::correct::<T>(&self.gradient, &self.saved.features, &correction, &mut x);
+        let statistics =
+            given.then(|| self.readers.statistics(&self.corrected_by, inputs).to_kind(wide_kind(&self.saved.features)));
+        (x, statistics)
+    }
+}
+
+/// The same values in another dtype; the same tensor, with the same number of owners, where it has
+/// that dtype.
+fn into_kind(tensor: Tensor, kind: tch::Kind) -> Tensor {
+    tensor.to_kind(kind)
+}

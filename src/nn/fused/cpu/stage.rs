@@ -1,0 +1,73 @@
+//! A stage as the kernels compute it.
+
+use super::groups::{Scratch, part};
+use super::norm::{HostStatistics, Norm};
+use super::passes;
+use crate::Result;
+use crate::kernels::DropMask;
+use crate::nn::fused::block::Stage;
+use crate::torch::{Number, to_channels_last, writable_channels_last};
+use std::ops::Range;
+use tch::{Device, Kind, Tensor};
+
+/// A stage with its constants prepared for one pass over a batch.
+pub(super) struct CpuStage<'a, T: Number> {
+    pub stage: &'a Stage,
+    pub norm: Norm<T::Wide>,
+    /// The convolution's weight in the features' dtype.
+    pub weight: Tensor,
+    dropped: Option<DropMask>,
+}
+
+impl<'a, T: Number> CpuStage<'a, T> {
+    /// Prepares a stage. `key` decides what is dropped, see [`dropout_key`].
+    pub fn new(stage: &'a Stage, statistics: &HostStatistics, key: Option<&Tensor>) -> Result<Self> {
+        Ok(CpuStage {
+            stage,
+            norm: Norm::new(&stage.gamma, &stage.beta, statistics),
+            weight: stage.weight_as(T::KIND)?,
+            dropped: key.map(|key| DropMask::new(key.int64_value(&[0]) as u64, stage.drop_rate)),
+        })
+    }
+
+    /// ReLU(norm(x)) in the scratch memory.
+    pub fn normalized(&self, x: &Tensor, scratch: &Scratch) -> Tensor {
+        let mut normalized = scratch.like(x, self.stage.in_channels());
+        passes::norm_relu::<T>(x, &self.norm, &mut normalized);
+        normalized
+    }
+
+    /// The stage's output for a group of images.
+    pub fn output(&self, x: &Tensor, images: &Range<i64>, scratch: &Scratch) -> Result<Tensor> {
+        let y = self.stage.convolve(&self.normalized(x, scratch), &self.weight)?;
+        if self.dropped.is_none() {
+            return to_channels_last(&y);
+        }
+        let mut y = writable_channels_last(y)?;
+        self.drop(&mut y, images);
+        Ok(y)
+    }
+
+    /// The stage's output for a whole batch, group by group.
+    pub fn outputs(&self, x: &Tensor, groups: &[Range<i64>], scratch: &Scratch) -> Result<Vec<Tensor>> {
+        groups.iter().map(|images| self.output(&part(x, images), images, scratch)).collect()
+    }
+
+    /// Drops from the stage's output for a group of images, or from its gradient; says whether it
+    /// drops at all.
+    pub fn drop(&self, values: &mut Tensor, images: &Range<i64>) -> bool {
+        if let Some(mask) = self.dropped {
+            // The place of the group's first value in its batch.
+            let place = images.start as usize * values.numel() / (images.end - images.start).max(1) as usize;
+            passes::drop::<T>(values, place, mask);
+        }
+        self.dropped.is_some()
+    }
+}
+
+/// The key of a dropout mask for a stage that drops. libtorch's generator decides it, as it decides
+/// the masks of its own dropout.
+pub(super) fn dropout_key(stage: &Stage) -> Option<Tensor> {
+    let draw = || Tensor::randint_low(i64::MIN, i64::MAX, [1], (Kind::Int64, Device::Cpu));
+    (stage.drop_rate > 0.0).then(draw)
+}

@@ -1,0 +1,191 @@
+//! The backward pass of a dense block in libtorch's operations, layer by layer from the last one.
+
+use super::super::block::{
+    Activations, Block, GradOutputs, Gradients, Layer, LayerGradients, LayerNeedsGrad, NeedsGrad, SavedLayer, Stage,
+    StageGradients, StageNeedsGrad, wide_kind,
+};
+use super::first_channels;
+use super::norm::{Norm, Sums, channels};
+use crate::Result;
+use crate::nn::Statistics;
+use crate::torch::{OfConvolution, convolution_backward, to_channels_last};
+use tch::{Kind, Tensor};
+
+pub(super) fn backward(
+    block: &Block,
+    saved: &Activations,
+    grad_outputs: GradOutputs,
+    needs_grad: &NeedsGrad,
+) -> Result<Gradients> {
+    let mut pass = Backward::new(block, saved, grad_outputs)?;
+    let mut layers = Vec::with_capacity(block.layers.len());
+    for number in (0..block.layers.len()).rev() {
+        layers.push(match needs_grad.visits(number) {
+            true => pass.layer(number, needs_grad.layers[number], needs_grad.before(number))?,
+            false => LayerGradients::default(),
+        });
+    }
+    layers.reverse();
+    let (x, statistics) = if needs_grad.input { pass.input()? } else { (None, None) };
+    Ok(Gradients { x, statistics, layers })
+}
+
+/// A backward pass under way.
+struct Backward<'a> {
+    block: &'a Block,
+    saved: &'a Activations,
+    /// The gradient of the features with their statistics held, in the dtype that is computed with:
+    /// a sum over all readers.
+    gradient: Tensor,
+    /// What readers sent back of each channel: Σ γ·dβ and Σ γ·dγ, `[C]` each. Stays 0 with running
+    /// statistics.
+    readers: Sums,
+    /// The number of values per channel, where the statistics are those of the batch: one whole
+    /// number on the device.
+    count: Option<Tensor>,
+}
+
+impl<'a> Backward<'a> {
+    fn new(block: &'a Block, saved: &'a Activations, grad_outputs: GradOutputs) -> Result<Self> {
+        let (features, wide) = (&saved.features, wide_kind(&saved.features));
+        let (n, channels, h, w) = features.size4().expect("features have four dimensions");
+        let gradient = match grad_outputs.features {
+            Some(gradient) => to_channels_last(&gradient.to_kind(wide))?.copy(),
+            None => to_channels_last(&features.zeros_like().to_kind(wide))?,
+        };
+        let zeros = || Tensor::zeros([channels], (wide, features.device()));
+        let mut readers = Sums { shift: zeros(), scale: zeros() };
+        let batch = saved.statistics.batch();
+        if let Some(Statistics { rstd, .. }) = batch {
+            readers.shift = grad_outputs.mean.map_or_else(zeros, |mean| -mean / rstd);
+            readers.scale = grad_outputs.rstd.map_or_else(zeros, |gradient| gradient * rstd);
+        }
+        let count = batch.map(|_| Tensor::full([1], n * h * w, (Kind::Int, features.device())));
+        Ok(Backward { block, saved, gradient, readers, count })
+    }
+
+    /// The gradient of some channels, of whose batch statistics it is known by `readers` how the
+    /// loss depends on them.
+    fn corrected(&self, first: usize, length: usize, readers: &Sums) -> Result<Tensor> {
+        let (first, length) = (first as i64, length as i64);
+        let (features, own) = (&self.saved.features, self.gradient.narrow(1, first, length));
+        let Some((statistics, count)) = self.saved.statistics.batch().zip(self.count.as_ref()) else {
+            return to_channels_last(&own.to_kind(features.kind()));
+        };
+        let of = |values: &Tensor| channels(&values.narrow(0, first, length));
+        let (mean, rstd) = (of(&statistics.mean), of(&statistics.rstd));
+        let deviation = features.narrow(1, first, length).to_kind(wide_kind(features)) - mean;
+        let (offset, slope) = (of(&readers.shift) * &rstd, of(&readers.scale) * rstd.square());
+        to_channels_last(&(own - (offset + slope * deviation) / count).to_kind(features.kind()))
+    }
+
+    /// Goes back through a layer. `before` says whether a gradient is needed of what it reads.
+    fn layer(&mut self, number: usize, needs: LayerNeedsGrad, before: bool) -> Result<LayerGradients> {
+        let Layer { first, second } = &self.block.layers[number];
+        let reads = first.in_channels();
+        let x = first_channels(&self.saved.features, reads)?;
+        let norm = Norm::of(first, self.saved.statistics.of_layer(number));
+        let normalized = norm.relu(&x);
+        let [mask, second_mask] = self.saved.layers[number].dropout_of(&self.block.layers[number]);
+        let mut gradients = LayerGradients::default();
+        let mut gradient = self.corrected(reads, self.block.layers[number].last().out_channels(), &self.readers)?;
+        if let (Some(second), Some(needs_of_second)) = (second, needs.second) {
+            let y = bottleneck(&self.saved.layers[number], first, &normalized, mask)?;
+            let needed = before || needs.first.any();
+            let norm = Norm::of(second, &self.saved.statistics.bottlenecks[number]);
+            let way = Way { stage: second, norm: &norm, x: &y, mask: second_mask };
+            let (of_second, upstream) = way.back(gradient, &norm.relu(&y), needs_of_second, needed)?;
+            gradients.second = of_second;
+            let Some((g, sums)) = upstream else { return Ok(gradients) };
+            if !needed {
+                return Ok(gradients);
+            }
+            gradient = norm.gradient(&g, &y, &sums, self.count.as_ref());
+        }
+        let way = Way { stage: first, norm: &norm, x: &x, mask };
+        let (of_first, upstream) = way.back(gradient, &normalized, needs.first, before)?;
+        gradients.first = of_first;
+        if let Some((g, sums)) = upstream {
+            self.add_reader(reads, &norm, first, &g, &sums);
+        }
+        Ok(gradients)
+    }
+
+    /// Adds what a norm that reads the first channels sends back.
+    fn add_reader(&mut self, reads: usize, norm: &Norm, stage: &Stage, g: &Tensor, sums: &Sums) {
+        let (reads, scale) = (reads as i64, norm.scale());
+        let _ = self.gradient.narrow(1, 0, reads).g_add_(&(g.to_kind(self.gradient.kind()) * channels(&scale)));
+        let _ = self.readers.shift.narrow(0, 0, reads).g_add_(&(&stage.gamma * &sums.shift));
+        let _ = self.readers.scale.narrow(0, 0, reads).g_add_(&(scale * &sums.scale));
+    }
+
+    /// The gradients of the block's input and, where they came with it, of its statistics.
+    fn input(&self) -> Result<(Option<Tensor>, Option<Statistics>)> {
+        let inputs = self.block.in_channels();
+        if !self.block.has_input_statistics {
+            return Ok((Some(self.corrected(0, inputs, &self.readers)?), None));
+        }
+        // They go back to where the statistics came from, which corrects for them.
+        let own = self.gradient.narrow(1, 0, inputs as i64).to_kind(self.saved.features.kind());
+        let first = |tensor: &Tensor| tensor.narrow(0, 0, inputs as i64);
+        let statistics = self.saved.statistics.batch().map(|Statistics { rstd, .. }| Statistics {
+            mean: -first(&self.readers.shift) * first(rstd),
+            rstd: first(&self.readers.scale) / first(rstd),
+        });
+        Ok((Some(to_channels_last(&own)?), statistics))
+    }
+}
+
+/// The output of a bottleneck layer's first stage, as it was saved or computed again.
+fn bottleneck(saved: &SavedLayer, first: &Stage, normalized: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    if let [y] = &saved.bottleneck[..] {
+        return Ok(y.shallow_clone());
+    }
+    let y = to_channels_last(&first.convolve(normalized, &first.weight_as(normalized.kind())?)?)?;
+    Ok(match mask {
+        Some(mask) => y * mask.to_kind(normalized.kind()) / (1.0 - first.drop_rate),
+        None => y,
+    })
+}
+
+/// A stage on the way back: its norm, what it read, and the mask of what it did not drop.
+struct Way<'a> {
+    stage: &'a Stage,
+    norm: &'a Norm<'a>,
+    x: &'a Tensor,
+    mask: Option<&'a Tensor>,
+}
+
+impl Way<'_> {
+    /// Takes the gradient of the stage's output back through dropout, convolution and ReLU: the
+    /// gradients of its parameters, and the gradient of the norm's output with its sums where γ or
+    /// β needs them or something `before` the stage does.
+    fn back(
+        &self,
+        gradient: Tensor,
+        normalized: &Tensor,
+        needs: StageNeedsGrad,
+        before: bool,
+    ) -> Result<(StageGradients, Option<(Tensor, Sums)>)> {
+        let (stage, wide) = (self.stage, wide_kind(normalized));
+        let gradient = match self.mask {
+            Some(mask) => Tensor::native_dropout_backward(&gradient, mask, (1.0 - stage.drop_rate).recip()),
+            None => gradient,
+        };
+        let bias = needs.bias.then(|| gradient.sum_dim_intlist([0, 2, 3].as_slice(), false, wide));
+        let mut gradients = StageGradients { bias, ..StageGradients::default() };
+        let wanted = OfConvolution { input: needs.norm || before, weight: needs.weight };
+        if !wanted.input && !wanted.weight {
+            return Ok((gradients, None));
+        }
+        let weight = stage.weight_as(normalized.kind())?;
+        let conv = convolution_backward(&gradient, normalized, &weight, stage.padding(), wanted)?;
+        gradients.weight = conv.weight.map(|weight| weight.to_kind(wide));
+        let Some(upstream) = conv.input else { return Ok((gradients, None)) };
+        let g = normalized.threshold_backward(&to_channels_last(&upstream)?, 0.0);
+        let sums = self.norm.sums(&g, self.x);
+        gradients.gamma = Some(&sums.scale * &self.norm.statistics.rstd);
+        gradients.beta = Some(sums.shift.shallow_clone());
+        Ok((gradients, Some((g, sums))))
+    }
+}

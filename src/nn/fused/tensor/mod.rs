@@ -1,0 +1,123 @@
+//! The backend of libtorch's tensor operations, for GPUs. Statistics are tensors on the device, so
+//! that nothing waits for it.
+
+mod backward;
+mod norm;
+
+use super::block::{
+    Activations, Backend, Block, BlockStatistics, FeatureStatistics, GradOutputs, Gradients, NeedsGrad, SavedLayer,
+    Stage, wide_kind,
+};
+use crate::Result;
+use crate::nn::{Memory, Statistics};
+use crate::torch::to_channels_last;
+use norm::{Norm, statistics as batch_statistics};
+use tch::Tensor;
+
+/// Computes dense blocks by libtorch's operations, on the device of the features.
+pub(crate) struct TensorOperations;
+
+impl Backend for TensorOperations {
+    fn forward(
+        &self,
+        block: &Block,
+        x: &Tensor,
+        statistics: Option<BlockStatistics>,
+        memory: Memory,
+    ) -> Result<Activations> {
+        Forward::new(block, &to_channels_last(x)?, statistics).run(memory)
+    }
+
+    fn backward(
+        &self,
+        block: &Block,
+        saved: &Activations,
+        grad_outputs: GradOutputs,
+        needs_grad: &NeedsGrad,
+    ) -> Result<Gradients> {
+        backward::backward(block, saved, grad_outputs, needs_grad)
+    }
+}
+
+/// The first channels of features, without gaps in memory.
+fn first_channels(features: &Tensor, count: usize) -> Result<Tensor> {
+    to_channels_last(&features.narrow(1, 0, count as i64))
+}
+
+/// ReLU(norm(x)) convolved by the stage's weight, and the mask of what was not dropped.
+fn stage_output(stage: &Stage, x: &Tensor, statistics: &Statistics) -> Result<(Tensor, Option<Tensor>)> {
+    let y = stage.convolve(&Norm::of(stage, statistics).relu(x), &stage.weight_as(x.kind())?)?;
+    if stage.drop_rate == 0.0 {
+        return Ok((to_channels_last(&y)?, None));
+    }
+    let (y, mask) = y.native_dropout(stage.drop_rate, true);
+    Ok((to_channels_last(&y)?, Some(mask)))
+}
+
+/// A forward pass under way.
+struct Forward<'a> {
+    block: &'a Block,
+    features: Tensor,
+    statistics: BlockStatistics,
+}
+
+impl<'a> Forward<'a> {
+    fn new(block: &'a Block, x: &Tensor, statistics: Option<BlockStatistics>) -> Self {
+        let (n, inputs, h, w) = x.size4().expect("features have four dimensions");
+        let (channels, wide) = (block.out_channels() as i64, wide_kind(x));
+        // Detached, so that it is no view: libtorch forbids writing into views that a function
+        // gives out.
+        let features = Tensor::empty([n, h, w, channels], (x.kind(), x.device())).permute([0, 3, 1, 2]).detach();
+        features.narrow(1, 0, inputs).copy_(x);
+        let numbers = || Tensor::empty([channels], (wide, x.device()));
+        let batch = |of_x: Statistics| {
+            let all = Statistics { mean: numbers(), rstd: numbers() };
+            write(&all, &of_x, 0);
+            BlockStatistics { features: FeatureStatistics::Batch(all), bottlenecks: Vec::new() }
+        };
+        let statistics = match statistics.map(|known| known.map(|statistics| statistics.to_kind(wide))) {
+            Some(BlockStatistics { features: FeatureStatistics::Batch(of_x), .. }) => batch(of_x),
+            Some(running) => running,
+            None => batch(batch_statistics(x, block.epsilon)),
+        };
+        Forward { block, features, statistics }
+    }
+
+    fn run(mut self, memory: Memory) -> Result<Activations> {
+        let layers = (0..self.block.layers.len()).map(|layer| self.layer(layer, memory)).collect::<Result<_>>()?;
+        Ok(Activations { features: self.features, statistics: self.statistics, layers })
+    }
+
+    /// Writes the features of a layer into their slot.
+    fn layer(&mut self, number: usize, memory: Memory) -> Result<SavedLayer> {
+        let (layer, of_batch) = (&self.block.layers[number], self.statistics.batch().is_some());
+        let mut saved = SavedLayer::default();
+        let reads = layer.first.in_channels();
+        let x = first_channels(&self.features, reads)?;
+        let (mut y, mask) = stage_output(&layer.first, &x, self.statistics.of_layer(number))?;
+        saved.dropout.extend(mask);
+        if let Some(second) = &layer.second {
+            if of_batch {
+                self.statistics.bottlenecks.push(batch_statistics(&y, self.block.epsilon));
+            }
+            let (out, mask) = stage_output(second, &y, &self.statistics.bottlenecks[number])?;
+            saved.dropout.extend(mask);
+            if memory == Memory::Keep {
+                saved.bottleneck.push(y);
+            }
+            y = out;
+        }
+        self.features.narrow(1, reads as i64, layer.last().out_channels() as i64).copy_(&y);
+        if let Some(all) = self.statistics.batch() {
+            write(all, &batch_statistics(&y, self.block.epsilon), reads);
+        }
+        Ok(saved)
+    }
+}
+
+/// Writes the statistics of some channels into those of all.
+fn write(all: &Statistics, some: &Statistics, first: usize) {
+    for (all, some) in [(&all.mean, &some.mean), (&all.rstd, &some.rstd)] {
+        all.narrow(0, first as i64, some.size()[0]).copy_(some);
+    }
+}

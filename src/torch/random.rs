@@ -1,0 +1,31 @@
+//! Random numbers that follow from a seed alone.
+
+use super::ffi;
+use crate::Result;
+use tch::nn::Init;
+use tch::{Device, Kind, Tensor};
+
+/// Draws an f32 tensor on the CPU from a normal or uniform distribution, by a generator of its own
+/// with this seed: the same numbers each time, and libtorch's default generator stays as it is.
+///
+/// # Errors
+///
+/// [`Error::Libtorch`](crate::Error::Libtorch).
+///
+/// # Panics
+///
+/// For another [`Init`] than `Randn` and `Uniform`.
+pub(crate) fn draw(size: &[i64], distribution: Init, seed: u64) -> Result<Tensor> {
+    let (is_normal, first, second) = match distribution {
+        Init::Randn { mean, stdev } => (true, mean, stdev),
+        Init::Uniform { lo, up } => (false, lo, up),
+        other => unreachable!("no random numbers are drawn for {other:?}"),
+    };
+    let mut tensor = Tensor::empty(size, (Kind::Float, Device::Cpu));
+    ffi::call("drawing of random numbers", |error| {
+        // SAFETY: the pointer is a live tensor's for the length of the call, and nobody else has
+        // the tensor.
+        unsafe { ffi::densenet_fill_random(tensor.as_mut_ptr(), is_normal, first, second, seed, error) }
+    })?;
+    Ok(tensor)
+}
