@@ -11,7 +11,7 @@
 use clap::Parser;
 use densenet::data::{Dataset, Subset};
 use densenet::nn::Precision;
-use densenet::report::{ConsoleLog, FactGroup, HistoryFile, ProgressBar, Report, RunFolder, TimeEstimate};
+use densenet::report::{ConsoleLog, HistoryFile, ProgressBar, Report, RunFolder, TimeEstimate};
 use densenet::torch::{device_name, parse_device, versions};
 use densenet::train::{CheckpointConfig, SaveEvery, SaveWeights, StopHandle};
 use densenet::{DenseNetConfig, FashionMnist, Preprocess, Result, SgdConfig, Split, TrainConfig, Trainer, tch};
@@ -126,7 +126,7 @@ fn run(args: Args) -> Result<ExitCode> {
     println!("{} training and {} test images from {}", train.len(), test.len(), source.display());
     println!("{} parameters, results in {}", summary.parameters(), folder.path().display());
 
-    let facts = FactGroup::new("Data").with("folder", source.display()).with("classes", train.classes().len());
+    let metadata = [("folder", source.display().to_string()), ("classes", train.classes().len().to_string())];
     trainer
         .observe(ProgressBar::new())
         .observe(TimeEstimate::new())
@@ -137,7 +137,7 @@ fn run(args: Args) -> Result<ExitCode> {
             Report::in_folder(folder.path())
                 .with_title("DenseNet on Fashion-MNIST")
                 .with_summary(summary)
-                .with_facts(facts),
+                .with_metadata("Data", metadata),
         );
     let ended_by = end_at_signals(trainer.stop_handle());
     trainer.fit(&train, &test)?;
