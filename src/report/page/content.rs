@@ -9,7 +9,7 @@ use crate::metrics::ConfusionMatrix;
 ///
 /// All but the title may be missing: a run that was stopped in its first epoch has no epochs, a regression has no
 /// classes. The page and the images leave out what is missing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct ReportContent {
     /// The heading of the page and of `curves.png`.
     pub(crate) title: String,
@@ -32,16 +32,7 @@ pub(crate) struct ReportContent {
 impl ReportContent {
     /// Creates a report that shows nothing but its title.
     pub(crate) fn new(title: impl Into<String>) -> Self {
-        ReportContent {
-            title: title.into(),
-            status: RunStatus::Running,
-            epochs: Vec::new(),
-            classes: Vec::new(),
-            confusion: None,
-            images: Vec::new(),
-            summary: None,
-            metadata: Vec::new(),
-        }
+        ReportContent { title: title.into(), ..ReportContent::default() }
     }
 
     /// Returns the name of a class, or its number where it has none.
@@ -54,9 +45,10 @@ impl ReportContent {
 }
 
 /// The progress of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RunStatus {
     /// Epochs are still to come.
+    #[default]
     Running,
     /// All epochs are complete.
     Finished,

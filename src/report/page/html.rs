@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use super::confusion::{self, ClassAccuracy, Matrix, Mistake};
+use super::confusion::Confusion;
 use super::content::{self, Epoch, LabeledImage, ReportContent, RunStatus, Split};
 use super::{drawing, format};
 use crate::{Error, Result, files};
@@ -34,26 +34,29 @@ pub(crate) fn write(content: &ReportContent, path: &Path) -> Result<()> {
 /// Fills the template.
 pub(super) fn page(content: &ReportContent) -> std::result::Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let (state, status) = status(content);
-    let wrong = content.images.iter().filter(|labeled| !labeled.correct).count();
+    let png = |labeled: &LabeledImage| {
+        let (height, width) = labeled.size();
+        drawing::png((width, height), labeled.rgb().as_flattened()).map(|png| STANDARD.encode(png))
+    };
     let page = Page {
         content,
         state,
         status,
         scores: scores(&content.epochs),
         curves: (!content.epochs.is_empty()).then(|| curves(&content.epochs)),
-        correct: content.images.len() - wrong,
-        wrong,
-        tiles: content.images.iter().map(tile).collect::<std::result::Result<_, _>>()?,
-        matrix: confusion::matrix(content),
-        mistakes: confusion::mistakes(content),
-        classes: confusion::classes(content),
-        epochs: epochs(&content.epochs),
-        summary: content.summary.as_deref().filter(|summary| !summary.trim().is_empty()),
+        wrong: content.images.iter().filter(|labeled| !labeled.correct).count(),
+        images: content
+            .images
+            .iter()
+            .map(|image| Ok((image, png(image)?)))
+            .collect::<std::result::Result<_, png::EncodingError>>()?,
+        confusion: Confusion::of(content),
+        columns: columns(&content.epochs),
     };
     Ok(page.render()?)
 }
 
-/// What the template shows.
+/// Everything that the template shows.
 #[derive(Template)]
 #[template(path = "report.html", config = "src/report/page/askama.toml")]
 struct Page<'a> {
@@ -64,14 +67,29 @@ struct Page<'a> {
     scores: Vec<Score>,
     /// The data of the curves for `report.js`; `None` before the first epoch.
     curves: Option<serde_json::Value>,
-    correct: usize,
     wrong: usize,
-    tiles: Vec<Tile<'a>>,
-    matrix: Option<Matrix>,
-    mistakes: Vec<Mistake>,
-    classes: Vec<ClassAccuracy>,
-    epochs: Table,
-    summary: Option<&'a str>,
+    /// The images and their PNG files in base64.
+    images: Vec<(&'a LabeledImage, String)>,
+    confusion: Option<Confusion<'a>>,
+    /// The columns of the table of epochs: metrics over splits.
+    columns: Vec<(&'a str, Split)>,
+}
+
+impl Page<'_> {
+    fn probability(&self, labeled: &LabeledImage) -> Option<String> {
+        labeled.probability.map(format::percent)
+    }
+
+    /// Returns the row of an epoch in the table of epochs.
+    fn row(&self, epoch: &Epoch) -> Vec<String> {
+        let mut row = vec![epoch.epoch.to_string()];
+        row.extend(self.columns.iter().map(|&(metric, split)| format::optional(epoch.value(metric, split))));
+        row.push(format::rate(epoch.learning_rate));
+        row.push(format::seconds(epoch.train_seconds));
+        row.push(format::seconds(epoch.evaluation_seconds));
+        row.push(format::per_second(epoch.train_samples, epoch.train_seconds));
+        row
+    }
 }
 
 /// A number that a reader looks for first.
@@ -80,22 +98,6 @@ struct Score {
     value: String,
     /// The same metric over other splits.
     detail: String,
-}
-
-/// An image, ready for an `img` element.
-struct Tile<'a> {
-    labeled: &'a LabeledImage,
-    /// The PNG file in base64.
-    png: String,
-    width: usize,
-    height: usize,
-    probability: Option<String>,
-}
-
-/// A table of text.
-struct Table {
-    head: Vec<String>,
-    rows: Vec<Vec<String>>,
 }
 
 fn status(content: &ReportContent) -> (&'static str, String) {
@@ -149,34 +151,8 @@ pub(super) fn curves(epochs: &[Epoch]) -> serde_json::Value {
     json!({ "epochs": epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), "panels": panels })
 }
 
-fn tile(labeled: &LabeledImage) -> std::result::Result<Tile<'_>, png::EncodingError> {
-    let ((height, width), times) = (labeled.size(), labeled.enlargement(SIDE));
-    let png = drawing::png((width, height), labeled.rgb().as_flattened())?;
-    Ok(Tile {
-        labeled,
-        png: STANDARD.encode(png),
-        width: width * times,
-        height: height * times,
-        probability: labeled.probability.map(format::percent),
-    })
-}
-
-/// One row for each epoch; splits that no epoch has are left out.
-fn epochs(epochs: &[Epoch]) -> Table {
-    let pairs = content::metrics(epochs).into_iter().flat_map(|metric| Split::ALL.map(|split| (metric, split)));
-    let columns: Vec<_> =
-        pairs.filter(|&(metric, split)| epochs.iter().any(|epoch| epoch.value(metric, split).is_some())).collect();
-    let mut head = vec!["epoch".to_owned()];
-    head.extend(columns.iter().map(|(metric, split)| format!("{} {metric}", split.name())));
-    head.extend(["learning rate", "training", "evaluation", "samples/s"].map(str::to_owned));
-    let row = |epoch: &Epoch| {
-        let mut row = vec![epoch.epoch.to_string()];
-        row.extend(columns.iter().map(|&(metric, split)| format::optional(epoch.value(metric, split))));
-        row.push(format::rate(epoch.learning_rate));
-        row.push(format::seconds(epoch.train_seconds));
-        row.push(format::seconds(epoch.evaluation_seconds));
-        row.push(format::per_second(epoch.train_samples, epoch.train_seconds));
-        row
-    };
-    Table { head, rows: epochs.iter().map(row).collect() }
+/// Returns each metric with each split over which an epoch has it.
+fn columns(epochs: &[Epoch]) -> Vec<(&str, Split)> {
+    let columns = content::metrics(epochs).into_iter().flat_map(|metric| Split::ALL.map(|split| (metric, split)));
+    columns.filter(|&(metric, split)| epochs.iter().any(|epoch| epoch.value(metric, split).is_some())).collect()
 }
