@@ -44,10 +44,10 @@ void densenet_release_free_memory(void);
 
 // --- memory_format.cpp ---
 
-// A copy of a four-dimensional tensor in channels-last order, or the tensor itself if it has that order.
+// A copy of a four-dimensional tensor in channels-last memory format, or the tensor itself if it has that order.
 at::Tensor* densenet_to_channels_last(const at::Tensor* tensor, char** error);
 
-// Whether the tensor's four dimensions lie in channels-last order without gaps. 1: yes, 0: no, -1: error.
+// Whether the tensor's four dimensions lie in channels-last memory format without gaps. 1: yes, 0: no, -1: error.
 int densenet_is_channels_last(const at::Tensor* tensor, char** error);
 
 // Whether nothing else refers to the tensor or shares its memory, so that it may be written into. 1: so it is, 0: no, -1: error.
@@ -75,7 +75,7 @@ int densenet_fill_random(at::Tensor* tensor, bool is_normal, double first, doubl
 
 // --- autocast.cpp ---
 
-// How the operations of a device chose their kind of number.
+// The autocast setting of a device: the dtype that its operations choose.
 struct densenet_autocast {
   bool is_cuda;
   bool is_enabled;

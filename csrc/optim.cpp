@@ -34,7 +34,7 @@ Tensors dense(const densenet_tensors& tensors) {
   return list;
 }
 
-// The gradients in the memory order of their parameters.
+// The gradients in the memory format of their parameters.
 Tensors in_order_of(const Tensors& parameters, const densenet_tensors& tensors) {
   Tensors list;
   for (size_t i = 0; i < parameters.size(); ++i) {
