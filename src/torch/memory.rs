@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 /// pieces to the system at once, and the system fills each page with zeros before it gives it back. Features are read in strides, and
 /// in large pages fewer places of them have to be looked up.
 ///
-/// [`Trainer::new`](crate::train::Trainer::new) calls this. It concerns the whole process, and later calls change nothing. Memory
+/// A program that trains calls this once at its start. It concerns the whole process, and later calls change nothing. Memory
 /// is kept by glibc only, and large pages are known to Linux only.
 ///
 /// # Errors
