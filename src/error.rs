@@ -450,16 +450,6 @@ pub enum Error {
         /// The device's name.
         device: String,
     },
-
-    // --- report ---
-    /// Bytes that are no image.
-    #[error("{bytes} bytes are no image of the shape {shape:?}: one or three channels, then height and width")]
-    ImageShape {
-        /// The shape that was given: channels, height, width.
-        shape: [usize; 3],
-        /// The number of bytes that were given.
-        bytes: usize,
-    },
 }
 
 /// The result of everything in this crate that can fail.
