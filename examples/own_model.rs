@@ -7,6 +7,7 @@
 
 use clap::Parser;
 use densenet::data::{Batch, SampleKey, Targets, Values};
+use densenet::error::DataError;
 use densenet::models::ModuleModel;
 use densenet::nn::LayerKind;
 use densenet::report::ConsoleLog;
@@ -43,7 +44,7 @@ impl Dataset for Shapes {
 
     fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
         if let Some(key) = keys.iter().find(|key| key.index >= self.len) {
-            return Err(Error::IndexOutOfRange { index: key.index, len: self.len });
+            return Err(Error::Data(DataError::IndexOutOfRange { index: key.index, len: self.len }));
         }
         let numbers = keys.iter().map(|key| self.first + key.index);
         let values = numbers.clone().flat_map(draw).collect();

@@ -19,6 +19,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use clap::Parser;
 use densenet::data::{Color, Image, Values};
+use densenet::error::{ConfigError, DataError, InputError, IoError, PredictionError};
 use densenet::predict::{PredictConfig, Predictor, PredictorConfig, RankedClass};
 use densenet::tch::{Device, nn::VarStore};
 use densenet::weights::{LoadConfig, load};
@@ -89,7 +90,8 @@ fn start_predictor(args: &Args) -> Result<Predictor> {
 }
 
 fn serve_until_signal(predictor: Predictor, args: &Args) -> Result<()> {
-    let failed = |source| Error::Io { action: "listen on", path: args.listen.to_string().into(), source };
+    let failed =
+        |source| Error::Io(IoError::Failed { action: "listen on", path: args.listen.to_string().into(), source });
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().map_err(failed)?;
     let served = runtime.block_on(async {
         let listener = TcpListener::bind(args.listen).await?;
@@ -152,11 +154,13 @@ impl IntoResponse for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let status = match error {
-            Error::QueueFull { .. } | Error::PredictorStopped => StatusCode::SERVICE_UNAVAILABLE,
-            Error::Image { .. }
-            | Error::SampleShape { .. }
-            | Error::NonFiniteOutput { .. }
-            | Error::InvalidConfig { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Error::Prediction(PredictionError::QueueFull { .. }) | Error::Prediction(PredictionError::Stopped) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Error::Data(DataError::Image { .. })
+            | Error::Input(InputError::SampleShape { .. })
+            | Error::Prediction(PredictionError::NonFiniteOutput { .. })
+            | Error::Config(ConfigError::InvalidValue { .. }) => StatusCode::UNPROCESSABLE_ENTITY,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Failure(status, error.with_causes())

@@ -8,6 +8,7 @@ pub(crate) use disk::ReadSeek;
 pub(crate) use disk::{Disk, RealDisk};
 pub(crate) use lock::FolderLock;
 
+use crate::error::IoError;
 use crate::{Error, Result};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -20,7 +21,7 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// [`Error::DiskFull`]; [`Error::Io`] where the folder is missing or not writable. The old file is
+/// [`IoError::DiskFull`]; [`IoError::Failed`] where the folder is missing or not writable. The old file is
 /// unchanged then, except where it was only the last sync, of the folder, that failed.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     replace_on(&RealDisk, path, bytes)
@@ -40,7 +41,8 @@ pub(crate) fn replace_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(
         return Err(not_written(path, bytes, source, disk.free(folder_of(path))));
     }
     // The file is complete; what is not known is whether it would be there after a power cut.
-    disk.sync(folder_of(path)).map_err(|source| Error::Io { action: "write", path: path.to_owned(), source })
+    disk.sync(folder_of(path))
+        .map_err(|source| Error::Io(IoError::Failed { action: "write", path: path.to_owned(), source }))
 }
 
 /// The error for a file that could not be written, with the space that is free after its removal.
@@ -48,9 +50,9 @@ fn not_written(path: &Path, bytes: &[u8], source: io::Error, free: io::Result<u6
     let path = path.to_owned();
     match (source.kind(), free) {
         (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, Ok(free)) => {
-            Error::DiskFull { path, needed: bytes.len() as u64, free, source }
+            Error::Io(IoError::DiskFull { path, needed: bytes.len() as u64, free, source })
         }
-        _ => Error::Io { action: "write", path, source },
+        _ => Error::Io(IoError::Failed { action: "write", path, source }),
     }
 }
 
@@ -63,12 +65,12 @@ fn folder_of(path: &Path) -> &Path {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the folder is missing or not writable.
+/// [`IoError::Failed`] where the folder is missing or not writable.
 pub(crate) fn check_writable(path: &Path) -> Result<()> {
     remove_old_temporaries(path);
     let temporary = temporary(path);
     let done = RealDisk.write_new(&temporary, &[]).and_then(|()| RealDisk.remove(&temporary));
-    done.map_err(|source| Error::Io { action: "write", path: path.to_owned(), source })
+    done.map_err(|source| Error::Io(IoError::Failed { action: "write", path: path.to_owned(), source }))
 }
 
 /// What stands between the name of a file and what makes the name of its temporary file unique.

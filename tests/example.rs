@@ -2,6 +2,7 @@
 //!
 //! Cargo builds the examples for `cargo test`; for this file alone: `cargo build --example fashion_mnist` first.
 
+use densenet::error::DataError;
 use densenet::{Error, FashionMnist, Split};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -27,7 +28,7 @@ fn example(arguments: &str) -> Command {
 fn has_data() -> bool {
     match FashionMnist::open(Split::Test) {
         Ok(_) => true,
-        Err(error @ Error::DatasetNotFound { .. }) => {
+        Err(error @ Error::Data(DataError::DatasetNotFound { .. })) => {
             assert!(std::env::var_os("CI").is_none(), "the real data are needed in CI: {error}");
             eprintln!("not run: {error}");
             false

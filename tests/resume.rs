@@ -3,6 +3,7 @@
 
 use densenet::checkpoint::{Checkpoint, Store};
 use densenet::data::{Dataset, Subset, ValidationSize, split_validation};
+use densenet::error::{CheckpointError, DataError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::nn::{ConvBias, Dropout, Execution, LayerKind, StemConfig};
 use densenet::optim::{AdamWConfig, Nesterov, Optimizer, SgdConfig};
@@ -38,7 +39,7 @@ fn data() -> Option<[Subset<FashionMnist>; 2]> {
     let open = |split, samples| FashionMnist::open(split).map(|dataset| Subset::first(dataset, samples));
     match (open(Split::Train, SAMPLES), open(Split::Test, 24)) {
         (Ok(train), Ok(test)) => Some([train, test]),
-        (Err(error @ Error::DatasetNotFound { .. }), _) => {
+        (Err(error @ Error::Data(DataError::DatasetNotFound { .. })), _) => {
             assert!(std::env::var_os("CI").is_none(), "the real data are needed in CI: {error}");
             eprintln!("not run: {error}");
             None
@@ -150,7 +151,10 @@ fn resuming(folder: &Path) -> CheckpointConfig {
 
 /// Where a run was resumed: epoch and step, and what was wrong with skipped checkpoints.
 #[derive(Clone, Default)]
-struct Resumed(Rc<RefCell<Vec<(usize, usize, Vec<String>)>>>);
+struct Resumed(Rc<RefCell<Vec<Place>>>);
+
+/// The epoch, the step, and what was skipped.
+type Place = (usize, usize, Vec<String>);
 
 impl Callback for Resumed {
     fn on_event(&mut self, event: &Event, _: &Run) -> Result<ControlFlow<()>> {
@@ -228,12 +232,12 @@ fn another_configuration_or_data_set_is_refused_by_name_unless_allowed() {
     let mut first = fresh();
     fit(&mut first, &train, &test).unwrap();
     match fit(&mut fresh(), &train, &test) {
-        Err(Error::FolderInUse { .. }) => {}
+        Err(Error::Checkpoint(CheckpointError::FolderInUse { .. })) => {}
         other => panic!("{other:?}"),
     }
     drop(first);
     match fit(&mut fresh(), &train, &test) {
-        Err(Error::CheckpointsExist { .. }) => {}
+        Err(Error::Checkpoint(CheckpointError::CheckpointsExist { .. })) => {}
         other => panic!("{other:?}"),
     }
     let resumed = |kind: Kind, epochs: usize, train: &dyn Dataset, allowed: &[Change]| {
@@ -242,7 +246,9 @@ fn another_configuration_or_data_set_is_refused_by_name_unless_allowed() {
         fit(&mut trainer, train, &test).map(|history| history.epochs.len())
     };
     let differences = |outcome: Result<usize>| match outcome {
-        Err(Error::ConfigMismatch { differences }) => differences.into_iter().map(|d| d.field).collect::<Vec<_>>(),
+        Err(Error::Checkpoint(CheckpointError::ConfigMismatch { differences })) => {
+            differences.into_iter().map(|d| d.field).collect::<Vec<_>>()
+        }
         other => panic!("{other:?}"),
     };
     assert_eq!(differences(resumed(kind, 2, &train, &[])), ["epochs"]);
@@ -296,7 +302,9 @@ fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
             .with_metric(Confidence::default())
             .with_checkpoints(resuming(folder.path()).with_allowed_changes(allowed));
         match fit(&mut second, &other_train, &other_test) {
-            Err(Error::ConfigMismatch { differences }) => assert_eq!(differences.len(), 1, "{differences:?}"),
+            Err(Error::Checkpoint(CheckpointError::ConfigMismatch { differences })) => {
+                assert_eq!(differences.len(), 1, "{differences:?}")
+            }
             other => panic!("{:?}: {other:?}", all[number]),
         }
     }

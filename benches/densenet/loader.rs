@@ -10,7 +10,8 @@ use std::thread;
 const IMAGES: usize = 8192;
 
 pub fn bench(criterion: &mut Criterion) {
-    let keys: Vec<_> = (0..IMAGES).map(|index| SampleKey { index, epoch: 0, seed: 0, phase: Phase::Evaluation }).collect();
+    let keys: Vec<_> =
+        (0..IMAGES).map(|index| SampleKey { index, epoch: 0, seed: 0, phase: Phase::Evaluation }).collect();
     let samples = SyntheticConfig::new(IMAGES).build().and_then(|made| made.fetch(&keys)).expect("made images");
     let dataset = InMemoryDataset::new(samples, &["class"; 10]).expect("labels in range");
     let preprocess = Preprocess::new().with_size([96, 96]);

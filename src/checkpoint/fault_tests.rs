@@ -3,6 +3,7 @@
 
 use super::{Checkpoint, Store};
 use crate::error::CheckpointProblem;
+use crate::error::IoError;
 use crate::files::{Disk, ReadSeek, RealDisk};
 use crate::{Error, Result};
 use serde_json::json;
@@ -102,8 +103,8 @@ fn whichever_file_call_fails_the_old_checkpoint_stays_and_a_later_save_works() {
             }
             failed += 1;
             match saved {
-                Err(Error::Io { source, .. }) => assert_eq!(source.kind(), how),
-                Err(Error::DiskFull { free: 7, source, .. }) => assert_eq!(source.kind(), how),
+                Err(Error::Io(IoError::Failed { source, .. })) => assert_eq!(source.kind(), how),
+                Err(Error::Io(IoError::DiskFull { free: 7, source, .. })) => assert_eq!(source.kind(), how),
                 other => panic!("call {number}: {other:?}"),
             }
             let names = RealDisk.names(folder.path()).unwrap();

@@ -1,6 +1,7 @@
 //! The checkpoints of one run in a folder.
 
 use super::Checkpoint;
+use crate::error::{CheckpointError, IoError};
 use crate::files::{Disk, FolderLock, RealDisk, replace_on, target_of_temporary};
 use crate::{Error, Result};
 use std::io::ErrorKind;
@@ -37,7 +38,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::FolderInUse`] where another run has the folder, [`Error::Io`].
+    /// [`CheckpointError::FolderInUse`] where another run has the folder, [`IoError::Failed`].
     pub fn open(folder: impl Into<PathBuf>) -> Result<Self> {
         Store::open_on(RealDisk, folder)
     }
@@ -64,11 +65,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::DiskFull`], [`Error::Io`], [`Error::Checkpoint`]. What was there before is
+    /// [`IoError::DiskFull`], [`IoError::Failed`], [`CheckpointError::Invalid`]. What was there before is
     /// unchanged then, and no incomplete file stays.
     pub fn save(&self, step: u64, checkpoint: &Checkpoint) -> Result<PathBuf> {
         let path = self.path(step);
-        let bytes = checkpoint.to_bytes().map_err(|problem| Error::Checkpoint { path: path.clone(), problem })?;
+        let bytes = checkpoint
+            .to_bytes()
+            .map_err(|problem| Error::Checkpoint(CheckpointError::Invalid { path: path.clone(), problem }))?;
         replace_on(&*self.disk, &path, &bytes)?;
         Ok(path)
     }
@@ -77,7 +80,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::Checkpoint`] where there are checkpoints and all of them are
+    /// [`IoError::Failed`]; [`CheckpointError::Invalid`] where there are checkpoints and all of them are
     /// damaged.
     pub fn newest(&self) -> Result<Option<LoadedCheckpoint>> {
         let mut skipped = Vec::new();
@@ -86,13 +89,13 @@ impl Store {
             let file = match self.disk.open(&path) {
                 Ok(file) => file,
                 Err(source) => {
-                    skipped.push(Error::Io { action: "read", path, source });
+                    skipped.push(Error::Io(IoError::Failed { action: "read", path, source }));
                     continue;
                 }
             };
             match Checkpoint::read(file) {
                 Ok(checkpoint) => return Ok(Some(LoadedCheckpoint { step, checkpoint, skipped })),
-                Err(problem) => skipped.push(Error::Checkpoint { path, problem }),
+                Err(problem) => skipped.push(Error::Checkpoint(CheckpointError::Invalid { path, problem })),
             }
         }
         // To start anew would in the end push out what may still be saved by hand.
@@ -104,19 +107,19 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`].
+    /// [`IoError::Failed`].
     pub fn set_aside(&self, path: &Path) -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let aside = self.folder.join(format!("damaged-{name}"));
         let done = self.disk.rename(path, &aside).and_then(|()| self.disk.sync(&self.folder));
-        done.map_err(|source| Error::Io { action: "rename", path: path.to_owned(), source })
+        done.map_err(|source| Error::Io(IoError::Failed { action: "rename", path: path.to_owned(), source }))
     }
 
     /// Lists the steps after which the checkpoints were saved, oldest first.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`].
+    /// [`IoError::Failed`].
     pub fn steps(&self) -> Result<Vec<u64>> {
         let mut steps: Vec<u64> = self.names()?.iter().filter_map(|name| step_of(name)).collect();
         steps.sort_unstable();
@@ -128,7 +131,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`].
+    /// [`IoError::Failed`].
     pub fn keep(&self, last: usize, also: &[u64]) -> Result<()> {
         let steps = self.steps()?;
         let old = steps.len().saturating_sub(last.max(AT_LEAST));
@@ -143,14 +146,14 @@ impl Store {
     }
 
     fn names(&self) -> Result<Vec<String>> {
-        let failed = |source| Error::Io { action: "list", path: self.folder.clone(), source };
+        let failed = |source| Error::Io(IoError::Failed { action: "list", path: self.folder.clone(), source });
         self.disk.names(&self.folder).map_err(failed)
     }
 
     fn remove(&self, path: &Path) -> Result<()> {
         match self.disk.remove(path) {
             Err(source) if source.kind() != ErrorKind::NotFound => {
-                Err(Error::Io { action: "remove", path: path.to_owned(), source })
+                Err(Error::Io(IoError::Failed { action: "remove", path: path.to_owned(), source }))
             }
             _ => Ok(()),
         }

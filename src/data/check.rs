@@ -3,6 +3,7 @@
 
 use super::{Batch, SampleKey, Targets};
 use crate::error::BatchProblem;
+use crate::error::DataError;
 use crate::{Error, Result};
 
 /// Checks a batch against its own shape and the number of classes.
@@ -41,7 +42,7 @@ fn check_targets(targets: &Targets, classes: usize) -> Result<usize, BatchProble
 /// Checks that every key names one of `len` samples.
 pub(super) fn check_keys(keys: &[SampleKey], len: usize) -> Result<()> {
     match keys.iter().find(|key| key.index >= len) {
-        Some(key) => Err(Error::IndexOutOfRange { index: key.index, len }),
+        Some(key) => Err(Error::Data(DataError::IndexOutOfRange { index: key.index, len })),
         None => Ok(()),
     }
 }

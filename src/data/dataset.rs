@@ -94,7 +94,7 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     ///
     /// Whatever made a sample unavailable, and
-    /// [`Error::IndexOutOfRange`](crate::Error::IndexOutOfRange) for an index that is not below
+    /// [`DataError::IndexOutOfRange`](crate::error::DataError::IndexOutOfRange) for an index that is not below
     /// [`len`](Self::len).
     fn fetch(&self, keys: &[SampleKey]) -> Result<Batch>;
 }

@@ -3,6 +3,7 @@
 use super::idx::{open, pair_dataset};
 use super::known_file::KnownFile;
 use super::{Batch, Dataset, InMemoryDataset, SampleKey, locate};
+use crate::error::DataError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -69,8 +70,8 @@ impl FashionMnist {
     ///
     /// # Errors
     ///
-    /// [`Error::DatasetNotFound`]; [`Error::OtherContent`] for another data set's files under these
-    /// names; [`Error::Io`], [`Error::DamagedGzip`], [`Error::Idx`].
+    /// [`DataError::DatasetNotFound`]; [`DataError::OtherContent`] for another data set's files under these
+    /// names; [`Error::Io`], [`DataError::DamagedGzip`], [`DataError::Idx`].
     pub fn open(split: Split) -> Result<Self> {
         Self::open_among(locate::usual_folders(FOLDER), split)
     }
@@ -93,7 +94,7 @@ impl FashionMnist {
         };
         let Some((images_path, labels_path)) = folders.iter().find_map(both) else {
             let dataset = format!("{NAME} ({split}: {}[.gz] with {}[.gz])", images.name, labels.name);
-            return Err(Error::DatasetNotFound { dataset, looked_in: folders, remedy: REMEDY });
+            return Err(Error::Data(DataError::DatasetNotFound { dataset, looked_in: folders, remedy: REMEDY }));
         };
         let images = images.read(open(&images_path)?, &images_path, NAME)?;
         let labels = labels.read(open(&labels_path)?, &labels_path, NAME)?;

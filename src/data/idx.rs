@@ -10,6 +10,7 @@
 use super::gzip::{Content, read_up_to};
 use super::{Batch, InMemoryDataset, Targets, Values};
 use crate::error::IdxProblem;
+use crate::error::{DataError, IoError};
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -36,7 +37,7 @@ const CHUNK_BYTES: usize = 1 << 16;
 ///
 /// # Errors
 ///
-/// [`Error::Io`], [`Error::DamagedGzip`], [`Error::Idx`], also where the counts differ or a label
+/// [`IoError::Failed`], [`DataError::DamagedGzip`], [`DataError::Idx`], also where the counts differ or a label
 /// is no class.
 ///
 /// # Examples
@@ -57,7 +58,7 @@ pub fn open_idx_pair(samples: impl AsRef<Path>, labels: impl AsRef<Path>, classe
 
 /// Opens a file for reading; the error names it.
 pub(super) fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|source| Error::Io { action: "open", path: path.to_owned(), source })
+    File::open(path).map_err(|source| Error::Io(IoError::Failed { action: "open", path: path.to_owned(), source }))
 }
 
 /// Makes a data set of two arrays; errors name the files that they came from.
@@ -66,7 +67,7 @@ pub(super) fn pair_dataset(
     (labels_path, labels): (&Path, IdxArray),
     classes: &[&str],
 ) -> Result<InMemoryDataset> {
-    let at = |path: &Path, problem| Error::Idx { path: path.to_owned(), problem };
+    let at = |path: &Path, problem| Error::Data(DataError::Idx { path: path.to_owned(), problem });
     let shape = samples.shape;
     let sample_shape = match shape[..] {
         [_, height, width] if height * width > 0 => vec![1, height, width],
@@ -133,9 +134,9 @@ impl Failure {
     fn at(self, path: &Path) -> Error {
         let path = path.to_owned();
         match self {
-            Failure::Problem(problem) => Error::Idx { path, problem },
-            Failure::Gzip(source) => Error::DamagedGzip { path, source },
-            Failure::Io(source) => Error::Io { action: "read", path, source },
+            Failure::Problem(problem) => Error::Data(DataError::Idx { path, problem }),
+            Failure::Gzip(source) => Error::Data(DataError::DamagedGzip { path, source }),
+            Failure::Io(source) => Error::Io(IoError::Failed { action: "read", path, source }),
         }
     }
 }

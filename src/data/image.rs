@@ -1,6 +1,7 @@
 //! Single images in plain memory, and the decoder of image files.
 
 use super::Values;
+use crate::error::{InputError, LibtorchError};
 use crate::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -16,14 +17,14 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`Error::SampleShape`] where there are more or fewer values than the shape says.
+    /// [`InputError::SampleShape`] where there are more or fewer values than the shape says.
     pub fn new(shape: [usize; 3], values: Values) -> Result<Self> {
         let count = shape.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
         match count {
             Some(count @ 1..) if count == values.len() => Ok(Image { shape, values }),
             _ => {
                 let expected = format!("as many values as there are: {}", values.len());
-                Err(Error::SampleShape { actual: shape.to_vec(), expected })
+                Err(Error::Input(InputError::SampleShape { actual: shape.to_vec(), expected }))
             }
         }
     }
@@ -55,10 +56,12 @@ impl TryFrom<&Tensor> for Image {
     fn try_from(tensor: &Tensor) -> Result<Self> {
         let shape: Vec<usize> = tensor.size().into_iter().map(|size| size as usize).collect();
         let &[channels, height, width] = &shape[..] else {
-            return Err(Error::SampleShape { actual: shape, expected: "[C, H, W]".to_owned() });
+            return Err(Error::Input(InputError::SampleShape { actual: shape, expected: "[C, H, W]".to_owned() }));
         };
         let flat = tensor.detach().to_device(Device::Cpu).contiguous().view(-1);
-        let failed = |error: TchError| Error::Libtorch { what: "values of a tensor", message: error.to_string() };
+        let failed = |error: TchError| {
+            Error::Libtorch(LibtorchError::Call { what: "values of a tensor", message: error.to_string() })
+        };
         let values = match flat.kind() {
             Kind::Uint8 => Values::U8(Vec::try_from(flat).map_err(failed)?),
             _ => Values::F32(Vec::try_from(flat.to_kind(Kind::Float)).map_err(failed)?),
@@ -70,6 +73,7 @@ impl TryFrom<&Tensor> for Image {
 #[cfg(feature = "images")]
 mod decode {
     use super::{Image, Values};
+    use crate::error::DataError;
     use crate::{Error, Result};
     use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
     use std::io::Cursor;
@@ -99,11 +103,11 @@ mod decode {
         ///
         /// # Errors
         ///
-        /// [`Error::Image`] for any other or damaged file, and for one that is too large: more than
+        /// [`DataError::Image`] for any other or damaged file, and for one that is too large: more than
         /// 64 MiB of file, 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is
         /// decoded.
         pub fn decode(bytes: &[u8], colors: Color) -> Result<Self> {
-            let failed = |problem: String| Error::Image { problem };
+            let failed = |problem: String| Error::Data(DataError::Image { problem });
             if bytes.len() > MAX_BYTES {
                 return Err(failed(format!("it has {} bytes, and at most {MAX_BYTES} are read", bytes.len())));
             }

@@ -2,6 +2,7 @@
 
 use super::check::{check_batch, check_keys};
 use super::{Batch, Dataset, SampleKey, Targets, Values};
+use crate::error::DataError;
 use crate::{Error, Result};
 use std::fmt;
 use std::sync::Arc;
@@ -41,10 +42,10 @@ impl InMemoryDataset {
     ///
     /// # Errors
     ///
-    /// [`Error::Samples`] where the numbers of values, samples and targets do not agree, or a class
+    /// [`DataError::Samples`] where the numbers of values, samples and targets do not agree, or a class
     /// index has no name.
     pub fn new(samples: Batch, classes: &[&str]) -> Result<Self> {
-        check_batch(&samples, classes.len()).map_err(|problem| Error::Samples { problem })?;
+        check_batch(&samples, classes.len()).map_err(|problem| Error::Data(DataError::Samples { problem }))?;
         let classes = classes.iter().map(|&name| name.to_owned()).collect();
         Ok(InMemoryDataset { shared: Arc::new(Shared { samples, classes }) })
     }

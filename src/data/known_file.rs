@@ -1,6 +1,7 @@
 //! Files whose content is known, so that a damaged or a wrong one is noticed.
 
 use super::idx::IdxArray;
+use crate::error::DataError;
 use crate::{Error, Result};
 use std::io::Read;
 use std::path::Path;
@@ -29,6 +30,6 @@ impl KnownFile {
             return Ok(array);
         }
         let (path, name, dataset) = (path.to_owned(), self.name.to_owned(), dataset.to_owned());
-        Err(Error::OtherContent { path, name, dataset, expected: self.sha256.to_owned(), actual })
+        Err(Error::Data(DataError::OtherContent { path, name, dataset, expected: self.sha256.to_owned(), actual }))
     }
 }

@@ -1,6 +1,7 @@
 //! Makes tensors on the training device of a batch in plain memory.
 
 use super::{Batch, Targets, Values};
+use crate::error::{ConfigError, LibtorchError};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -33,7 +34,9 @@ impl Normalize {
 
     fn check(&self, channels: usize) -> Result<()> {
         let Normalize { mean, std } = self;
-        let invalid = |value: String, expected| Err(Error::InvalidConfig { field: "normalization", value, expected });
+        let invalid = |value: String, expected| {
+            Err(Error::Config(ConfigError::InvalidValue { field: "normalization", value, expected }))
+        };
         if mean.len() != channels || std.len() != channels {
             let value = format!("{} means and {} standard deviations for {channels} channels", mean.len(), std.len());
             return invalid(value, "one mean and one standard deviation per channel");
@@ -99,7 +102,7 @@ impl Preprocess {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] where samples of this shape cannot be preprocessed in this way.
+    /// [`ConfigError::InvalidValue`] where samples of this shape cannot be preprocessed in this way.
     pub fn output_shape(&self, sample_shape: &[usize]) -> Result<Vec<usize>> {
         if let Some(normalize) = &self.normalize {
             normalize.check(sample_shape.first().copied().unwrap_or(0))?;
@@ -112,7 +115,7 @@ impl Preprocess {
             (Some([height, width]), shape) => {
                 let value = format!("{height}×{width} for samples of shape {shape:?}");
                 let expected = "1 to 16384 pixels a side, for samples of shape [C, H, W]";
-                Err(Error::InvalidConfig { field: "size", value, expected })
+                Err(Error::Config(ConfigError::InvalidValue { field: "size", value, expected }))
             }
         }
     }
@@ -122,7 +125,7 @@ impl Preprocess {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`], [`Error::Libtorch`].
+    /// [`ConfigError::InvalidValue`], [`LibtorchError::Call`].
     pub fn tensors(&self, batch: &Batch, device: Device) -> Result<(Tensor, Tensor)> {
         let input = self.inputs(&batch.values, &batch.sample_shape, batch.len(), device)?;
         let targets = match &batch.targets {
@@ -164,7 +167,7 @@ impl Preprocess {
 const MAX_SIDE: usize = 16_384;
 
 fn libtorch(what: &'static str, error: tch::TchError) -> Error {
-    Error::Libtorch { what, message: error.to_string() }
+    Error::Libtorch(LibtorchError::Call { what, message: error.to_string() })
 }
 
 #[cfg(test)]
@@ -194,7 +197,10 @@ mod tests {
             Preprocess::new().with_normalize(Normalize::new([0.0; 2], [1.0; 2])),
             Preprocess::new().with_normalize(Normalize::new([0.0], [0.0])),
         ] {
-            assert!(matches!(preprocess.output_shape(&[1, 2, 2]), Err(Error::InvalidConfig { .. })), "{preprocess:?}");
+            assert!(
+                matches!(preprocess.output_shape(&[1, 2, 2]), Err(Error::Config(ConfigError::InvalidValue { .. }))),
+                "{preprocess:?}"
+            );
         }
         assert!(Preprocess::new().with_size([4, 4]).output_shape(&[8]).is_err());
     }

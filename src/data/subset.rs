@@ -2,6 +2,7 @@
 
 use super::check::check_keys;
 use super::{Batch, Dataset, SampleKey};
+use crate::error::DataError;
 use crate::{Error, Result};
 
 /// A data set of the samples of `D` at given indices, in the given order. Classes and shapes are
@@ -27,11 +28,11 @@ impl<D: Dataset> Subset<D> {
     ///
     /// # Errors
     ///
-    /// [`Error::IndexOutOfRange`] for an index that `dataset` does not have.
+    /// [`DataError::IndexOutOfRange`] for an index that `dataset` does not have.
     pub fn new(dataset: D, indices: Vec<usize>) -> Result<Self> {
         let len = dataset.len();
         match indices.iter().find(|&&index| index >= len) {
-            Some(&index) => Err(Error::IndexOutOfRange { index, len }),
+            Some(&index) => Err(Error::Data(DataError::IndexOutOfRange { index, len })),
             None => Ok(Subset { dataset, indices }),
         }
     }

@@ -3,6 +3,7 @@
 use super::check::check_keys;
 use super::random::{Purpose, Random};
 use super::{Batch, Dataset, SampleKey, Targets, Values};
+use crate::error::ConfigError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -40,19 +41,22 @@ impl SyntheticConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] for no classes or an empty shape, [`Error::Overflow`] for a sample
+    /// [`ConfigError::InvalidValue`] for no classes or an empty shape, [`ConfigError::Overflow`] for a sample
     /// of more than 2²⁸ values.
     pub fn build(self) -> Result<SyntheticDataset> {
         Error::at_least_one("number of classes", self.classes)?;
         if u32::try_from(self.classes).is_err() {
-            return Err(Error::Overflow { what: "number of classes", limit: u32::MAX as usize });
+            return Err(Error::Config(ConfigError::Overflow { what: "number of classes", limit: u32::MAX as usize }));
         }
         for size in self.sample_shape {
             Error::at_least_one("size of the sample shape", size)?;
         }
         let values = self.sample_shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
         if values.is_none_or(|values| values > MAX_VALUES) {
-            return Err(Error::Overflow { what: "number of values of a sample", limit: MAX_VALUES });
+            return Err(Error::Config(ConfigError::Overflow {
+                what: "number of values of a sample",
+                limit: MAX_VALUES,
+            }));
         }
         let names = (0..self.classes).map(|class| format!("pattern {class}")).collect();
         Ok(SyntheticDataset { config: self, names })

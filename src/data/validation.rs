@@ -2,6 +2,7 @@
 
 use super::random::{Purpose, Random};
 use super::{Dataset, Subset};
+use crate::error::{ConfigError, DataError};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +28,7 @@ pub enum ValidationSize {
 ///
 /// # Errors
 ///
-/// [`Error::EmptySplit`] where one part would be empty, [`Error::InvalidConfig`] for a fraction
+/// [`DataError::EmptySplit`] where one part would be empty, [`ConfigError::InvalidValue`] for a fraction
 /// outside (0, 1).
 ///
 /// # Examples
@@ -53,11 +54,11 @@ pub fn split_validation<D: Dataset + Clone>(
         }
         ValidationSize::Fraction(fraction) => {
             let (field, expected) = ("validation fraction", "between 0 and 1, without the ends");
-            return Err(Error::InvalidConfig { field, value: fraction.to_string(), expected });
+            return Err(Error::Config(ConfigError::InvalidValue { field, value: fraction.to_string(), expected }));
         }
     };
     if validation == 0 || validation >= samples {
-        return Err(Error::EmptySplit { samples, validation });
+        return Err(Error::Data(DataError::EmptySplit { samples, validation }));
     }
     let mut held_back = Random::new(Purpose::ValidationSplit, seed, 0).permutation(samples);
     let mut rest = held_back.split_off(validation);

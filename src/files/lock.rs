@@ -1,5 +1,6 @@
 //! The lock by which a folder belongs to one run at a time.
 
+use crate::error::{CheckpointError, IoError};
 use crate::{Error, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -39,7 +40,7 @@ impl FolderLock {
                 // The holder may not have written its number yet.
                 let _ = file.read_to_string(&mut holder);
                 let holder = if holder.is_empty() { "another process" } else { holder.trim() }.to_owned();
-                return Err(Error::FolderInUse { folder: folder.to_owned(), holder });
+                return Err(Error::Checkpoint(CheckpointError::FolderInUse { folder: folder.to_owned(), holder }));
             }
             Err(TryLockError::Error(source)) => return Err(failed("lock", folder, source)),
         }
@@ -60,7 +61,7 @@ fn open(path: &Path) -> io::Result<File> {
 }
 
 fn failed(action: &'static str, folder: &Path, source: io::Error) -> Error {
-    Error::Io { action, path: folder.to_owned(), source }
+    Error::Io(IoError::Failed { action, path: folder.to_owned(), source })
 }
 
 impl Drop for FolderLock {
@@ -98,7 +99,7 @@ mod tests {
         drop(first);
         let other = FolderLock::take(folder.path()).unwrap();
         assert!(FolderLock::of(opened, folder.path()).unwrap().is_none());
-        assert!(matches!(FolderLock::take(folder.path()), Err(Error::FolderInUse { .. })));
+        assert!(matches!(FolderLock::take(folder.path()), Err(Error::Checkpoint(CheckpointError::FolderInUse { .. }))));
         drop(other);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -4,6 +4,7 @@ use super::accuracy::Accuracy;
 use super::mean_loss::MeanLoss;
 use super::values::rank;
 use super::{BatchOutput, Direction, Metric, Metrics};
+use crate::error::{CheckpointError, ConfigError};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -90,9 +91,11 @@ impl MetricSet {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`].
+    /// [`ConfigError::InvalidValue`].
     pub fn check_names(&self) -> Result<()> {
-        let invalid = |value, expected| Err(Error::InvalidConfig { field: "name of a metric", value, expected });
+        let invalid = |value, expected| {
+            Err(Error::Config(ConfigError::InvalidValue { field: "name of a metric", value, expected }))
+        };
         for (number, metric) in self.metrics.iter().enumerate() {
             let name = metric.name();
             if name.is_empty() || name == "samples" || name.chars().any(|c| c.is_control() || matches!(c, ',' | '"')) {
@@ -147,7 +150,7 @@ impl MetricSet {
     ///
     /// # Errors
     ///
-    /// [`Error::StateMismatch`] where a state cannot become JSON.
+    /// [`CheckpointError::StateMismatch`] where a state cannot become JSON.
     pub fn states(&self) -> Result<MetricStates> {
         let state = |metric: &dyn AnyMetric| {
             let state = metric.state().map_err(|error| mismatch(&metric.name(), error.to_string()))?;
@@ -161,7 +164,7 @@ impl MetricSet {
     ///
     /// # Errors
     ///
-    /// [`Error::StateMismatch`] where a metric's state is missing or is another type's.
+    /// [`CheckpointError::StateMismatch`] where a metric's state is missing or is another type's.
     pub fn load_states(&mut self, mut saved: MetricStates) -> Result<()> {
         self.samples = saved.samples;
         for metric in &mut self.metrics {
@@ -174,5 +177,5 @@ impl MetricSet {
 }
 
 fn mismatch(metric: &str, problem: String) -> Error {
-    Error::StateMismatch { name: format!("metric {metric}"), problem }
+    Error::Checkpoint(CheckpointError::StateMismatch { name: format!("metric {metric}"), problem })
 }

@@ -1,6 +1,7 @@
 //! The configuration of a DenseNet, from which its blocks, transitions and channel counts follow.
 
 use super::DenseNet;
+use crate::error::ConfigError;
 use crate::nn::{
     ConvBias, ConvGeometry, DenseBlockConfig, DenseLayerConfig, Downsampling, Dropout, Initialization, LayerKind,
     NormReluConfig, StemConfig, TransitionBlockConfig, checked,
@@ -144,7 +145,7 @@ impl DenseNetConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`], [`Error::Overflow`], [`Error::VariableExists`].
+    /// [`ConfigError::InvalidValue`], [`ConfigError::Overflow`], [`ConfigError::VariableExists`].
     pub fn build(&self, path: &Path) -> Result<DenseNet> {
         DenseNet::new(self, path)
     }
@@ -186,7 +187,11 @@ impl DenseNetConfig {
         }
         if !(self.compression > 0.0 && self.compression <= 1.0) {
             let value = self.compression.to_string();
-            return Err(Error::InvalidConfig { field: "compression", value, expected: "a number in (0, 1]" });
+            return Err(Error::Config(ConfigError::InvalidValue {
+                field: "compression",
+                value,
+                expected: "a number in (0, 1]",
+            }));
         }
         self.stem.check()
     }
@@ -208,7 +213,7 @@ impl DenseNetConfig {
         if out_channels == 0 {
             let value = self.compression.to_string();
             let expected = "large enough to leave each transition a channel";
-            return Err(Error::InvalidConfig { field: "compression", value, expected });
+            return Err(Error::Config(ConfigError::InvalidValue { field: "compression", value, expected }));
         }
         Ok(TransitionBlockConfig::new(in_channels, out_channels)
             .with_conv_bias(self.conv_bias)

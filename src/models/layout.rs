@@ -2,6 +2,7 @@
 
 use super::DenseNetConfig;
 use super::config::StageConfig;
+use crate::error::{ConfigError, InputError};
 use crate::nn::{ConvGeometry, Downsampling, Mode, StemPool};
 use crate::{Error, Result};
 
@@ -115,18 +116,26 @@ pub(super) fn layout(config: &DenseNetConfig, convs: &[ConvGeometry], stages: &[
 pub(super) fn check(layers: &[Layer], batch: usize, size: Size, mode: Mode) -> Result<()> {
     let [height, width] = size;
     if height.max(width) > LARGEST_SIDE {
-        return Err(Error::Overflow { what: "a side of the input in pixels", limit: LARGEST_SIDE });
+        return Err(Error::Config(ConfigError::Overflow {
+            what: "a side of the input in pixels",
+            limit: LARGEST_SIDE,
+        }));
     }
     let mut current = size;
     for layer in layers {
         let is_norm = matches!(layer.operation, Operation::NormRelu { .. });
         if is_norm && mode.uses_batch_statistics() && batch * current[0] * current[1] == 1 {
-            return Err(Error::OneValuePerChannel { batch, height, width, layer: layer.name.clone() });
+            return Err(Error::Input(InputError::OneValuePerChannel {
+                batch,
+                height,
+                width,
+                layer: layer.name.clone(),
+            }));
         }
         current = layer.operation.out_size(current);
         if current.contains(&0) {
             let smallest = smallest_side(layers)?;
-            return Err(Error::InputTooSmall { height, width, layer: layer.name.clone(), smallest });
+            return Err(Error::Input(InputError::InputTooSmall { height, width, layer: layer.name.clone(), smallest }));
         }
     }
     Ok(())
@@ -145,7 +154,10 @@ pub(super) fn smallest_side(layers: &[Layer]) -> Result<usize> {
         })
     };
     if !fits(LARGEST_SIDE) {
-        return Err(Error::Overflow { what: "the smallest input's side in pixels", limit: LARGEST_SIDE });
+        return Err(Error::Config(ConfigError::Overflow {
+            what: "the smallest input's side in pixels",
+            limit: LARGEST_SIDE,
+        }));
     }
     let (mut too_small, mut enough) = (0, LARGEST_SIDE);
     while enough - too_small > 1 {

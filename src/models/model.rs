@@ -1,5 +1,6 @@
 //! The interface between the trainer and a model.
 
+use crate::error::InputError;
 use crate::nn::{ForwardContext, Mode};
 use crate::{Error, Result};
 use tch::nn::ModuleT;
@@ -24,8 +25,8 @@ pub trait Model {
     ///
     /// # Errors
     ///
-    /// Whatever the model cannot take, such as [`Error::InputTooSmall`] or
-    /// [`Error::OneValuePerChannel`].
+    /// Whatever the model cannot take, such as [`InputError::InputTooSmall`] or
+    /// [`InputError::OneValuePerChannel`].
     fn check_input(&self, shape: &[i64], mode: Mode) -> Result<()> {
         let _ = (shape, mode);
         Ok(())
@@ -90,5 +91,5 @@ fn in_f32(outputs: &Tensor) -> Tensor {
 
 /// The error of an input of the wrong rank or number of channels.
 pub(super) fn input_shape_error(actual: &[i64], channels: usize) -> Error {
-    Error::InputShape { actual: actual.to_vec(), expected: format!("[N, {channels}, H, W]") }
+    Error::Input(InputError::InputShape { actual: actual.to_vec(), expected: format!("[N, {channels}, H, W]") })
 }

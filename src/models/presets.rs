@@ -1,6 +1,7 @@
 //! Presets of the network's configuration.
 
 use super::DenseNetConfig;
+use crate::error::ConfigError;
 use crate::nn::{ConvBias, Initialization, LayerKind, StemConfig, StemPool, checked};
 use crate::{Error, Result};
 
@@ -59,7 +60,7 @@ impl DenseNetConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] for a depth that is not 3n + 4, such as 40.
+    /// [`ConfigError::InvalidValue`] for a depth that is not 3n + 4, such as 40.
     pub fn cifar(depth: usize, growth_rate: usize) -> Result<Self> {
         let net = DenseNetConfig::of_cifar(depth, 1, "3n + 4, at least 7")?.with_growth_rate(growth_rate);
         Ok(net.with_layer_kind(LayerKind::Plain).with_initial_channels(16).with_compression(1.0))
@@ -72,7 +73,7 @@ impl DenseNetConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] for a depth that is not 6n + 4, such as 100; [`Error::Overflow`].
+    /// [`ConfigError::InvalidValue`] for a depth that is not 6n + 4, such as 100; [`ConfigError::Overflow`].
     pub fn cifar_bc(depth: usize, growth_rate: usize) -> Result<Self> {
         let channels = checked("channels of the stem", growth_rate.checked_mul(2))?;
         let net = DenseNetConfig::of_cifar(depth, 2, "6n + 4, at least 10")?.with_growth_rate(growth_rate);
@@ -86,7 +87,7 @@ impl DenseNetConfig {
             Some((layers @ 1.., 0)) => {
                 Ok(DenseNetConfig::new(10).with_layers_per_block([layers; 3]).with_stem(StemConfig::cifar()))
             }
-            _ => Err(Error::InvalidConfig { field: "depth", value: depth.to_string(), expected }),
+            _ => Err(Error::Config(ConfigError::InvalidValue { field: "depth", value: depth.to_string(), expected })),
         }
     }
 }

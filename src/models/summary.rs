@@ -2,6 +2,7 @@
 
 use super::DenseNetConfig;
 use super::layout::{self, Layer, Operation, Size, layout};
+use crate::error::{ConfigError, InputError};
 use crate::nn::{ConvBias, Mode};
 use crate::{Error, Result};
 use std::fmt;
@@ -53,14 +54,17 @@ impl DenseNetConfig {
     ///
     /// # Errors
     ///
-    /// What makes the configuration invalid, [`Error::InputShape`], [`Error::InputTooSmall`], and
-    /// [`Error::Overflow`] where a layer's counts are beyond any machine's.
+    /// What makes the configuration invalid, [`InputError::InputShape`], [`InputError::InputTooSmall`], and
+    /// [`ConfigError::Overflow`] where a layer's counts are beyond any machine's.
     pub fn summary(&self, input: [usize; 3]) -> Result<Summary> {
         let layers = layout(self, &self.stem_convs(), &self.stages()?);
         let [channels, height, width] = input;
         if channels != self.input_channels {
             let actual = input.map(|size| size as i64).to_vec();
-            return Err(Error::InputShape { actual, expected: format!("[{}, H, W]", self.input_channels) });
+            return Err(Error::Input(InputError::InputShape {
+                actual,
+                expected: format!("[{}, H, W]", self.input_channels),
+            }));
         }
         layout::check(&layers, 1, [height, width], Mode::Eval)?;
         let mut size = [height, width];
@@ -80,7 +84,7 @@ fn product(factors: [usize; 3]) -> Result<usize> {
     let product = factors.into_iter().try_fold(1_usize, |product, factor| product.checked_mul(factor));
     product
         .filter(|&product| product <= MAX_COUNT)
-        .ok_or(Error::Overflow { what: "a count of a layer", limit: MAX_COUNT })
+        .ok_or(Error::Config(ConfigError::Overflow { what: "a count of a layer", limit: MAX_COUNT }))
 }
 
 fn row_of(layer: &Layer, [height, width]: Size) -> Result<SummaryRow> {

@@ -1,5 +1,6 @@
 //! Run-time choices of a forward pass: mode, execution, precision, memory.
 
+use crate::error::ConfigError;
 use crate::torch::{autocast, device_name, has_bf16};
 use crate::{Error, Result};
 use tch::Device;
@@ -91,10 +92,12 @@ impl Precision {
     ///
     /// # Errors
     ///
-    /// [`Error::Precision`] where it does not.
+    /// [`ConfigError::PrecisionUnavailable`] where it does not.
     pub fn check(self, device: Device) -> Result<()> {
         match self {
-            Precision::BFloat16 if !has_bf16(device) => Err(Error::Precision { device: device_name(device) }),
+            Precision::BFloat16 if !has_bf16(device) => {
+                Err(Error::Config(ConfigError::PrecisionUnavailable { device: device_name(device) }))
+            }
             _ => Ok(()),
         }
     }
@@ -136,7 +139,7 @@ impl ForwardContext {
     ///
     /// # Errors
     ///
-    /// [`Error::Precision`] where the machine does not support it, [`Error::Libtorch`].
+    /// [`ConfigError::PrecisionUnavailable`] where the machine does not support it, [`Error::Libtorch`].
     pub fn in_precision<T>(&self, device: Device, body: impl FnOnce() -> T) -> Result<T> {
         self.precision.check(device)?;
         match self.precision {

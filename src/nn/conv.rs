@@ -1,6 +1,7 @@
 //! Convolutions and linear layers: geometry and construction.
 
 use super::initialization::{Draws, Initialization};
+use crate::error::ConfigError;
 use crate::torch::to_channels_last;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -78,7 +79,7 @@ pub(crate) fn build_linear(
 /// another name.
 pub(crate) fn ensure_free(path: &Path, variable: &str) -> Result<()> {
     match path.get(variable) {
-        Some(_) => Err(Error::VariableExists { name: path.path(variable) }),
+        Some(_) => Err(Error::Config(ConfigError::VariableExists { name: path.path(variable) })),
         None => Ok(()),
     }
 }
@@ -86,7 +87,9 @@ pub(crate) fn ensure_free(path: &Path, variable: &str) -> Result<()> {
 /// Checks a channel count, of which sums and products must not overflow. `None` stands for one that
 /// did already.
 pub(crate) fn checked(what: &'static str, value: Option<usize>) -> Result<usize> {
-    value.filter(|&value| value <= MAX_CHANNELS).ok_or(Error::Overflow { what, limit: MAX_CHANNELS })
+    value
+        .filter(|&value| value <= MAX_CHANNELS)
+        .ok_or(Error::Config(ConfigError::Overflow { what, limit: MAX_CHANNELS }))
 }
 
 /// The largest channel count: more than any network has, and so few that no product of two of them

@@ -82,7 +82,7 @@ impl DenseBlockConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Overflow`].
+    /// [`Error::Config`].
     pub fn out_channels(&self) -> Result<usize> {
         let added = self.layers.checked_mul(self.growth_rate);
         checked("channels of a dense block", added.and_then(|added| added.checked_add(self.in_channels)))
@@ -111,7 +111,7 @@ impl DenseBlockConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`], [`Error::Overflow`], [`Error::VariableExists`].
+    /// [`Error::Config`], [`Error::Config`], [`Error::Config`].
     pub fn build(&self, path: &Path) -> Result<DenseBlock> {
         DenseBlock::new(&self.layers()?, path, &Draws::Libtorch)
     }
@@ -137,8 +137,8 @@ impl DenseBlock {
     ///
     /// # Errors
     ///
-    /// [`Error::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the block
-    /// was built for, [`Error::OneValuePerChannel`] in training on one value per channel,
+    /// [`Error::Input`] if `features` are not `[N, C, H, W]` with the channels that the block
+    /// was built for, [`Error::Input`] in training on one value per channel,
     /// [`Error::Libtorch`].
     pub fn forward(&self, features: Features, ctx: &ForwardContext) -> Result<Features> {
         match Engine::of(&features.data, ctx).backend() {

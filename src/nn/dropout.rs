@@ -1,6 +1,7 @@
 //! Dropout: its rate and its places in a network.
 
 use super::ForwardContext;
+use crate::error::ConfigError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -41,7 +42,11 @@ impl Dropout {
         if (0.0..1.0).contains(&self.rate) {
             return Ok(());
         }
-        Err(Error::InvalidConfig { field: "drop rate", value: self.rate.to_string(), expected: "a number in [0, 1)" })
+        Err(Error::Config(ConfigError::InvalidValue {
+            field: "drop rate",
+            value: self.rate.to_string(),
+            expected: "a number in [0, 1)",
+        }))
     }
 
     /// Drops from the output of a dense layer.

@@ -3,6 +3,7 @@
 use super::conv::{checked, ensure_free};
 use super::fused::{self, Engine};
 use super::{Features, ForwardContext, Statistics};
+use crate::error::{ConfigError, InputError};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
@@ -31,7 +32,9 @@ impl NormReluConfig {
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let invalid = |field, value: f64, expected| Error::InvalidConfig { field, value: value.to_string(), expected };
+        let invalid = |field, value: f64, expected| {
+            Error::Config(ConfigError::InvalidValue { field, value: value.to_string(), expected })
+        };
         if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
             return Err(invalid("epsilon", self.epsilon, "a positive number"));
         }
@@ -125,13 +128,18 @@ impl NormRelu {
         }
         if ctx.mode.uses_batch_statistics() && n * h * w <= 1 {
             let [batch, height, width] = [n, h, w].map(|size| size as usize);
-            return Err(Error::OneValuePerChannel { batch, height, width, layer: self.name.clone() });
+            return Err(Error::Input(InputError::OneValuePerChannel {
+                batch,
+                height,
+                width,
+                layer: self.name.clone(),
+            }));
         }
         Ok(())
     }
 
     fn shape_error(&self, actual: Vec<i64>) -> Error {
-        Error::InputShape { actual, expected: format!("[N, {}, H, W]", self.weight.numel()) }
+        Error::Input(InputError::InputShape { actual, expected: format!("[N, {}, H, W]", self.weight.numel()) })
     }
 
     /// The prefix of its variables, such as `features.norm0`.
@@ -214,8 +222,8 @@ mod tests {
             assert!(error.contains(word), "{error}");
         }
         let build = |channels| NormReluConfig::default().build(&vs.root(), channels);
-        assert!(matches!(build(0), Err(Error::InvalidConfig { field: "channels of a norm", .. })));
-        assert!(matches!(build(1 << 40), Err(Error::Overflow { .. })));
+        assert!(matches!(build(0), Err(Error::Config(ConfigError::InvalidValue { field: "channels of a norm", .. }))));
+        assert!(matches!(build(1 << 40), Err(Error::Config(ConfigError::Overflow { .. }))));
         assert_eq!(vs.len(), 0);
     }
 

@@ -4,6 +4,7 @@ use super::{
     ConvBias, ConvGeometry, Draws, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
     fused::{self, Engine},
 };
+use crate::error::ConfigError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -113,7 +114,7 @@ impl StemConfig {
         }
         let value = format!("kernel {}, stride {}, padding {}", self.kernel, self.stride, self.padding);
         let expected = "a padding below the kernel's side, and a kernel and a stride of at most 1024";
-        Err(Error::InvalidConfig { field: "stem", value, expected })
+        Err(Error::Config(ConfigError::InvalidValue { field: "stem", value, expected }))
     }
 
     /// The convolutions in their order.

@@ -5,6 +5,7 @@ use super::{
     NormRelu, NormReluConfig, blurred_half, checked,
     fused::{self, Engine},
 };
+use crate::error::InputError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -82,7 +83,7 @@ impl TransitionBlockConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`], [`Error::Overflow`], [`Error::VariableExists`].
+    /// [`Error::Config`], [`Error::Config`], [`Error::Config`].
     pub fn build(&self, path: &Path) -> Result<TransitionBlock> {
         self.build_from(path, &Draws::Libtorch)
     }
@@ -128,9 +129,9 @@ impl TransitionBlock {
     ///
     /// # Errors
     ///
-    /// [`Error::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the
-    /// transition was built for, [`Error::InputTooSmall`] if a side is shorter than 2 pixels,
-    /// [`Error::OneValuePerChannel`] in training on one value per channel, [`Error::Libtorch`].
+    /// [`InputError::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the
+    /// transition was built for, [`InputError::InputTooSmall`] if a side is shorter than 2 pixels,
+    /// [`InputError::OneValuePerChannel`] in training on one value per channel, [`Error::Libtorch`].
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Features> {
         self.check(&features.data, ctx)?;
         let pools = self.downsampling == Downsampling::Pool;
@@ -157,7 +158,7 @@ impl TransitionBlock {
             return Ok(());
         }
         let [height, width] = [height, width].map(|side| side as usize);
-        Err(Error::InputTooSmall { height, width, layer: self.norm.name().to_owned(), smallest: 2 })
+        Err(Error::Input(InputError::InputTooSmall { height, width, layer: self.norm.name().to_owned(), smallest: 2 }))
     }
 }
 

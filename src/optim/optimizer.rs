@@ -33,7 +33,7 @@ pub trait Optimizer {
     ///
     /// # Errors
     ///
-    /// [`Error::StateMismatch`](crate::Error::StateMismatch) where a name is missing or unknown, or a shape or dtype differs.
+    /// [`CheckpointError::StateMismatch`](crate::error::CheckpointError::StateMismatch) where a name is missing or unknown, or a shape or dtype differs.
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()>;
 }
 

@@ -1,5 +1,6 @@
 //! Variables, gradients and state, as all optimizers handle them.
 
+use crate::error::{CheckpointError, ConfigError};
 use crate::torch::{clear_gradients, named_variables};
 use crate::{Error, Result};
 use tch::nn::VarStore;
@@ -24,7 +25,7 @@ pub(super) fn slots<const N: usize>(vs: &VarStore) -> Result<Vec<Slot<N>>> {
             parameter: variable.tensor,
         })
         .collect();
-    if slots.is_empty() { Err(Error::NothingToTrain) } else { Ok(slots) }
+    if slots.is_empty() { Err(Error::Config(ConfigError::NothingToTrain)) } else { Ok(slots) }
 }
 
 pub(super) fn zero_grad<const N: usize>(slots: &[Slot<N>]) -> Result<()> {
@@ -64,7 +65,9 @@ pub(super) fn state<const N: usize>(slots: &[Slot<N>], kinds: [&str; N]) -> Vec<
 
 /// Copies `new` over `own` after names, shapes and dtypes were all compared.
 pub(super) fn load(own: Vec<(String, Tensor)>, new: &[(String, Tensor)]) -> Result<()> {
-    let mismatch = |name: &str, problem: String| Error::StateMismatch { name: name.to_owned(), problem };
+    let mismatch = |name: &str, problem: String| {
+        Error::Checkpoint(CheckpointError::StateMismatch { name: name.to_owned(), problem })
+    };
     let mut sorted: Vec<&(String, Tensor)> = new.iter().collect();
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
     for (name, _) in &sorted {
@@ -94,5 +97,5 @@ pub(super) fn check(field: &'static str, value: f64, valid: bool, expected: &'st
     if value.is_finite() && valid {
         return Ok(());
     }
-    Err(Error::InvalidConfig { field, value: value.to_string(), expected })
+    Err(Error::Config(ConfigError::InvalidValue { field, value: value.to_string(), expected }))
 }

@@ -57,7 +57,7 @@ impl SgdConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`](crate::Error::InvalidConfig), [`Error::NothingToTrain`](crate::Error::NothingToTrain).
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
     pub fn build(&self, vs: &VarStore) -> Result<Sgd> {
         check("learning rate", self.learning_rate, self.learning_rate > 0.0, "a positive number")?;
         check("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "a number in [0, 1)")?;

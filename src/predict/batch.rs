@@ -2,6 +2,7 @@
 
 use super::config::PredictConfig;
 use crate::data::{Dataset, LoaderConfig, Phase};
+use crate::error::{DataError, LibtorchError, PredictionError};
 use crate::metrics::{ClassPrediction, class_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode};
@@ -39,8 +40,8 @@ impl Predictions {
 ///
 /// # Errors
 ///
-/// Those of the data set and of the model; [`Error::EmptyDataset`]; [`Error::OutputShape`] for a
-/// model whose output has not one row per sample; [`Error::InvalidConfig`] for a batch size out of
+/// Those of the data set and of the model; [`DataError::EmptyDataset`]; [`PredictionError::OutputShape`] for a
+/// model whose output has not one row per sample; [`Error::Config`] for a batch size out of
 /// range.
 ///
 /// # Examples
@@ -76,10 +77,12 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
         Ok(())
     })?;
     if outputs.is_empty() {
-        return Err(Error::EmptyDataset);
+        return Err(Error::Data(DataError::EmptyDataset));
     }
     let joined = Tensor::f_cat(&outputs, 0);
-    let joined = joined.map_err(|error| Error::Libtorch { what: "joining of outputs", message: error.to_string() })?;
+    let joined = joined.map_err(|error| {
+        Error::Libtorch(LibtorchError::Call { what: "joining of outputs", message: error.to_string() })
+    })?;
     Ok(Predictions { outputs: to_rows(&joined, samples)? })
 }
 
@@ -88,7 +91,7 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
 ///
 /// # Errors
 ///
-/// Those of the model; [`Error::OutputShape`] for a model whose output has not one row per sample.
+/// Those of the model; [`PredictionError::OutputShape`] for a model whose output has not one row per sample.
 pub fn predict_tensor(model: &dyn Model, inputs: &Tensor) -> Result<Predictions> {
     let outputs = no_grad(|| model.forward(inputs, &ForwardContext::new(Mode::Eval)))?;
     let samples = inputs.size().first().map_or(0, |&samples| samples as usize);
@@ -100,8 +103,9 @@ pub fn predict_tensor(model: &dyn Model, inputs: &Tensor) -> Result<Predictions>
 pub(super) fn to_rows(outputs: &Tensor, samples: usize) -> Result<Array2<f32>> {
     check_rows(outputs, samples)?;
     let flat = outputs.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view(-1);
-    let values = Vec::<f32>::try_from(flat)
-        .map_err(|error| Error::Libtorch { what: "copy of a model's outputs", message: error.to_string() })?;
+    let values = Vec::<f32>::try_from(flat).map_err(|error| {
+        Error::Libtorch(LibtorchError::Call { what: "copy of a model's outputs", message: error.to_string() })
+    })?;
     let columns = values.len() / samples.max(1);
     Ok(Array2::from_shape_vec((samples, columns), values).expect("a tensor's values divide into its rows"))
 }
@@ -111,6 +115,6 @@ fn check_rows(outputs: &Tensor, samples: usize) -> Result<()> {
     let actual = outputs.size();
     match actual.first() {
         Some(&rows) if rows as usize == samples => Ok(()),
-        _ => Err(Error::OutputShape { actual, samples }),
+        _ => Err(Error::Prediction(PredictionError::OutputShape { actual, samples })),
     }
 }

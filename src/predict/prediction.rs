@@ -1,5 +1,6 @@
 //! The prediction for one sample.
 
+use crate::error::PredictionError;
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -28,7 +29,7 @@ impl Prediction {
     pub(super) fn new(outputs: Vec<f32>, classes: Arc<[String]>) -> Result<Self> {
         match outputs.iter().find(|output| !output.is_finite()) {
             None => Ok(Prediction { outputs, classes }),
-            Some(&output) => Err(Error::NonFiniteOutput { output }),
+            Some(&output) => Err(Error::Prediction(PredictionError::NonFiniteOutput { output })),
         }
     }
 
@@ -67,7 +68,10 @@ mod tests {
         assert!((top[0].probability - 1.0 / (2.0 + (-2.0_f64).exp())).abs() < 1e-12);
         assert_eq!(prediction.top(0), []);
         for output in [f32::NAN, f32::INFINITY] {
-            assert!(matches!(Prediction::new(vec![0.0, output], names.clone()), Err(Error::NonFiniteOutput { .. })));
+            assert!(matches!(
+                Prediction::new(vec![0.0, output], names.clone()),
+                Err(Error::Prediction(PredictionError::NonFiniteOutput { .. }))
+            ));
         }
     }
 }

@@ -4,6 +4,7 @@ use super::config::PredictorConfig;
 use super::prediction::Prediction;
 use super::worker::{Request, Worker};
 use crate::data::Image;
+use crate::error::{InputError, PredictionError};
 use crate::models::Model;
 use crate::{Error, Result};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -55,8 +56,8 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] for a batch size or queue capacity out of range;
-    /// [`Error::Precision`] where the device does not have the precision; [`Error::PredictorStart`]
+    /// [`Error::Config`] for a batch size or queue capacity out of range;
+    /// [`Error::Config`] where the device does not have the precision; [`PredictionError::Start`]
     /// where the operating system does not start a thread.
     pub fn start(model: impl Model + Send + 'static, config: PredictorConfig) -> Result<Self> {
         Error::at_least_one("the capacity of the queue", config.queue_capacity)?;
@@ -66,7 +67,7 @@ impl Predictor {
         let thread = thread::Builder::new()
             .name("densenet predictor".to_owned())
             .spawn(move || worker.run(&receiver))
-            .map_err(|source| Error::PredictorStart { source })?;
+            .map_err(|source| Error::Prediction(PredictionError::Start { source }))?;
         let shared = Shared { config, requests: RwLock::new(Some(sender)), thread: Mutex::new(Some(thread)) };
         Ok(Predictor { shared: Arc::new(shared) })
     }
@@ -76,14 +77,14 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// [`Error::SampleShape`] for an image of the wrong shape or of too many values;
-    /// [`Error::NonFiniteOutput`] and [`Error::OutputShape`] for outputs that are no prediction;
-    /// [`Error::ModelPanicked`]; those of preprocessing and of the model;
-    /// [`Error::PredictorStopped`] after the shutdown.
+    /// [`InputError::SampleShape`] for an image of the wrong shape or of too many values;
+    /// [`PredictionError::NonFiniteOutput`] and [`PredictionError::OutputShape`] for outputs that are no prediction;
+    /// [`PredictionError::ModelPanicked`]; those of preprocessing and of the model;
+    /// [`PredictionError::Stopped`] after the shutdown.
     pub fn predict(&self, image: Image) -> Result<Prediction> {
         let (request, response) = self.request(image)?;
-        self.queue()?.send(request).map_err(|_| Error::PredictorStopped)?;
-        response.recv().map_err(|_| Error::PredictorStopped)?
+        self.queue()?.send(request).map_err(|_| Error::Prediction(PredictionError::Stopped))?;
+        response.recv().map_err(|_| Error::Prediction(PredictionError::Stopped))?
     }
 
     /// Predicts an image as [`predict`](Self::predict) does, but fails at once where the queue is
@@ -91,14 +92,16 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// Those of [`predict`](Self::predict), and [`Error::QueueFull`].
+    /// Those of [`predict`](Self::predict), and [`PredictionError::QueueFull`].
     pub fn try_predict(&self, image: Image) -> Result<Prediction> {
         let (request, response) = self.request(image)?;
         self.queue()?.try_send(request).map_err(|error| match error {
-            TrySendError::Full(_) => Error::QueueFull { limit: self.shared.config.queue_capacity },
-            TrySendError::Disconnected(_) => Error::PredictorStopped,
+            TrySendError::Full(_) => {
+                Error::Prediction(PredictionError::QueueFull { limit: self.shared.config.queue_capacity })
+            }
+            TrySendError::Disconnected(_) => Error::Prediction(PredictionError::Stopped),
         })?;
-        response.recv().map_err(|_| Error::PredictorStopped)?
+        response.recv().map_err(|_| Error::Prediction(PredictionError::Stopped))?
     }
 
     /// Refuses further requests, completes those that were accepted, and waits until the model's
@@ -112,13 +115,13 @@ impl Predictor {
         let config = &self.shared.config;
         if image.values().len() > config.max_image_values {
             let expected = format!("at most {} values", config.max_image_values);
-            return Err(Error::SampleShape { actual: image.shape().to_vec(), expected });
+            return Err(Error::Input(InputError::SampleShape { actual: image.shape().to_vec(), expected }));
         }
         let actual = config.predict.preprocess.output_shape(&image.shape())?;
         if let Some(expected) = config.sample_shape
             && actual != expected
         {
-            return Err(Error::SampleShape { actual, expected: format!("{expected:?}") });
+            return Err(Error::Input(InputError::SampleShape { actual, expected: format!("{expected:?}") }));
         }
         let (sender, response) = sync_channel(1);
         Ok((Request { image, response: sender }, response))
@@ -126,7 +129,7 @@ impl Predictor {
 
     fn queue(&self) -> Result<SyncSender<Request>> {
         let requests = self.shared.requests.read().unwrap_or_else(PoisonError::into_inner);
-        requests.clone().ok_or(Error::PredictorStopped)
+        requests.clone().ok_or(Error::Prediction(PredictionError::Stopped))
     }
 }
 

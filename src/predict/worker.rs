@@ -4,6 +4,7 @@ use super::batch::to_rows;
 use super::config::PredictorConfig;
 use super::prediction::Prediction;
 use crate::data::{Batch, Image, Targets, Values};
+use crate::error::{InputError, PredictionError};
 use crate::models::Model;
 use crate::nn::Mode;
 use crate::{Error, Result};
@@ -83,7 +84,7 @@ impl<M: Model> Worker<M> {
         let rows = rows.unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
-            Err(Error::ModelPanicked { message: text.to_owned() })
+            Err(Error::Prediction(PredictionError::ModelPanicked { message: text.to_owned() }))
         })?;
         Ok(rows.rows().into_iter().map(|row| row.to_vec()).collect())
     }
@@ -99,7 +100,10 @@ impl<M: Model> Worker<M> {
         let first = &parts[0].size()[1..];
         if let Some(other) = parts.iter().map(Tensor::size).find(|size| size[1..] != *first) {
             let actual = other[1..].iter().map(|&size| size as usize).collect();
-            return Err(Error::SampleShape { actual, expected: format!("{first:?}, as others of its batch") });
+            return Err(Error::Input(InputError::SampleShape {
+                actual,
+                expected: format!("{first:?}, as others of its batch"),
+            }));
         }
         Ok(if let [one] = &parts[..] { one.shallow_clone() } else { Tensor::cat(&parts, 0) })
     }

@@ -1,6 +1,7 @@
 //! A run as lines of text.
 
 use super::terminal::beside_bar;
+use crate::error::IoError;
 use crate::metrics::Metrics;
 use crate::torch::device_name;
 use crate::train::{Callback, EpochRecord, Event, Outcome, Run};
@@ -54,7 +55,9 @@ impl ConsoleLog {
         }
         match beside_bar(|| writeln!(self.out, "{line}").and_then(|()| self.out.flush())) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => self.is_closed = true,
-            Err(source) => return Err(Error::Io { action: "write to", path: "the console".into(), source }),
+            Err(source) => {
+                return Err(Error::Io(IoError::Failed { action: "write to", path: "the console".into(), source }));
+            }
             Ok(()) => {}
         }
         Ok(())

@@ -1,5 +1,6 @@
 //! Folders of runs' results.
 
+use crate::error::{CheckpointError, IoError};
 use crate::files::FolderLock;
 use crate::{Error, Result};
 use std::fs;
@@ -23,12 +24,12 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`Error::FolderInUse`] where another run uses it, [`Error::RunExists`] where it holds a run already, [`Error::Io`]
+    /// [`CheckpointError::FolderInUse`] where another run uses it, [`CheckpointError::RunExists`] where it holds a run already, [`IoError::Failed`]
     /// where it is a file, cannot be created, or is not writable.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
         let folder = RunFolder::resumed(path)?;
         match FILES.into_iter().find(|file| folder.file(file).exists()) {
-            Some(file) => Err(Error::RunExists { folder: folder.path.clone(), file }),
+            Some(file) => Err(Error::Checkpoint(CheckpointError::RunExists { folder: folder.path.clone(), file })),
             None => Ok(folder),
         }
     }
@@ -37,11 +38,11 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`Error::FolderInUse`] where another run uses it, [`Error::Io`] where it is a file, cannot be created, or is not
+    /// [`CheckpointError::FolderInUse`] where another run uses it, [`IoError::Failed`] where it is a file, cannot be created, or is not
     /// writable.
     pub fn resumed(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let failed = |action, source| Error::Io { action, path: path.clone(), source };
+        let failed = |action, source| Error::Io(IoError::Failed { action, path: path.clone(), source });
         fs::create_dir_all(&path).map_err(|source| failed("create the folder", source))?;
         Ok(RunFolder { _lock: FolderLock::take(&path)?, path })
     }
@@ -53,7 +54,9 @@ impl RunFolder {
     /// Those of [`at`](Self::at).
     pub fn numbered(parent: impl AsRef<Path>) -> Result<Self> {
         let parent = parent.as_ref();
-        let failed = |path: &Path, source| Error::Io { action: "create the folder", path: path.to_owned(), source };
+        let failed = |path: &Path, source| {
+            Error::Io(IoError::Failed { action: "create the folder", path: path.to_owned(), source })
+        };
         fs::create_dir_all(parent).map_err(|source| failed(parent, source))?;
         for number in 1.. {
             let path = parent.join(format!("{number:03}"));

@@ -159,9 +159,14 @@ fn configuration(run: &Run) -> Metadata {
         ("validation samples", count(sets.validation)),
         ("test samples", count(sets.test)),
         ("resize", config.preprocess.resize.map_or_else(none, |[height, width]| format!("{height}×{width}"))),
-        ("normalization", config.preprocess.normalize.as_ref().map_or_else(none, |by| {
-            format!("mean {:?}, standard deviation {:?}", by.mean, by.std)
-        })),
+        (
+            "normalization",
+            config
+                .preprocess
+                .normalize
+                .as_ref()
+                .map_or_else(none, |by| format!("mean {:?}, standard deviation {:?}", by.mean, by.std)),
+        ),
     ];
     Metadata::new("Configuration", rows)
 }

@@ -13,7 +13,7 @@ use tch::Device;
 ///
 /// # Errors
 ///
-/// [`Error::Libtorch`](crate::Error::Libtorch).
+/// [`LibtorchError::Call`](crate::error::LibtorchError::Call).
 ///
 /// # Examples
 ///

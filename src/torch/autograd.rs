@@ -2,6 +2,7 @@
 
 use super::autocast::without_autocast;
 use super::ffi;
+use crate::error::LibtorchError;
 use crate::{Error, Result};
 use std::any::{Any, type_name};
 use std::ffi::c_void;
@@ -68,7 +69,7 @@ pub struct Forward {
 ///
 /// # Errors
 ///
-/// The function's own; [`Error::FunctionPanicked`] where it panics; [`Error::Libtorch`] where an
+/// The function's own; [`LibtorchError::FunctionPanicked`] where it panics; [`LibtorchError::Call`] where an
 /// input or an output is undefined.
 ///
 /// # Examples
@@ -166,7 +167,7 @@ unsafe extern "C" fn backward<F: Function>(
             return Ok(gradients);
         }
         let message = format!("it has {} gradients for {} inputs", gradients.len(), needs.len());
-        Err(Error::Libtorch { what: "result", message })
+        Err(Error::Libtorch(LibtorchError::Call { what: "result", message }))
     });
     match outcome {
         Ok(gradients) => {
@@ -181,7 +182,7 @@ unsafe extern "C" fn backward<F: Function>(
         }
         Err(error) => {
             let text = match error {
-                Error::FunctionPanicked { .. } => error.to_string(),
+                Error::Libtorch(LibtorchError::FunctionPanicked { .. }) => error.to_string(),
                 error => format!("the backward pass of {} failed: {}", type_name::<F>(), error.with_causes()),
             };
             // SAFETY: `message` is the one that this call came with, and the text is this long.
@@ -222,7 +223,11 @@ unsafe fn slice<'a, T>(first: *const T, count: usize) -> &'a [T] {
 /// Turns a panic into an error.
 fn guarded<F, T>(pass: &'static str, body: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        Err(Error::FunctionPanicked { function: type_name::<F>(), pass, message: panic_message(&*panic).to_owned() })
+        Err(Error::Libtorch(LibtorchError::FunctionPanicked {
+            function: type_name::<F>(),
+            pass,
+            message: panic_message(&*panic).to_owned(),
+        }))
     })
 }
 

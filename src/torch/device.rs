@@ -1,6 +1,7 @@
 //! Which device to train on.
 
 use super::ffi;
+use crate::error::ConfigError;
 use crate::{Error, Result};
 use std::sync::OnceLock;
 use tch::Device;
@@ -19,9 +20,9 @@ pub fn default_device() -> Device {
 ///
 /// # Errors
 ///
-/// [`Error::Device`] where the text names no device, or one that this machine lacks.
+/// [`ConfigError::DeviceUnavailable`] where the text names no device, or one that this machine lacks.
 pub fn parse_device(name: &str) -> Result<Device> {
-    let unusable = |reason: String| Error::Device { name: name.to_owned(), reason };
+    let unusable = |reason: String| Error::Config(ConfigError::DeviceUnavailable { name: name.to_owned(), reason });
     let index = match name {
         "cpu" => return Ok(Device::Cpu),
         "cuda" => 0,

@@ -1,5 +1,6 @@
 //! The C ABI of `csrc/` and how its failures become [`Error`]s.
 
+use crate::error::LibtorchError;
 use crate::{Error, Result};
 use std::borrow::Borrow;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -137,7 +138,11 @@ pub(super) struct Function {
 pub(super) fn call<T>(what: &'static str, entry: impl FnOnce(*mut *mut c_char) -> T) -> Result<T> {
     let mut message = ptr::null_mut();
     let value = entry(&mut message);
-    if message.is_null() { Ok(value) } else { Err(Error::Libtorch { what, message: take_string(message) }) }
+    if message.is_null() {
+        Ok(value)
+    } else {
+        Err(Error::Libtorch(LibtorchError::Call { what, message: take_string(message) }))
+    }
 }
 
 /// Copies a string that the C ABI handed over, and frees it.

@@ -22,7 +22,7 @@ pub(crate) struct SgdStep {
 ///
 /// # Errors
 ///
-/// [`Error::Libtorch`](crate::Error::Libtorch) where that is not so. Nothing is written then.
+/// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where that is not so. Nothing is written then.
 ///
 /// # Panics
 ///
@@ -77,7 +77,7 @@ pub(crate) struct AdamWStep {
 ///
 /// # Errors
 ///
-/// [`Error::Libtorch`](crate::Error::Libtorch) where that is not so. Nothing is written then.
+/// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where that is not so. Nothing is written then.
 ///
 /// # Panics
 ///

@@ -20,7 +20,7 @@ use tch::{Device, Kind, Tensor};
 ///
 /// # Errors
 ///
-/// [`Error::Libtorch`](crate::Error::Libtorch).
+/// [`LibtorchError::Call`](crate::error::LibtorchError::Call).
 pub fn tune_allocator() -> crate::Result<()> {
     // SAFETY: the entry has no condition.
     super::ffi::call("change of the allocator", |error| unsafe { super::ffi::densenet_tune_allocator(error) })?;

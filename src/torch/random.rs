@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 ///
 /// # Errors
 ///
-/// [`Error::Libtorch`](crate::Error::Libtorch).
+/// [`LibtorchError::Call`](crate::error::LibtorchError::Call).
 ///
 /// # Panics
 ///

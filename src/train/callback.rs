@@ -57,7 +57,7 @@ pub trait Callback {
     ///
     /// # Errors
     ///
-    /// [`Error::StateMismatch`](crate::Error::StateMismatch) where it is something else.
+    /// [`CheckpointError::StateMismatch`](crate::error::CheckpointError::StateMismatch) where it is something else.
     fn load_state(&mut self, state: &serde_json::Value) -> Result<()> {
         let _ = state;
         Ok(())

@@ -2,6 +2,7 @@
 
 use super::{CheckpointConfig, EpochRecord, Resume, SaveEvery};
 use crate::checkpoint::{Checkpoint, LoadedCheckpoint, Store};
+use crate::error::{CheckpointError, IoError};
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::time::Instant;
@@ -32,15 +33,15 @@ impl Checkpoints {
     pub fn open(config: &CheckpointConfig) -> Result<(Self, Option<LoadedCheckpoint>)> {
         config.check()?;
         let folder = &config.folder;
-        std::fs::create_dir_all(folder).map_err(|source| Error::Io {
-            action: "create the folder",
-            path: folder.clone(),
-            source,
+        std::fs::create_dir_all(folder).map_err(|source| {
+            Error::Io(IoError::Failed { action: "create the folder", path: folder.clone(), source })
         })?;
         let store = Store::open(folder)?;
         let loaded = match config.resume {
             Resume::Never if store.steps()?.is_empty() => None,
-            Resume::Never => return Err(Error::CheckpointsExist { folder: folder.clone() }),
+            Resume::Never => {
+                return Err(Error::Checkpoint(CheckpointError::CheckpointsExist { folder: folder.clone() }));
+            }
             Resume::IfPresent => newest(&store)?,
         };
         let config = config.clone();
@@ -90,7 +91,7 @@ fn newest(store: &Store) -> Result<Option<LoadedCheckpoint>> {
     let Some(found) = store.newest()? else { return Ok(None) };
     for error in &found.skipped {
         // What could not be read just now may be undamaged.
-        if let Error::Checkpoint { path, .. } = error {
+        if let Error::Checkpoint(CheckpointError::Invalid { path, .. }) = error {
             store.set_aside(path)?;
         }
     }

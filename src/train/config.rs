@@ -1,6 +1,7 @@
 //! The configuration of a run: everything that changes its result, apart from model, optimizer and data.
 
 use crate::data::{LastBatch, LoaderConfig, Order, Phase, Preprocess};
+use crate::error::ConfigError;
 use crate::nn::{Execution, ForwardContext, Memory, Mode, Precision};
 use crate::optim::Schedule;
 use crate::{Error, Result};
@@ -91,7 +92,7 @@ impl TrainConfig {
     pub(super) fn check(&self) -> Result<()> {
         if !(1..=1_000_000).contains(&self.epochs) {
             let (value, expected) = (self.epochs.to_string(), "1 to 1,000,000");
-            return Err(Error::InvalidConfig { field: "epochs", value, expected });
+            return Err(Error::Config(ConfigError::InvalidValue { field: "epochs", value, expected }));
         }
         self.schedule.check()?;
         self.train_loader().build()?;

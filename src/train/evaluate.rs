@@ -3,6 +3,7 @@
 use super::{Loss, TrainConfig};
 use crate::data::{Dataset, LoaderConfig, Preprocess};
 use crate::error::BatchProblem;
+use crate::error::{DataError, TrainingError};
 use crate::metrics::{BatchOutput, ClassPrediction, ConfusionMatrix, MetricSet, Metrics, class_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode};
@@ -66,7 +67,10 @@ impl Inference<'_> {
         self.run(dataset, |outputs, targets| {
             let mean = no_grad(|| loss.mean(outputs, targets))?.double_value(&[]);
             if !mean.is_finite() {
-                return Err(Error::NonFiniteEvaluation { loss: mean, samples: metrics.samples() });
+                return Err(Error::Training(TrainingError::NonFiniteEvaluation {
+                    loss: mean,
+                    samples: metrics.samples(),
+                }));
             }
             let output = BatchOutput::new(outputs, targets, mean);
             if output.is_classification() {
@@ -76,7 +80,7 @@ impl Inference<'_> {
             }
             metrics.update(&output)
         })?;
-        let metrics = metrics.compute().ok_or(Error::EmptyDataset)?;
+        let metrics = metrics.compute().ok_or(Error::Data(DataError::EmptyDataset))?;
         Ok(Evaluation { metrics, predictions, confusion })
     }
 }
@@ -95,7 +99,7 @@ fn count(
         if class >= classes {
             // A data set may have more classes than the model has outputs, and not every loss minds.
             let problem = BatchProblem::ClassOutOfRange { position: first + row, class: class as u32, classes };
-            return Err(Error::Samples { problem });
+            return Err(Error::Data(DataError::Samples { problem }));
         }
         confusion.add(class, prediction.class);
     }

@@ -1,5 +1,6 @@
 //! Loss functions.
 
+use crate::error::{LibtorchError, TrainingError};
 use crate::{Error, Result};
 use tch::{Reduction, Tensor};
 
@@ -21,7 +22,7 @@ impl Loss for CrossEntropy {
     fn mean(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         outputs
             .f_cross_entropy_loss::<Tensor>(targets, None, Reduction::Mean, -100, 0.0)
-            .map_err(|error| Error::Libtorch { what: "cross-entropy", message: error.to_string() })
+            .map_err(|error| Error::Libtorch(LibtorchError::Call { what: "cross-entropy", message: error.to_string() }))
     }
 }
 
@@ -29,7 +30,7 @@ impl<F: Fn(&Tensor, &Tensor) -> Tensor> Loss for F {
     fn mean(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         let loss = self(outputs, targets);
         if loss.numel() != 1 {
-            return Err(Error::LossShape { shape: loss.size() });
+            return Err(Error::Training(TrainingError::LossShape { shape: loss.size() }));
         }
         Ok(loss)
     }

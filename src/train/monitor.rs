@@ -1,6 +1,7 @@
 //! The metric that decides which epoch is the best.
 
 use super::{EpochRecord, Run};
+use crate::error::{CheckpointError, ConfigError};
 use crate::metrics::{Direction, MetricSet};
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -52,13 +53,15 @@ impl Monitor {
     /// name and direction.
     pub(super) fn check(&self, wanted_by: &'static str, has_validation: bool, metrics: &MetricSet) -> Result<()> {
         if !has_validation {
-            return Err(Error::NoValidation { wanted_by });
+            return Err(Error::Config(ConfigError::NoValidation { wanted_by }));
         }
         match metrics.direction(&self.metric) {
-            None => Err(Error::UnknownMetric { name: self.metric.clone(), known: metrics.names() }),
+            None => {
+                Err(Error::Config(ConfigError::UnknownMetric { name: self.metric.clone(), known: metrics.names() }))
+            }
             Some(direction) if direction != self.direction => {
                 let (value, expected) = (self.to_string(), "the other one: the direction that the metric itself has");
-                Err(Error::InvalidConfig { field: "monitor", value, expected })
+                Err(Error::Config(ConfigError::InvalidValue { field: "monitor", value, expected }))
             }
             Some(_) => Ok(()),
         }
@@ -67,7 +70,9 @@ impl Monitor {
     /// The monitored value of an epoch.
     pub(super) fn value(&self, record: &EpochRecord) -> Result<f64> {
         let value = record.validation.as_ref().and_then(|metrics| metrics.get(&self.metric));
-        value.ok_or_else(|| Error::MetricHasNoValue { name: self.metric.clone(), epoch: record.epoch })
+        value.ok_or_else(|| {
+            Error::Config(ConfigError::MetricHasNoValue { name: self.metric.clone(), epoch: record.epoch })
+        })
     }
 }
 
@@ -118,7 +123,8 @@ impl Best {
 
     /// Takes over what [`state`](Self::state) gave.
     pub fn load_state(&mut self, state: &Value) -> Result<()> {
-        let mismatch = |problem| Error::StateMismatch { name: "best epoch".to_owned(), problem };
+        let mismatch =
+            |problem| Error::Checkpoint(CheckpointError::StateMismatch { name: "best epoch".to_owned(), problem });
         if state["metric"] != json!(self.monitor.metric) {
             return Err(mismatch(format!("it was chosen by {}, but now by {}", state["metric"], self.monitor.metric)));
         }

@@ -2,6 +2,7 @@
 
 use super::{Datasets, TrainConfig};
 use crate::data::{Dataset, Loader, LoaderConfig};
+use crate::error::{ConfigError, DataError};
 use crate::models::Model;
 use crate::nn::Mode;
 use crate::{Error, Result};
@@ -22,7 +23,7 @@ impl<'a> RunData<'a> {
         for (set, dataset) in datasets.evaluated() {
             if train.classes() != dataset.classes() {
                 let (train, other) = (train.classes().to_vec(), dataset.classes().to_vec());
-                return Err(Error::ClassesDiffer { train, set, other });
+                return Err(Error::Data(DataError::ClassesDiffer { train, set, other }));
             }
         }
         let warning = check_classes(model, train)?;
@@ -40,7 +41,9 @@ impl<'a> RunData<'a> {
 fn check_classes(model: &dyn Model, train: &dyn Dataset) -> Result<Option<String>> {
     let classes = train.classes().len();
     match model.classes() {
-        Some(outputs) if classes > 0 && outputs < classes => Err(Error::TooFewOutputs { outputs, classes }),
+        Some(outputs) if classes > 0 && outputs < classes => {
+            Err(Error::Config(ConfigError::TooFewOutputs { outputs, classes }))
+        }
         Some(outputs) if classes > 0 && outputs > classes => Ok(Some(format!(
             "the model has {outputs} outputs, but the training set has {classes} classes: some outputs are never a target"
         ))),

@@ -6,6 +6,7 @@ use super::progress::Progress;
 use super::run_data::RunData;
 use super::run_state::{self, RunState};
 use super::{EpochRecord, Trainer};
+use crate::error::DataError;
 use crate::metrics::Metrics;
 use crate::models::Model;
 use crate::{Error, Result};
@@ -109,7 +110,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
                     return Ok(ControlFlow::Break(step));
                 }
             }
-            Ok(ControlFlow::Continue(self.trainer.metrics.compute().ok_or(Error::EmptyDataset)?))
+            Ok(ControlFlow::Continue(self.trainer.metrics.compute().ok_or(Error::Data(DataError::EmptyDataset))?))
         })
     }
 

@@ -4,6 +4,7 @@ use super::progress::Progress;
 use super::{Callback, Datasets, TrainConfig};
 use crate::checkpoint::Checkpoint;
 use crate::data::Fingerprint;
+use crate::error::CheckpointError;
 use crate::error::Difference;
 use crate::metrics::{MetricSet, MetricStates};
 use crate::optim::Optimizer;
@@ -130,7 +131,11 @@ fn check_same_run(saved: &Map<String, Value>, now: &Map<String, Value>, allowed:
     let differences: Vec<Difference> = differences
         .map(|name| Difference { field: name.clone(), saved: text(saved.get(name)), now: text(now.get(name)) })
         .collect();
-    if differences.is_empty() { Ok(()) } else { Err(Error::ConfigMismatch { differences }) }
+    if differences.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::Checkpoint(CheckpointError::ConfigMismatch { differences }))
+    }
 }
 
 /// Each variable with its saved values, which are taken out of `tensors`.
@@ -150,5 +155,5 @@ fn pairs_of_variables(vs: &VarStore, tensors: &mut BTreeMap<String, Tensor>) -> 
 }
 
 fn mismatch(name: &str, problem: String) -> Error {
-    Error::StateMismatch { name: name.to_owned(), problem }
+    Error::Checkpoint(CheckpointError::StateMismatch { name: name.to_owned(), problem })
 }

@@ -1,6 +1,7 @@
 //! Ending a run from outside.
 
 #[cfg(feature = "signals")]
+use crate::error::IoError;
 use crate::{Error, Result};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,11 +53,11 @@ impl StopHandle {
     ///
     /// # Errors
     ///
-    /// [`Error::Signals`] where the operating system refuses.
+    /// [`IoError::Signals`] where the operating system refuses.
     #[cfg(feature = "signals")]
     pub fn on_ctrl_c(&self) -> Result<()> {
         use signal_hook::consts::{SIGINT, SIGTERM};
-        let failed = |source| Error::Signals { source };
+        let failed = |source| Error::Io(IoError::Signals { source });
         let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
         let handle = self.clone();
         let wait = move || {

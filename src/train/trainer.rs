@@ -8,6 +8,7 @@ use super::run_data::RunData;
 use super::run_loop::RunLoop;
 use super::{CheckpointConfig, CrossEntropy, Datasets, Evaluation, History, Loss, StopHandle, TrainConfig};
 use crate::data::Dataset;
+use crate::error::{LibtorchError, TrainingError};
 use crate::metrics::{BatchOutput, Metric, MetricSet};
 use crate::models::Model;
 use crate::optim::Optimizer;
@@ -67,7 +68,7 @@ impl<M: Model> Trainer<M> {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`], [`Error::Precision`].
+    /// [`Error::Config`], [`Error::Config`].
     pub fn new(vs: VarStore, model: M, optimizer: impl Optimizer + 'static, config: TrainConfig) -> Result<Self> {
         config.check()?;
         config.precision.check(vs.device())?;
@@ -162,12 +163,12 @@ impl<M: Model> Trainer<M> {
     ///
     /// Before the first step:
     /// - data sets that are empty or do not fit each other, the model or the configuration;
-    /// - [`Error::UnknownMetric`], [`Error::NoValidation`] where something monitors what the run does not have;
-    /// - [`Error::CheckpointsExist`], [`Error::FolderInUse`], [`Error::Io`] where the folder of checkpoints cannot be had;
-    /// - [`Error::Checkpoint`] where all checkpoints are damaged, [`Error::ConfigMismatch`] where configuration, optimizer
-    ///   or data differ from those of the checkpoint, [`Error::StateMismatch`] where the model does.
+    /// - [`Error::Config`], [`Error::Config`] where something monitors what the run does not have;
+    /// - [`Error::Checkpoint`], [`Error::Checkpoint`], [`Error::Io`] where the folder of checkpoints cannot be had;
+    /// - [`Error::Checkpoint`] where all checkpoints are damaged, [`Error::Checkpoint`] where configuration, optimizer
+    ///   or data differ from those of the checkpoint, [`Error::Checkpoint`] where the model does.
     ///
-    /// Later: [`Error::NonFiniteLoss`], and the errors of data sets, model, metrics and callbacks.
+    /// Later: [`TrainingError::NonFiniteLoss`], and the errors of data sets, model, metrics and callbacks.
     pub fn fit(&mut self, datasets: &Datasets) -> Result<History> {
         let data = RunData::check(&self.config, &self.model, datasets)?;
         self.metrics.check_names()?;
@@ -213,9 +214,11 @@ impl<M: Model> Trainer<M> {
         let loss = self.loss.mean(&outputs, targets)?;
         let value = loss.double_value(&[]);
         if !value.is_finite() {
-            return Err(Error::NonFiniteLoss { loss: value, epoch, step });
+            return Err(Error::Training(TrainingError::NonFiniteLoss { loss: value, epoch, step }));
         }
-        loss.f_backward().map_err(|error| Error::Libtorch { what: "backward pass", message: error.to_string() })?;
+        loss.f_backward().map_err(|error| {
+            Error::Libtorch(LibtorchError::Call { what: "backward pass", message: error.to_string() })
+        })?;
         self.optimizer.step(learning_rate)?;
         self.metrics.update(&BatchOutput::new(&outputs, targets, value))?;
         Ok(value)

@@ -5,6 +5,7 @@ use super::open::open;
 use super::report::{LoadReport, LoadedTensor};
 use super::source::{TensorInfo, TensorSource};
 use crate::error::WeightsProblem;
+use crate::error::{ConfigError, LibtorchError};
 use crate::tensor_file::dtype_name;
 use crate::torch::{Variable, named_variables};
 use crate::{Error, Result};
@@ -127,7 +128,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
 /// # Errors
 ///
 /// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged, hostile or
-/// of another model; [`Error::InvalidConfig`] for a percentage that is not from 1 to 100.
+/// of another model; [`ConfigError::InvalidValue`] for a percentage that is not from 1 to 100.
 ///
 /// # Examples
 ///
@@ -153,7 +154,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
 pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Result<LoadReport> {
     if let Strictness::NonStrict { min_percent: percent @ (0 | 101..) } = config.strictness {
         let (field, value, expected) = ("the least share of variables", format!("{percent} %"), "1 to 100 %");
-        return Err(Error::InvalidConfig { field, value, expected });
+        return Err(Error::Config(ConfigError::InvalidValue { field, value, expected }));
     }
     let path = path.as_ref();
     let failed = |problem| Error::Weights { path: path.to_owned(), problem };
@@ -168,9 +169,9 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
         let converted = conversion(sum, source.kind(), target.kind());
         // What can fail for want of memory comes before the first copy.
         let summed = if sum { source.f_sum_dim_intlist([1].as_slice(), true, None::<Kind>) } else { Ok(source) };
-        let source = summed
-            .and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind()))
-            .map_err(|error| Error::Libtorch { what: "conversion of weights", message: error.to_string() })?;
+        let source = summed.and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind())).map_err(
+            |error| Error::Libtorch(LibtorchError::Call { what: "conversion of weights", message: error.to_string() }),
+        )?;
         copies.push((target.shallow_clone(), source));
         report.loaded.push(LoadedTensor { variable, tensor, converted });
     }

@@ -1,8 +1,9 @@
 //! Opens a file of weights in whichever format it has.
 
-#[cfg(feature = "pth")]
 use super::pytorch::PyTorchFile;
 use super::source::TensorSource;
+#[cfg(feature = "pth")]
+use crate::error::IoError;
 use crate::error::WeightsProblem;
 use crate::tensor_file::TensorFile;
 use crate::{Error, Result};
@@ -12,7 +13,7 @@ use std::path::Path;
 
 /// Opens a file by the bytes that it begins with; its name does not matter.
 pub(super) fn open(path: &Path) -> Result<Box<dyn TensorSource>> {
-    let io = |source| Error::Io { action: "read", path: path.to_owned(), source };
+    let io = |source| Error::Io(IoError::Failed { action: "read", path: path.to_owned(), source });
     let weights = |problem| Error::Weights { path: path.to_owned(), problem };
     let opened = File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     let (mut file, metadata) = opened.map_err(io)?;

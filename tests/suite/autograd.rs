@@ -1,5 +1,6 @@
 //! Autograd functions written in Rust: their gradients, what they refuse, and what they keep.
 
+use densenet::error::DataError;
 use densenet::tch::{Device, Kind, TchError, Tensor, no_grad};
 use densenet::torch::{Forward, Function, apply};
 use densenet::{Error, Result};
@@ -208,7 +209,7 @@ impl Function for Probe {
 }
 
 fn an_error<T>() -> Result<T> {
-    Err(Error::IndexOutOfRange { index: 7654, len: 1 })
+    Err(Error::Data(DataError::IndexOutOfRange { index: 7654, len: 1 }))
 }
 
 /// The sum of a probe's output for a trained input.
@@ -229,7 +230,7 @@ fn errors_and_panics_of_the_forward_pass_are_returned() {
         assert_eq!(alive.load(Ordering::SeqCst), 0, "the function is dropped");
         error
     };
-    assert!(matches!(failing(|_| an_error()), Error::IndexOutOfRange { index: 7654, .. }));
+    assert!(matches!(failing(|_| an_error()), Error::Data(DataError::IndexOutOfRange { index: 7654, .. })));
     let text = failing(|_| panic!("lost at sea")).to_string();
     assert!(text.contains("forward pass of") && text.contains("Probe") && text.contains("lost at sea"), "{text}");
     // tch's own operations panic where sizes do not fit.

@@ -1,5 +1,6 @@
 //! Configurations that make no sense: a typed error that names the field and its value, and nothing built.
 
+use densenet::error::{ConfigError, InputError};
 use densenet::models::DenseNetConfig;
 use densenet::nn::{
     Downsampling, Dropout, Execution, Features, ForwardContext, LayerKind, Mode, NormReluConfig, StemConfig,
@@ -12,9 +13,11 @@ use std::fmt::Debug;
 /// Checks that it is this field's error and that the message says its name and value.
 fn assert_invalid<T: Debug>(result: Result<T>, field: &str, value: &str) {
     match result {
-        Err(error @ Error::InvalidConfig { .. }) => {
+        Err(error @ Error::Config(ConfigError::InvalidValue { .. })) => {
             let text = error.to_string();
-            let Error::InvalidConfig { field: named, value: given, .. } = error else { unreachable!() };
+            let Error::Config(ConfigError::InvalidValue { field: named, value: given, .. }) = error else {
+                unreachable!()
+            };
             assert_eq!((named, given.as_str()), (field, value));
             assert!(text.starts_with(&format!("{field} is {value}, but has to be ")), "{text}");
         }
@@ -24,7 +27,7 @@ fn assert_invalid<T: Debug>(result: Result<T>, field: &str, value: &str) {
 
 fn assert_overflow<T: Debug>(result: Result<T>) {
     match result {
-        Err(Error::Overflow { .. }) => {}
+        Err(Error::Config(ConfigError::Overflow { .. })) => {}
         other => panic!("{other:?}"),
     }
 }
@@ -161,7 +164,7 @@ fn building_a_network_twice_at_one_path_is_an_error_that_names_the_variable() {
     config.build(&(vs.root() / "net")).unwrap();
     let variables = vs.len();
     match config.build(&(vs.root() / "net")) {
-        Err(Error::VariableExists { name }) => assert_eq!(name, "net.features.conv0.weight"),
+        Err(Error::Config(ConfigError::VariableExists { name })) => assert_eq!(name, "net.features.conv0.weight"),
         other => panic!("{other:?}"),
     }
     assert_eq!(vs.len(), variables);
@@ -186,8 +189,8 @@ fn optimizers_with_senseless_constants_are_errors() {
     assert_invalid(adamw().with_weight_decay(f64::INFINITY).build(&vs), "weight decay", "inf");
 
     let nothing = VarStore::new(Device::Cpu);
-    assert!(matches!(sgd().build(&nothing), Err(Error::NothingToTrain)));
-    assert!(matches!(adamw().build(&nothing), Err(Error::NothingToTrain)));
+    assert!(matches!(sgd().build(&nothing), Err(Error::Config(ConfigError::NothingToTrain))));
+    assert!(matches!(adamw().build(&nothing), Err(Error::Config(ConfigError::NothingToTrain))));
 }
 
 #[test]
@@ -234,7 +237,7 @@ fn features_that_do_not_fit_a_block_or_transition_are_errors() {
             let (of_block, of_transitions) = error_of(size);
             for error in of_transitions.into_iter().chain([of_block]) {
                 match error {
-                    Some(Error::InputShape { actual, expected }) => {
+                    Some(Error::Input(InputError::InputShape { actual, expected })) => {
                         assert_eq!((&actual[..], expected.as_str()), (size, "[N, 4, H, W]"));
                     }
                     other => panic!("{execution:?}, {size:?}: {other:?}"),
@@ -243,14 +246,23 @@ fn features_that_do_not_fit_a_block_or_transition_are_errors() {
         }
         let (of_block, of_transitions) = error_of(&[1, 4, 1, 1]);
         for (error, norm) in of_transitions.into_iter().zip(["pooling.norm", "blurring.norm"]) {
-            assert!(matches!(&error, Some(Error::OneValuePerChannel { layer, .. }) if layer == norm), "{error:?}");
+            assert!(
+                matches!(&error, Some(Error::Input(InputError::OneValuePerChannel { layer, .. })) if layer == norm),
+                "{error:?}"
+            );
         }
         let norm = "block.denselayer1.norm1";
-        assert!(matches!(&of_block, Some(Error::OneValuePerChannel { layer, .. }) if layer == norm), "{of_block:?}");
+        assert!(
+            matches!(&of_block, Some(Error::Input(InputError::OneValuePerChannel { layer, .. })) if layer == norm),
+            "{of_block:?}"
+        );
         let (of_block, of_transitions) = error_of(&[2, 4, 1, 3]);
         assert!(of_block.is_none());
         for error in of_transitions {
-            assert!(matches!(error, Some(Error::InputTooSmall { height: 1, width: 3, smallest: 2, .. })), "{error:?}");
+            assert!(
+                matches!(error, Some(Error::Input(InputError::InputTooSmall { height: 1, width: 3, smallest: 2, .. }))),
+                "{error:?}"
+            );
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::small_run::{self, Watch, bits, built, images, net, record, trainer, with_targets};
 use densenet::data::{Dataset, Targets};
+use densenet::error::{DataError, IoError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::optim::{Milestones, Schedule};
 use densenet::report::{ConsoleLog, HistoryFile};
@@ -163,12 +164,12 @@ fn callbacks_get_all_events_in_the_order_in_which_they_were_added() {
 #[test]
 fn a_callbacks_error_ends_the_run_with_it() {
     let fails = Watch(|event: &Event, _: &Run| match event {
-        Event::StepEnded { step: 2, .. } => Err(Error::EmptyDataset),
+        Event::StepEnded { step: 2, .. } => Err(Error::Data(DataError::EmptyDataset)),
         _ => Ok(ControlFlow::Continue(())),
     });
     let (later, watch) = record(|event, _| Some(format!("{event:?}")));
     let mut trainer = trainer(config()).with_callback(fails).with_callback(watch);
-    assert!(matches!(fit(&mut trainer), Err(Error::EmptyDataset)));
+    assert!(matches!(fit(&mut trainer), Err(Error::Data(DataError::EmptyDataset))));
     let later = later.borrow();
     assert_eq!(later.len(), 2, "the start and the first step: {later:?}");
     assert!(later[1].contains("step: 1"), "{later:?}");
@@ -189,7 +190,7 @@ fn a_place_that_cannot_be_written_is_an_error_before_the_first_step() {
     for (number, trainer) in trainers.iter_mut().enumerate() {
         let before = bits(trainer.var_store());
         let error = trainer.fit(&Datasets::new(&train).with_validation(&validation)).unwrap_err();
-        let Error::Io { path, .. } = &error else { panic!("{error:?}") };
+        let Error::Io(IoError::Failed { path, .. }) = &error else { panic!("{error:?}") };
         assert!(number == 4 || *path == nowhere, "{error}");
         assert!(bits(trainer.var_store()) == before, "{error}");
     }

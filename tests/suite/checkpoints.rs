@@ -3,6 +3,7 @@
 use crate::small_run::{fit, images, trainer};
 use densenet::checkpoint::{Checkpoint, Store};
 use densenet::error::CheckpointProblem;
+use densenet::error::{CheckpointError, IoError};
 use densenet::tch::{Kind, Tensor};
 use densenet::train::{CheckpointConfig, Resume};
 use densenet::{Error, Result, TrainConfig};
@@ -107,7 +108,10 @@ fn a_damaged_checkpoint_is_skipped_and_named() {
     for path in &paths {
         fs::write(path, b"").unwrap();
     }
-    assert!(matches!(store.newest(), Err(Error::Checkpoint { problem: CheckpointProblem::NoDigest, .. })));
+    assert!(matches!(
+        store.newest(),
+        Err(Error::Checkpoint(CheckpointError::Invalid { problem: CheckpointProblem::NoDigest, .. }))
+    ));
 }
 
 #[test]
@@ -128,7 +132,9 @@ fn a_folder_has_one_run_and_is_free_afterwards() {
     let folder = tempfile::tempdir().unwrap();
     let first = Store::open(folder.path()).unwrap();
     match Store::open(folder.path()) {
-        Err(Error::FolderInUse { holder, .. }) => assert_eq!(holder, format!("process {}", std::process::id())),
+        Err(Error::Checkpoint(CheckpointError::FolderInUse { holder, .. })) => {
+            assert_eq!(holder, format!("process {}", std::process::id()))
+        }
         other => panic!("{other:?}"),
     }
     drop(first);
@@ -167,7 +173,7 @@ fn a_folder_that_cannot_be_one_is_an_error_before_the_run() {
             let config = CheckpointConfig::in_folder(&wanted).with_resume(resume);
             let mut trainer = trainer(TrainConfig::new(1)).with_checkpoints(config);
             match fit(&mut trainer, &images(16, 0), &images(4, 1)) {
-                Err(Error::Io { path, .. }) => assert_eq!(path, wanted),
+                Err(Error::Io(IoError::Failed { path, .. })) => assert_eq!(path, wanted),
                 other => panic!("{}: {other:?}", wanted.display()),
             }
         }

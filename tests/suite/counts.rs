@@ -1,6 +1,7 @@
 //! Counts and shapes: what a summary says, what is published, and what the built network really
 //! holds.
 
+use densenet::error::{ConfigError, InputError};
 use densenet::models::Summary;
 use densenet::nn::{ConvBias, ForwardContext, LayerKind, Mode, StemConfig};
 use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
@@ -52,7 +53,7 @@ fn cifar_networks_have_the_published_parameters() {
     let gray = cifar_bc(100, 12).unwrap().with_input_channels(1);
     assert_eq!(gray.summary([1, 28, 28]).unwrap().parameters(), 768_730);
     for error in [cifar(41, 12), cifar(4, 12), cifar(3, 12), cifar_bc(41, 12), cifar_bc(4, 12), cifar_bc(43, 12)] {
-        assert!(matches!(&error, Err(Error::InvalidConfig { field: "depth", .. })), "{error:?}");
+        assert!(matches!(&error, Err(Error::Config(ConfigError::InvalidValue { field: "depth", .. }))), "{error:?}");
     }
 }
 
@@ -226,7 +227,9 @@ fn smallest_input_works_and_one_pixel_less_names_the_layer() {
             assert!(logits.isfinite().all().int64_value(&[]) == 1, "{mode:?} at {side}");
 
             let less = model.forward(&input(side - 1), &ForwardContext::new(mode)).unwrap_err();
-            let Error::InputTooSmall { height, width, layer, smallest } = &less else { panic!("{less:?}") };
+            let Error::Input(InputError::InputTooSmall { height, width, layer, smallest }) = &less else {
+                panic!("{less:?}")
+            };
             assert_eq!((*height, *width, layer.as_str(), *smallest), (side - 1, side - 1, last_layer, side));
         }
         let less = config.summary([channels, side - 1, side]).unwrap_err().to_string();

@@ -2,6 +2,7 @@
 
 use densenet::Error;
 use densenet::data::{Dataset, FashionMnist, Split, Targets, Values};
+use densenet::error::DataError;
 use densenet::error::IdxProblem;
 use flate2::read::GzDecoder;
 use std::fs;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 fn real(split: Split) -> Option<FashionMnist> {
     match FashionMnist::open(split) {
         Ok(dataset) => Some(dataset),
-        Err(error @ Error::DatasetNotFound { .. }) => {
+        Err(error @ Error::Data(DataError::DatasetNotFound { .. })) => {
             assert!(std::env::var_os("CI").is_none(), "the real data are needed in CI: {error}");
             eprintln!("not run: {error}");
             None
@@ -88,7 +89,7 @@ fn one_changed_pixel_is_noticed() {
     fs::write(folder.path().join(images_name), images).unwrap();
     fs::write(folder.path().join(labels_name), labels).unwrap();
     let error = FashionMnist::open_in(folder.path(), Split::Test).unwrap_err();
-    assert!(matches!(&error, Error::OtherContent { name, .. } if name == images_name), "{error:?}");
+    assert!(matches!(&error, Error::Data(DataError::OtherContent { name, .. }) if name == images_name), "{error:?}");
 }
 
 /// A folder with intact files of this many images under Fashion-MNIST's training names.
@@ -110,7 +111,7 @@ fn another_data_set_under_the_same_names_is_a_typed_error() {
     for count in [20, 60_000] {
         let folder = relative(count);
         let error = FashionMnist::open_in(folder.path(), Split::Train).unwrap_err();
-        let Error::OtherContent { path, .. } = &error else { panic!("{error:?}") };
+        let Error::Data(DataError::OtherContent { path, .. }) = &error else { panic!("{error:?}") };
         assert_eq!(*path, folder.path().join("train-images-idx3-ubyte"));
         let text = error.to_string();
         assert!(text.contains("another data set") && text.contains("Fashion-MNIST"), "{text}");
@@ -123,7 +124,7 @@ fn web_page_instead_of_the_images_is_a_typed_error() {
     let path = folder.path().join("train-images-idx3-ubyte.gz");
     fs::write(&path, "<html>404</html>").unwrap();
     match FashionMnist::open_in(folder.path(), Split::Train).unwrap_err() {
-        Error::Idx { path: named, problem: IdxProblem::WebPage } => assert_eq!(named, path),
+        Error::Data(DataError::Idx { path: named, problem: IdxProblem::WebPage }) => assert_eq!(named, path),
         other => panic!("{other:?}"),
     }
 }
@@ -135,7 +136,7 @@ fn missing_data_are_an_error_that_lists_places_and_remedies() {
     fs::remove_file(images_only.path().join("train-labels-idx1-ubyte")).unwrap();
     for folder in [empty.path(), images_only.path(), Path::new("no/such/folder")] {
         let error = FashionMnist::open_in(folder, Split::Train).unwrap_err();
-        let Error::DatasetNotFound { looked_in, .. } = &error else { panic!("{error:?}") };
+        let Error::Data(DataError::DatasetNotFound { looked_in, .. }) = &error else { panic!("{error:?}") };
         assert_eq!(looked_in, &[folder]);
         let text = error.to_string();
         let needed = ["Fashion-MNIST", "dataset-fashion-mnist", "--data", "DENSENET_DATA", "download"];

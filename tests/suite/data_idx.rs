@@ -3,6 +3,7 @@
 use densenet::Error;
 use densenet::data::{Dataset, Phase, SampleKey, Targets, Values, open_idx_pair};
 use densenet::error::IdxProblem;
+use densenet::error::{DataError, IoError};
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
 
@@ -40,7 +41,7 @@ fn errors_of_the_system_name_the_path() {
     let folder = tempfile::tempdir().unwrap();
     for path in [folder.path().join("missing.gz"), folder.path().to_owned()] {
         let error = open_idx_pair(&path, &path, &[]).unwrap_err();
-        assert!(matches!(&error, Error::Io { path: named, .. } if *named == path), "{error:?}");
+        assert!(matches!(&error, Error::Io(IoError::Failed { path: named, .. }) if *named == path), "{error:?}");
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
 }
@@ -53,7 +54,9 @@ fn open_pair(samples: &[u8], labels: &[u8], classes: usize) -> Result<impl Datas
     std::fs::write(&paths[1], labels).unwrap();
     let names = vec!["a class"; classes];
     open_idx_pair(&paths[0], &paths[1], &names).map_err(|error| match error {
-        Error::Idx { path, problem } => (path.file_name().unwrap().to_str().unwrap().to_owned(), problem),
+        Error::Data(DataError::Idx { path, problem }) => {
+            (path.file_name().unwrap().to_str().unwrap().to_owned(), problem)
+        }
         other => panic!("{other:?}"),
     })
 }

@@ -6,6 +6,7 @@ use densenet::data::{
     Targets, Values,
 };
 use densenet::error::BatchProblem;
+use densenet::error::{ConfigError, DataError};
 use densenet::models::Model;
 use densenet::nn::{ForwardContext, Mode};
 use densenet::predict::{PredictConfig, predict};
@@ -221,7 +222,10 @@ fn epoch_resumes_at_any_position() {
     assert!(epoch_from(&shuffled(8, 2), &dataset, 1, 50).is_empty());
     thread::scope(|scope| {
         let loader = shuffled(8, 2);
-        assert!(matches!(loader.batches_from(scope, &dataset, 1, 51), Err(Error::InvalidConfig { .. })));
+        assert!(matches!(
+            loader.batches_from(scope, &dataset, 1, 51),
+            Err(Error::Config(ConfigError::InvalidValue { .. }))
+        ));
         let mut batches = loader.batches_from(scope, &dataset, 1, 40).unwrap();
         assert_eq!(batches.by_ref().map(|batch| batch.unwrap().len()).collect::<Vec<_>>(), [8, 2]);
         assert!(batches.next().is_none());
@@ -237,7 +241,7 @@ fn configurations_outside_the_limits_are_errors() {
         config.clone().with_workers(257),
         config.clone().with_prefetch_batches(65_537),
     ] {
-        assert!(matches!(bad.clone().build(), Err(Error::InvalidConfig { .. })), "{bad:?}");
+        assert!(matches!(bad.clone().build(), Err(Error::Config(ConfigError::InvalidValue { .. }))), "{bad:?}");
     }
     assert!(config.with_batch_size(65_536).with_workers(256).with_prefetch_batches(0).build().is_ok());
     let error = LoaderConfig::new(0).build().unwrap_err().to_string();
@@ -248,14 +252,17 @@ fn configurations_outside_the_limits_are_errors() {
 fn data_set_that_gives_no_batch_is_an_error() {
     let (empty, small) = (indices(0, |_, _| Ok(())), indices(3, |_, _| Ok(())));
     thread::scope(|scope| {
-        assert!(matches!(loader(4, 1).batches(scope, &empty, 0), Err(Error::EmptyDataset)));
+        assert!(matches!(loader(4, 1).batches(scope, &empty, 0), Err(Error::Data(DataError::EmptyDataset))));
         let drop = LoaderConfig::new(4).with_last_batch(LastBatch::Drop).build().unwrap();
-        assert!(matches!(drop.batches(scope, &small, 0), Err(Error::InvalidConfig { field: "batch size", .. })));
+        assert!(matches!(
+            drop.batches(scope, &small, 0),
+            Err(Error::Config(ConfigError::InvalidValue { field: "batch size", .. }))
+        ));
     });
 }
 
 fn unavailable(index: usize) -> Error {
-    Error::SampleUnavailable { index, source: "the disk is gone".into() }
+    Error::Data(DataError::SampleUnavailable { index, source: "the disk is gone".into() })
 }
 
 #[test]
@@ -267,7 +274,7 @@ fn error_of_the_data_set_arrives_and_ends_the_iterator() {
             let good = batches.by_ref().take_while(|batch| match batch {
                 Ok(_) => true,
                 Err(error) => {
-                    assert!(matches!(error, Error::SampleUnavailable { index: 30, .. }), "{error:?}");
+                    assert!(matches!(error, Error::Data(DataError::SampleUnavailable { index: 30, .. })), "{error:?}");
                     false
                 }
             });
@@ -293,7 +300,7 @@ fn error_of_a_worker_does_not_wait_for_the_batches_before_it() {
         let mut batches = loader(2, 2).batches(scope, &dataset, 0).unwrap();
         let first = batches.next();
         arrived.store(1, SeqCst);
-        assert!(matches!(first, Some(Err(Error::SampleUnavailable { index: 2, .. }))), "{first:?}");
+        assert!(matches!(first, Some(Err(Error::Data(DataError::SampleUnavailable { index: 2, .. })))), "{first:?}");
     });
 }
 
@@ -308,7 +315,7 @@ fn panic_of_the_data_set_is_an_error_with_its_message_and_position() {
             let mut batches = loader(10, workers).batches(scope, &dataset, 2).unwrap();
             let error = batches.by_ref().find_map(Result::err).expect("an error");
             match error {
-                Error::DatasetPanicked { epoch: 2, position: 40, message } => {
+                Error::Data(DataError::DatasetPanicked { epoch: 2, position: 40, message }) => {
                     assert_eq!(message, "the image of sample 40 is broken");
                 }
                 other => panic!("{other:?}"),
@@ -347,7 +354,9 @@ fn batch_that_does_not_match_its_keys_is_an_error() {
             let error = thread::scope(|scope| {
                 loader(5, workers).batches(scope, &dataset, 0).unwrap().find_map(Result::err).expect("an error")
             });
-            let Error::WrongBatch { epoch: 0, position: 10, problem } = error else { panic!("{error:?}") };
+            let Error::Data(DataError::WrongBatch { epoch: 0, position: 10, problem }) = error else {
+                panic!("{error:?}")
+            };
             assert_eq!(problem, expected);
         }
     }

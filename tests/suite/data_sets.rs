@@ -6,6 +6,7 @@ use densenet::data::{
     split_validation,
 };
 use densenet::error::BatchProblem;
+use densenet::error::{ConfigError, DataError};
 
 fn keys(indices: &[usize]) -> Vec<SampleKey> {
     indices.iter().map(|&index| SampleKey { index, epoch: 3, seed: 9, phase: Phase::Train }).collect()
@@ -21,7 +22,7 @@ fn samples_in_memory_come_in_the_order_of_the_keys() {
     let dataset = InMemoryDataset::new(bytes, &["a", "b"]).unwrap();
     let expected = batch(&[1, 1, 2], Values::U8(vec![5, 6, 3, 4, 5, 6]), Targets::Classes(vec![0, 1, 0]));
     assert_eq!(dataset.clone().fetch(&keys(&[2, 1, 2])).unwrap(), expected);
-    assert!(matches!(dataset.fetch(&keys(&[0, 3])), Err(Error::IndexOutOfRange { index: 3, len: 3 })));
+    assert!(matches!(dataset.fetch(&keys(&[0, 3])), Err(Error::Data(DataError::IndexOutOfRange { index: 3, len: 3 }))));
 
     let targets = |data: &[f32]| Targets::Values { data: data.to_vec(), width: 2 };
     let numbers = batch(&[1], Values::F32(vec![0.5, 1.5]), targets(&[1.0, 2.0, 3.0, 4.0]));
@@ -32,7 +33,7 @@ fn samples_in_memory_come_in_the_order_of_the_keys() {
 #[test]
 fn samples_that_do_not_fit_together_are_errors() {
     let problem = |samples: Batch, classes: &[&str]| match InMemoryDataset::new(samples, classes) {
-        Err(Error::Samples { problem }) => problem,
+        Err(Error::Data(DataError::Samples { problem })) => problem,
         other => panic!("{other:?}"),
     };
     let classes = |indices: &[u32]| Targets::Classes(indices.to_vec());
@@ -109,9 +110,15 @@ fn synthetic_classes_can_be_told_apart_in_images_never_seen() {
 #[test]
 fn synthetic_configurations_that_make_no_sense_are_errors() {
     let config = SyntheticConfig::new(1);
-    assert!(matches!(config.clone().with_classes(0).build(), Err(Error::InvalidConfig { .. })));
-    assert!(matches!(config.clone().with_sample_shape([1, 0, 5]).build(), Err(Error::InvalidConfig { .. })));
-    assert!(matches!(config.with_sample_shape([usize::MAX, 2, 2]).build(), Err(Error::Overflow { .. })));
+    assert!(matches!(config.clone().with_classes(0).build(), Err(Error::Config(ConfigError::InvalidValue { .. }))));
+    assert!(matches!(
+        config.clone().with_sample_shape([1, 0, 5]).build(),
+        Err(Error::Config(ConfigError::InvalidValue { .. }))
+    ));
+    assert!(matches!(
+        config.with_sample_shape([usize::MAX, 2, 2]).build(),
+        Err(Error::Config(ConfigError::Overflow { .. }))
+    ));
 }
 
 /// Answers with the keys that it is asked with.
@@ -140,8 +147,11 @@ fn subset_passes_on_the_other_data_sets_own_index_with_epoch_and_seed() {
     let fetched = subset.fetch(&keys(&[2, 1])).unwrap();
     assert_eq!(fetched.values, Values::F32(vec![40.0, 7.0]));
     assert_eq!(fetched.targets, Targets::Values { data: vec![3.0, 9.0, 3.0, 9.0], width: 2 });
-    assert!(matches!(subset.fetch(&keys(&[3])), Err(Error::IndexOutOfRange { index: 3, len: 3 })));
-    assert!(matches!(Subset::new(Echo, vec![100]), Err(Error::IndexOutOfRange { index: 100, len: 100 })));
+    assert!(matches!(subset.fetch(&keys(&[3])), Err(Error::Data(DataError::IndexOutOfRange { index: 3, len: 3 }))));
+    assert!(matches!(
+        Subset::new(Echo, vec![100]),
+        Err(Error::Data(DataError::IndexOutOfRange { index: 100, len: 100 }))
+    ));
     assert_eq!(Subset::first(Echo, 3).indices(), [0, 1, 2]);
     assert_eq!(Subset::first(Echo, 1000).len(), 100);
 }
@@ -167,14 +177,20 @@ fn validation_split_is_disjoint_complete_and_decided_by_the_seed() {
 #[test]
 fn validation_split_with_an_empty_side_is_an_error() {
     for size in [ValidationSize::Count(0), ValidationSize::Count(100), ValidationSize::Count(101)] {
-        assert!(matches!(split_validation(&Echo, size, 0), Err(Error::EmptySplit { samples: 100, .. })), "{size:?}");
+        assert!(
+            matches!(split_validation(&Echo, size, 0), Err(Error::Data(DataError::EmptySplit { samples: 100, .. }))),
+            "{size:?}"
+        );
     }
     for fraction in [0.001, 0.999] {
         let size = ValidationSize::Fraction(fraction);
-        assert!(matches!(split_validation(&Echo, size, 0), Err(Error::EmptySplit { samples: 100, .. })), "{size:?}");
+        assert!(
+            matches!(split_validation(&Echo, size, 0), Err(Error::Data(DataError::EmptySplit { samples: 100, .. }))),
+            "{size:?}"
+        );
     }
     for fraction in [0.0, 1.0, -0.1, f64::NAN, f64::INFINITY] {
         let result = split_validation(&Echo, ValidationSize::Fraction(fraction), 0);
-        assert!(matches!(result, Err(Error::InvalidConfig { .. })), "{fraction}");
+        assert!(matches!(result, Err(Error::Config(ConfigError::InvalidValue { .. }))), "{fraction}");
     }
 }

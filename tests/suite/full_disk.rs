@@ -2,6 +2,7 @@
 
 use crate::small_run::{fit, images, trainer};
 use densenet::checkpoint::Store;
+use densenet::error::IoError;
 use densenet::report::HistoryFile;
 use densenet::train::{CheckpointConfig, Resume, SaveEvery, SaveWeights};
 use densenet::{Error, TrainConfig};
@@ -36,7 +37,7 @@ fn a_run_whose_disk_is_full_says_what_is_needed_and_leaves_what_was_saved() {
     let run = TrainConfig::new(1).with_batch_size(8);
     let mut first = trainer(run.clone()).with_checkpoints(config.clone());
     let error = fit(&mut first, &images(400, 0), &images(8, 1)).unwrap_err();
-    let Error::DiskFull { needed, free, path, .. } = &error else { panic!("{error:?}") };
+    let Error::Io(IoError::DiskFull { needed, free, path, .. }) = &error else { panic!("{error:?}") };
     let system = rustix::fs::statvfs(&disk).unwrap();
     assert_eq!(*free, system.f_bavail * system.f_frsize);
     drop(first);
@@ -66,7 +67,7 @@ fn weights_that_do_not_fit_onto_the_disk_say_what_is_needed() {
     let weights = disk.join("model.safetensors");
     let mut trainer = trainer(TrainConfig::new(1).with_batch_size(8)).with_callback(SaveWeights::to(&weights));
     match fit(&mut trainer, &images(16, 0), &images(8, 1)) {
-        Err(Error::DiskFull { needed, free: 8192, path, .. }) => assert!(needed > 8192 && path == weights),
+        Err(Error::Io(IoError::DiskFull { needed, free: 8192, path, .. })) => assert!(needed > 8192 && path == weights),
         other => panic!("{other:?}"),
     }
     assert_eq!(fs::read_dir(&disk).unwrap().count(), 0);
@@ -82,7 +83,7 @@ fn a_disk_that_is_read_only_is_an_error_at_the_start() {
     let run = || trainer(TrainConfig::new(1).with_batch_size(8));
     for wanted in [disk.join("run"), disk.join("new")] {
         let is_at = |outcome: Result<(), Error>| match outcome {
-            Err(Error::Io { path, source, .. }) => {
+            Err(Error::Io(IoError::Failed { path, source, .. })) => {
                 assert_eq!((path, source.kind()), (wanted.clone(), std::io::ErrorKind::ReadOnlyFilesystem));
             }
             other => panic!("{other:?}"),
@@ -97,7 +98,7 @@ fn a_disk_that_is_read_only_is_an_error_at_the_start() {
     let refused_before_the_first_step = |path: &Path, mut trainer: densenet::Trainer<densenet::DenseNet>| {
         let before = crate::small_run::bits(trainer.var_store());
         match fit(&mut trainer, &images(16, 0), &images(8, 1)) {
-            Err(Error::Io { path: named, .. }) => assert_eq!(named, path),
+            Err(Error::Io(IoError::Failed { path: named, .. })) => assert_eq!(named, path),
             other => panic!("{other:?}"),
         }
         assert!(crate::small_run::bits(trainer.var_store()) == before);

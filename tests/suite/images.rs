@@ -2,6 +2,7 @@
 
 use densenet::Error;
 use densenet::data::{Color, Image, Values};
+use densenet::error::DataError;
 use image::{DynamicImage, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use std::io::Cursor;
 
@@ -67,7 +68,7 @@ fn jpegs_are_decoded_and_turned_as_their_orientation_says() {
 #[test]
 fn what_is_cut_damaged_too_large_or_something_else_is_an_error() {
     let refused = |bytes: &[u8]| match Image::decode(bytes, Color::Rgb) {
-        Err(Error::Image { problem }) => problem,
+        Err(Error::Data(DataError::Image { problem })) => problem,
         other => panic!("{other:?}"),
     };
     let png = encoded(image::ImageBuffer::from_fn(9, 9, |x, y| Luma([(x * y) as u8])), ImageFormat::Png);

@@ -2,6 +2,7 @@
 
 use crate::small_run::{built, net};
 use densenet::data::{Image, SyntheticConfig, Values};
+use densenet::error::{ConfigError, DataError, InputError, PredictionError};
 use densenet::models::Model;
 use densenet::nn::{ForwardContext, Mode};
 use densenet::predict::{PredictConfig, Predictor, PredictorConfig, predict, predict_tensor};
@@ -80,7 +81,7 @@ impl Model for Mean {
         let rows = x.flatten(1, -1);
         let first = rows.select(1, 0);
         if first.eq(1.0).any().int64_value(&[]) == 1 {
-            return Err(Error::EmptyDataset);
+            return Err(Error::Data(DataError::EmptyDataset));
         }
         assert!(first.eq(2.0).any().int64_value(&[]) == 0, "a sample that the model cannot bear");
         Ok(rows.mean_dim([1].as_slice(), true, Kind::Float))
@@ -128,14 +129,19 @@ fn an_error_reaches_only_the_caller_that_it_belongs_to() {
             scope.spawn(move || {
                 start.wait();
                 match number {
-                    3 => assert!(matches!(predictor.predict(numbers(vec![1.0, 0.0])), Err(Error::EmptyDataset))),
+                    3 => assert!(matches!(
+                        predictor.predict(numbers(vec![1.0, 0.0])),
+                        Err(Error::Data(DataError::EmptyDataset))
+                    )),
                     5 => match predictor.predict(numbers(vec![2.0, 0.0])) {
-                        Err(Error::ModelPanicked { message }) => assert!(message.contains("cannot bear"), "{message}"),
+                        Err(Error::Prediction(PredictionError::ModelPanicked { message })) => {
+                            assert!(message.contains("cannot bear"), "{message}")
+                        }
                         other => panic!("{other:?}"),
                     },
                     7 => assert!(matches!(
                         predictor.predict(numbers(vec![f32::NAN, 0.0])),
-                        Err(Error::NonFiniteOutput { .. })
+                        Err(Error::Prediction(PredictionError::NonFiniteOutput { .. }))
                     )),
                     _ => assert_eq!(predictor.predict(numbers(vec![0.25, 0.25])).unwrap().outputs, [0.25]),
                 }
@@ -159,7 +165,10 @@ impl Model for RowTooFew {
 #[test]
 fn a_model_whose_output_has_not_one_row_per_sample_is_an_error_that_says_so() {
     let is_output_shape = |result: Result<()>, expected: usize| {
-        assert!(matches!(result, Err(Error::OutputShape { samples, .. }) if samples == expected), "{result:?}");
+        assert!(
+            matches!(result, Err(Error::Prediction(PredictionError::OutputShape { samples, .. })) if samples == expected),
+            "{result:?}"
+        );
     };
     let predictor = Predictor::start(RowTooFew, plain(4)).unwrap();
     is_output_shape(predictor.predict(numbers(vec![0.5])).map(drop), 1);
@@ -175,14 +184,17 @@ fn images_of_a_wrong_shape_are_errors_before_they_wait() {
     let predictor = Predictor::start(model, config(4).with_sample_shape([1, 16, 16])).unwrap();
     let colors = Image::new([3, 16, 16], Values::U8(vec![0; 3 * 256])).unwrap();
     match predictor.predict(colors) {
-        Err(Error::SampleShape { actual, .. }) => assert_eq!(actual, [3, 16, 16]),
+        Err(Error::Input(InputError::SampleShape { actual, .. })) => assert_eq!(actual, [3, 16, 16]),
         other => panic!("{other:?}"),
     }
-    assert!(matches!(Image::new([1, 2, 2], Values::U8(vec![0; 5])), Err(Error::SampleShape { .. })));
-    assert!(matches!(Image::new([usize::MAX, 2, 2], Values::U8(vec![])), Err(Error::SampleShape { .. })));
+    assert!(matches!(Image::new([1, 2, 2], Values::U8(vec![0; 5])), Err(Error::Input(InputError::SampleShape { .. }))));
+    assert!(matches!(
+        Image::new([usize::MAX, 2, 2], Values::U8(vec![])),
+        Err(Error::Input(InputError::SampleShape { .. }))
+    ));
     let (model, _) = Mean::new(Duration::ZERO);
     let patient = Predictor::start(model, plain(2).with_max_wait(Duration::MAX).with_max_image_values(3)).unwrap();
-    assert!(matches!(patient.predict(numbers(vec![0.0; 4])), Err(Error::SampleShape { .. })));
+    assert!(matches!(patient.predict(numbers(vec![0.0; 4])), Err(Error::Input(InputError::SampleShape { .. }))));
     thread::scope(|scope| {
         let waiting = [0.25, 0.75].map(|value| {
             scope.spawn({
@@ -198,7 +210,7 @@ fn images_of_a_wrong_shape_are_errors_before_they_wait() {
     });
     for config in [config(0), config(1).with_queue_capacity(0)] {
         let (_vs, model) = built(&net());
-        assert!(matches!(Predictor::start(model, config), Err(Error::InvalidConfig { .. })));
+        assert!(matches!(Predictor::start(model, config), Err(Error::Config(ConfigError::InvalidValue { .. }))));
     }
 }
 
@@ -212,7 +224,7 @@ fn tensors_are_predicted_like_images() {
     assert!(deviation < 1e-5, "{deviation}");
     let transposed = numbers.transpose(1, 2);
     assert_ne!(of(&transposed), of(&numbers), "values are taken in the order of the shape");
-    assert!(matches!(Image::try_from(&numbers.get(0)), Err(Error::SampleShape { .. })));
+    assert!(matches!(Image::try_from(&numbers.get(0)), Err(Error::Input(InputError::SampleShape { .. }))));
 }
 
 #[test]
@@ -224,7 +236,9 @@ fn try_predict_fails_at_once_where_the_queue_is_full() {
         for _ in 0..12 {
             scope.spawn(|| match predictor.try_predict(numbers(vec![0.5])) {
                 Ok(prediction) => assert_eq!(prediction.outputs, [0.5]),
-                Err(Error::QueueFull { limit: 2 }) => drop(refused.fetch_add(1, Ordering::SeqCst)),
+                Err(Error::Prediction(PredictionError::QueueFull { limit: 2 })) => {
+                    drop(refused.fetch_add(1, Ordering::SeqCst))
+                }
                 Err(other) => panic!("{other:?}"),
             });
         }
@@ -244,7 +258,7 @@ fn shutdown_completes_accepted_requests_and_refuses_later_ones() {
                 let (predictor, completed, refused) = (predictor.clone(), &completed, &refused);
                 scope.spawn(move || match predictor.predict(numbers(vec![0.5])) {
                     Ok(_) => drop(completed.fetch_add(1, Ordering::SeqCst)),
-                    Err(Error::PredictorStopped) => drop(refused.fetch_add(1, Ordering::SeqCst)),
+                    Err(Error::Prediction(PredictionError::Stopped)) => drop(refused.fetch_add(1, Ordering::SeqCst)),
                     Err(other) => panic!("{other:?}"),
                 });
             }
@@ -263,7 +277,7 @@ fn shutdown_completes_accepted_requests_and_refuses_later_ones() {
         if by_drop {
             assert_eq!(refused, 0);
         } else {
-            assert!(matches!(predictor.predict(numbers(vec![0.5])), Err(Error::PredictorStopped)));
+            assert!(matches!(predictor.predict(numbers(vec![0.5])), Err(Error::Prediction(PredictionError::Stopped))));
             predictor.shutdown();
         }
     }

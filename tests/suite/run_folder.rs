@@ -1,6 +1,7 @@
 //! The folder of a run's results: fit to be written before the run, and never another run's.
 
 use densenet::Error;
+use densenet::error::{CheckpointError, IoError};
 use densenet::report::RunFolder;
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,7 @@ const FILES: [&str; 5] = ["history.csv", "report.html", "curves.png", "predictio
 
 fn io_error_at(path: &Path) {
     let error = RunFolder::at(path).unwrap_err();
-    let Error::Io { path: named, .. } = &error else { panic!("{error:?}") };
+    let Error::Io(IoError::Failed { path: named, .. }) = &error else { panic!("{error:?}") };
     assert_eq!(named, path);
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
 }
@@ -22,7 +23,9 @@ fn a_new_folder_is_created_and_used_by_one_run_and_left_empty() {
         let folder = RunFolder::at(&path).unwrap();
         assert_eq!((folder.path(), folder.file("x.png")), (path.as_path(), path.join("x.png")));
         match RunFolder::resumed(&path) {
-            Err(Error::FolderInUse { holder, .. }) => assert_eq!(holder, format!("process {}", std::process::id())),
+            Err(Error::Checkpoint(CheckpointError::FolderInUse { holder, .. })) => {
+                assert_eq!(holder, format!("process {}", std::process::id()))
+            }
             other => panic!("{other:?}"),
         }
         drop(folder);
@@ -37,7 +40,7 @@ fn a_file_where_a_folder_is_wanted_is_an_error_that_names_it() {
     fs::write(&file, "mine").unwrap();
     io_error_at(&file);
     io_error_at(&file.join("below"));
-    assert!(matches!(RunFolder::numbered(&file), Err(Error::Io { path, .. }) if path == file));
+    assert!(matches!(RunFolder::numbered(&file), Err(Error::Io(IoError::Failed { path, .. })) if path == file));
     assert_eq!(fs::read(&file).unwrap(), b"mine");
 }
 
@@ -48,7 +51,7 @@ fn a_folder_that_cannot_be_written_is_an_error_that_names_it() {
     io_error_at(Path::new("/proc/self"));
     io_error_at(Path::new("/proc/densenet"));
     assert!(
-        matches!(RunFolder::numbered("/proc/self"), Err(Error::Io { path, .. }) if path == Path::new("/proc/self/001"))
+        matches!(RunFolder::numbered("/proc/self"), Err(Error::Io(IoError::Failed { path, .. })) if path == Path::new("/proc/self/001"))
     );
 }
 
@@ -58,7 +61,7 @@ fn a_folder_that_holds_a_run_is_an_error_and_stays_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(file), "a run's").unwrap();
         match RunFolder::at(folder.path()) {
-            Err(Error::RunExists { folder: named, file: found }) => {
+            Err(Error::Checkpoint(CheckpointError::RunExists { folder: named, file: found })) => {
                 assert_eq!((named.as_path(), found), (folder.path(), file));
             }
             other => panic!("{other:?}"),
@@ -133,7 +136,7 @@ mod report {
         let mut expected = FILES;
         expected.sort_unstable();
         assert_eq!(files, expected);
-        assert!(matches!(RunFolder::at(&path), Err(Error::RunExists { .. })));
+        assert!(matches!(RunFolder::at(&path), Err(Error::Checkpoint(CheckpointError::RunExists { .. }))));
     }
 
     #[test]
@@ -155,7 +158,7 @@ mod report {
         let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8)).with_callback(Report::in_folder(&missing));
         let before = bits(trainer.var_store());
         let error = fit(&mut trainer, &images(20, 0), &images(8, 1)).unwrap_err();
-        assert!(matches!(&error, Error::Io { path, .. } if path.starts_with(&missing)), "{error:?}");
+        assert!(matches!(&error, Error::Io(IoError::Failed { path, .. }) if path.starts_with(&missing)), "{error:?}");
         assert!(bits(trainer.var_store()) == before);
     }
 }

@@ -3,6 +3,7 @@
 use crate::small_run::{bits, fit, images, record, trainer, trainer_of, with_targets};
 use densenet::data::{Batch, Dataset, LastBatch, Preprocess, SampleKey, SyntheticConfig, SyntheticDataset};
 use densenet::data::{Targets, ValidationSize, split_validation};
+use densenet::error::{ConfigError, DataError, InputError, LibtorchError, TrainingError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::models::Model;
 use densenet::nn::ForwardContext;
@@ -39,7 +40,7 @@ fn refused_sets(config: TrainConfig, datasets: &Datasets) -> Error {
 fn last_batch_of_one_is_refused_where_it_leaves_one_value_per_channel() {
     let tiny = |len| sized(len, [1, 8, 8], 4);
     let named = |error| match error {
-        Error::OneValuePerChannel { batch: 1, height: 8, width: 8, layer } => layer,
+        Error::Input(InputError::OneValuePerChannel { batch: 1, height: 8, width: 8, layer }) => layer,
         other => panic!("{other:?}"),
     };
     let layer = "features.denseblock2.denselayer1.norm1";
@@ -59,41 +60,45 @@ fn last_batch_of_one_is_refused_where_it_leaves_one_value_per_channel() {
 
 #[test]
 fn images_that_do_not_fit_the_network_are_refused() {
-    let small = |error| matches!(error, Error::InputTooSmall { height: 4, width: 4, smallest: 5, .. });
+    let small =
+        |error| matches!(error, Error::Input(InputError::InputTooSmall { height: 4, width: 4, smallest: 5, .. }));
     assert!(small(refused(config(), &sized(16, [1, 4, 4], 4), &images(4, 1))));
     assert!(small(refused(config(), &images(16, 0), &sized(4, [1, 4, 4], 4))));
     let resized = config().with_preprocess(Preprocess::new().with_size([4, 4]));
     assert!(small(refused(resized, &images(16, 0), &images(4, 1))));
 
     match refused(config(), &sized(16, [3, 16, 16], 4), &images(4, 1)) {
-        Error::InputShape { actual, expected } => {
+        Error::Input(InputError::InputShape { actual, expected }) => {
             assert_eq!((actual, expected.as_str()), (vec![16, 3, 16, 16], "[N, 1, H, W]"))
         }
         other => panic!("{other:?}"),
     }
     let none = config().with_preprocess(Preprocess::new().with_size([0, 16]));
-    assert!(matches!(refused(none, &images(16, 0), &images(4, 1)), Error::InvalidConfig { field: "size", .. }));
+    assert!(matches!(
+        refused(none, &images(16, 0), &images(4, 1)),
+        Error::Config(ConfigError::InvalidValue { field: "size", .. })
+    ));
 }
 
 #[test]
 fn data_sets_without_samples_are_refused() {
     for (train, test) in [(0, 4), (16, 0)] {
-        assert!(matches!(refused(config(), &images(train, 0), &images(test, 1)), Error::EmptyDataset));
+        assert!(matches!(refused(config(), &images(train, 0), &images(test, 1)), Error::Data(DataError::EmptyDataset)));
     }
-    assert!(matches!(trainer(config()).evaluate(&images(0, 0)), Err(Error::EmptyDataset)));
+    assert!(matches!(trainer(config()).evaluate(&images(0, 0)), Err(Error::Data(DataError::EmptyDataset))));
     let (train, none) = (images(16, 0), images(0, 1));
     let sets = Datasets::new(&train).with_validation(&none);
-    assert!(matches!(refused_sets(config(), &sets), Error::EmptyDataset));
+    assert!(matches!(refused_sets(config(), &sets), Error::Data(DataError::EmptyDataset)));
     assert!(matches!(
         split_validation(&train, ValidationSize::Count(16), 0).map(drop),
-        Err(Error::EmptySplit { samples: 16, validation: 16 })
+        Err(Error::Data(DataError::EmptySplit { samples: 16, validation: 16 }))
     ));
 }
 
 #[test]
 fn dropping_the_only_batch_is_refused_with_both_numbers() {
     let error = refused(config().with_last_batch(LastBatch::Drop), &images(15, 0), &images(4, 1));
-    assert!(matches!(error, Error::InvalidConfig { field: "batch size", .. }), "{error:?}");
+    assert!(matches!(error, Error::Config(ConfigError::InvalidValue { field: "batch size", .. })), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("16") && text.contains("15"), "{text}");
 }
@@ -106,7 +111,9 @@ fn validation_and_test_set_of_other_classes_than_the_training_set_are_refused() 
         [(sets.with_test(&three), "test set"), (sets.with_validation(&three).with_test(&train), "validation set")]
     {
         match refused_sets(config(), &sets) {
-            Error::ClassesDiffer { train, set, other } => assert_eq!((train.len(), set, other.len()), (4, name, 3)),
+            Error::Data(DataError::ClassesDiffer { train, set, other }) => {
+                assert_eq!((train.len(), set, other.len()), (4, name, 3))
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -135,7 +142,7 @@ fn fewer_outputs_than_classes_are_refused_and_more_are_a_warning() {
     let five = sized(20, [1, 16, 16], 5);
     let (events, watch) = record(|_, _| Some(()));
     let error = fit(&mut telling(Some(4)).with_callback(watch), &five, &five).unwrap_err();
-    assert!(matches!(error, Error::TooFewOutputs { outputs: 4, classes: 5 }), "{error:?}");
+    assert!(matches!(error, Error::Config(ConfigError::TooFewOutputs { outputs: 4, classes: 5 })), "{error:?}");
     assert!(events.borrow().is_empty());
 
     for (outputs, warned) in [(Some(4), false), (Some(9), true), (None, false)] {
@@ -175,7 +182,7 @@ fn a_metric_that_cannot_be_named_in_a_column_or_told_from_another_is_refused() {
     for name in ["", "a,b", "a\nb", "\"a\"", "loss", "samples"] {
         let mut trainer = trainer(config()).with_metric(Named(name.to_owned()));
         match fit(&mut trainer, &images(16, 0), &images(4, 1)) {
-            Err(Error::InvalidConfig { field: "name of a metric", value, .. }) => {
+            Err(Error::Config(ConfigError::InvalidValue { field: "name of a metric", value, .. })) => {
                 assert!(value.contains(&format!("{name:?}")), "{value}");
             }
             other => panic!("{name:?}: {other:?}"),
@@ -205,7 +212,7 @@ fn a_monitor_of_an_unknown_metric_or_the_wrong_direction_is_refused_before_the_f
     };
     for error in refused(Monitor::max("top5")) {
         assert!(error.to_string().contains("this run has loss, accuracy, own"), "{error}");
-        assert!(matches!(error, Error::UnknownMetric { .. }), "{error:?}");
+        assert!(matches!(error, Error::Config(ConfigError::UnknownMetric { .. })), "{error:?}");
     }
     for error in refused(Monitor::min("accuracy")) {
         assert!(error.to_string().contains("monitor is the minimum of accuracy"), "{error}");
@@ -250,7 +257,9 @@ fn a_loss_that_is_not_finite_ends_the_run_before_its_update() {
         });
         let mut trainer = trainer(TrainConfig::new(5).with_batch_size(8)).with_loss(loss).with_callback(watch);
         let error = fit(&mut trainer, &images(16, 0), &images(8, 1)).unwrap_err();
-        let Error::NonFiniteLoss { loss, epoch: 2, step: 2 } = error else { panic!("{error:?}") };
+        let Error::Training(TrainingError::NonFiniteLoss { loss, epoch: 2, step: 2 }) = error else {
+            panic!("{error:?}")
+        };
         assert!(loss.is_nan() == bad.is_nan() && !loss.is_finite());
         assert!(error.to_string().starts_with(&format!("the loss is {word} in step 2 of epoch 2")), "{error}");
 
@@ -267,7 +276,7 @@ fn a_loss_that_is_not_finite_ends_the_run_before_its_update() {
 fn a_learning_rate_that_blows_up_is_named_as_the_cause() {
     let mut trainer = trainer_of(&crate::small_run::net(), 1e30, config());
     let error = fit(&mut trainer, &images(64, 0), &images(8, 1)).unwrap_err();
-    assert!(matches!(error, Error::NonFiniteLoss { epoch: 1, step: 2.., .. }), "{error:?}");
+    assert!(matches!(error, Error::Training(TrainingError::NonFiniteLoss { epoch: 1, step: 2.., .. })), "{error:?}");
     assert!(error.to_string().contains("learning rate"), "{error}");
 }
 
@@ -280,7 +289,7 @@ fn a_loss_that_is_not_finite_in_evaluation_names_the_batch() {
     };
     let trainer = trainer(config()).with_loss(loss);
     match trainer.evaluate(&images(40, 1)) {
-        Err(Error::NonFiniteEvaluation { loss, samples: 32 }) => assert!(loss.is_nan()),
+        Err(Error::Training(TrainingError::NonFiniteEvaluation { loss, samples: 32 })) => assert!(loss.is_nan()),
         other => panic!("{other:?}"),
     }
 }
@@ -289,22 +298,22 @@ fn a_loss_that_is_not_finite_in_evaluation_names_the_batch() {
 fn a_loss_that_is_no_scalar_and_one_that_fails_end_the_run_with_their_error() {
     let mut rows = trainer(config()).with_loss(|outputs: &Tensor, _: &Tensor| outputs.square());
     match fit(&mut rows, &images(16, 0), &images(4, 1)) {
-        Err(Error::LossShape { shape }) => assert_eq!(shape, [16, 4]),
+        Err(Error::Training(TrainingError::LossShape { shape })) => assert_eq!(shape, [16, 4]),
         other => panic!("{other:?}"),
     }
     struct Failing;
     impl Loss for Failing {
         fn mean(&self, _: &Tensor, _: &Tensor) -> Result<Tensor> {
-            Err(Error::Libtorch { what: "my loss", message: "no".to_owned() })
+            Err(Error::Libtorch(LibtorchError::Call { what: "my loss", message: "no".to_owned() }))
         }
     }
     let mut failing = trainer(config()).with_loss(Failing);
     let error = fit(&mut failing, &images(16, 0), &images(4, 1)).unwrap_err();
-    assert!(matches!(error, Error::Libtorch { what: "my loss", .. }), "{error:?}");
+    assert!(matches!(error, Error::Libtorch(LibtorchError::Call { what: "my loss", .. })), "{error:?}");
     // A loss that does not depend on any weight has no gradient.
     let constant = |_: &Tensor, _: &Tensor| Tensor::from(1.0_f32);
     let error = fit(&mut trainer(config()).with_loss(constant), &images(16, 0), &images(4, 1)).unwrap_err();
-    assert!(matches!(error, Error::Libtorch { what: "backward pass", .. }), "{error:?}");
+    assert!(matches!(error, Error::Libtorch(LibtorchError::Call { what: "backward pass", .. })), "{error:?}");
 }
 
 #[test]
@@ -322,7 +331,7 @@ fn a_sample_that_cannot_be_had_ends_the_run_with_its_error() {
         }
         fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
             match keys.iter().find(|key| key.index == 5 && key.epoch == 1) {
-                Some(key) => Err(Error::SampleUnavailable { index: key.index, source: "lost".into() }),
+                Some(key) => Err(Error::Data(DataError::SampleUnavailable { index: key.index, source: "lost".into() })),
                 None => self.0.fetch(keys),
             }
         }
@@ -331,7 +340,7 @@ fn a_sample_that_cannot_be_had_ends_the_run_with_its_error() {
         let (epochs, watch) = record(|event, _| matches!(event, Event::EpochEnded { .. }).then_some(()));
         let mut trainer = trainer(config().with_workers(workers).with_batch_size(4)).with_callback(watch);
         let error = fit(&mut trainer, &Holed(images(32, 0)), &images(4, 1)).unwrap_err();
-        assert!(matches!(error, Error::SampleUnavailable { index: 5, .. }), "{error:?}");
+        assert!(matches!(error, Error::Data(DataError::SampleUnavailable { index: 5, .. })), "{error:?}");
         assert_eq!(epochs.borrow().len(), 1);
     }
 }
@@ -341,5 +350,5 @@ fn targets_that_the_loss_cannot_take_are_an_error_and_no_panic() {
     let data = vec![0.5; 3 * 16];
     let three = with_targets(&images(16, 0), Targets::Values { data, width: 3 }, &[]);
     let error = fit(&mut trainer(config()), &three, &three).unwrap_err();
-    assert!(matches!(error, Error::Libtorch { what: "cross-entropy", .. }), "{error:?}");
+    assert!(matches!(error, Error::Libtorch(LibtorchError::Call { what: "cross-entropy", .. })), "{error:?}");
 }

@@ -2,6 +2,7 @@
 
 use crate::small_run::{Watch, bits, built, fit, images, net, record, trainer};
 use densenet::data::{Dataset, ValidationSize, split_validation};
+use densenet::error::ConfigError;
 use densenet::tch::{Kind, Tensor};
 use densenet::train::{CheckpointConfig, Datasets, EarlyStop, Event, KeepBest, Monitor, Outcome, Run};
 use densenet::train::{SaveBest, SaveWeights, StopHandle};
@@ -201,7 +202,7 @@ fn what_chooses_needs_a_validation_set_and_a_value_to_monitor() {
     for mut trainer in [stop, save, keep] {
         let before = bits(trainer.var_store());
         let error = fit(&mut trainer, &images(24, 0), &images(8, 1)).unwrap_err();
-        assert!(matches!(error, Error::NoValidation { .. }), "{error:?}");
+        assert!(matches!(error, Error::Config(ConfigError::NoValidation { .. })), "{error:?}");
         assert!(bits(trainer.var_store()) == before, "the error comes before the first step");
     }
 
@@ -210,7 +211,7 @@ fn what_chooses_needs_a_validation_set_and_a_value_to_monitor() {
     let targets = densenet::data::Targets::Values { data: vec![0.0; images.len()], width: 1 };
     let numbers = crate::small_run::with_targets(&images, targets, &[]);
     match trainer.fit(&Datasets::new(&numbers).with_validation(&numbers).with_test(&numbers)) {
-        Err(Error::MetricHasNoValue { name, epoch: 1 }) => assert_eq!(name, "accuracy"),
+        Err(Error::Config(ConfigError::MetricHasNoValue { name, epoch: 1 })) => assert_eq!(name, "accuracy"),
         other => panic!("{other:?}"),
     }
     assert!(!file.exists());

@@ -2,6 +2,7 @@
 
 use crate::small_run::{bits, built, net};
 use densenet::error::WeightsProblem;
+use densenet::error::{ConfigError, IoError};
 use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore, no_grad};
 use densenet::torch::named_variables;
 use densenet::weights::{Head, LoadConfig, StemChannels, Strictness, load, save_safetensors};
@@ -225,11 +226,17 @@ fn a_file_that_cannot_be_read_or_written_is_an_error_that_names_it() {
     let folder = case.file.parent().unwrap();
     for path in [folder.join("missing"), case.file.join("below"), folder.to_owned()] {
         let error = load(&vs, &path, &LoadConfig::new()).unwrap_err();
-        assert!(matches!(&error, Error::Io { action: "read", path: named, .. } if *named == path), "{error:?}");
+        assert!(
+            matches!(&error, Error::Io(IoError::Failed { action: "read", path: named, .. }) if *named == path),
+            "{error:?}"
+        );
     }
     for path in [folder.join("missing/file"), case.file.join("below"), folder.to_owned()] {
         let error = save_safetensors(&vs, &path).unwrap_err();
-        assert!(matches!(&error, Error::Io { action: "write", path: named, .. } if *named == path), "{error:?}");
+        assert!(
+            matches!(&error, Error::Io(IoError::Failed { action: "write", path: named, .. }) if *named == path),
+            "{error:?}"
+        );
     }
     assert!(bits(&vs) == before);
     assert_eq!(read(&case.file), case.tensors);
@@ -299,7 +306,10 @@ fn non_strict_loading_takes_a_part_of_the_variables_if_it_is_large_enough() {
     write(&case.file, &BTreeMap::from([("other.weight".to_owned(), (Dtype::F32, vec![1], vec![0; 4]))]));
     assert!(load(&vs, &case.file, &non_strict(1)).is_err());
     for percent in [0, 101] {
-        assert!(matches!(load(&vs, &case.file, &non_strict(percent)), Err(Error::InvalidConfig { .. })));
+        assert!(matches!(
+            load(&vs, &case.file, &non_strict(percent)),
+            Err(Error::Config(ConfigError::InvalidValue { .. }))
+        ));
     }
     assert!(bits(&vs) == before);
 }

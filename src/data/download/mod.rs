@@ -9,6 +9,7 @@ use super::idx::open;
 use super::known_file::KnownFile;
 use super::locate::{cache_folder, find_file};
 use super::{FashionMnist, Split};
+use crate::error::{ConfigError, DataError, IoError};
 use crate::error::{DownloadAttempt, DownloadProblem};
 use crate::{Error, Result, files};
 use mirror::Mirror;
@@ -56,7 +57,8 @@ impl Download {
     /// Fetches the files that are not in the folder yet. The folder is created where it is missing.
     fn fetch_into(&self, folder: &Path) -> Result<PathBuf> {
         let mirrors = self.mirrors.iter().map(|url| Mirror::new(url, self)).collect::<Result<Vec<_>>>()?;
-        create_dir_all(folder).map_err(|source| Error::Io { action: "create", path: folder.to_owned(), source })?;
+        create_dir_all(folder)
+            .map_err(|source| Error::Io(IoError::Failed { action: "create", path: folder.to_owned(), source }))?;
         for file in &self.files {
             let target = folder.join(format!("{}.gz", file.name));
             files::remove_old_temporaries(&target);
@@ -71,7 +73,7 @@ impl Download {
         let Some(path) = find_file(folder, file.name, "") else { return Ok(false) };
         match file.read(open(&path)?, &path, self.dataset) {
             Ok(_) => Ok(true),
-            Err(Error::Idx { .. } | Error::DamagedGzip { .. }) => Ok(false),
+            Err(Error::Data(DataError::Idx { .. }) | Error::Data(DataError::DamagedGzip { .. })) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -88,7 +90,7 @@ impl Download {
                 Err(problem) => attempts.push(DownloadAttempt { url: mirror.url(file), problem }),
             }
         }
-        Err(Error::Download { name: file.name.to_owned(), attempts })
+        Err(Error::Data(DataError::Download { name: file.name.to_owned(), attempts }))
     }
 }
 
@@ -101,11 +103,11 @@ impl FashionMnist {
     ///
     /// # Errors
     ///
-    /// As [`download_into`](Self::download_into); [`Error::InvalidConfig`] where there is no home
+    /// As [`download_into`](Self::download_into); [`ConfigError::InvalidValue`] where there is no home
     /// folder.
     pub fn download() -> Result<PathBuf> {
         let (value, expected) = ("unknown".to_owned(), "named by XDG_CACHE_HOME or HOME, or given to download_into");
-        let no_home = Error::InvalidConfig { field: "folder for the download", value, expected };
+        let no_home = Error::Config(ConfigError::InvalidValue { field: "folder for the download", value, expected });
         Self::download_into(cache_folder(FOLDER).ok_or(no_home)?)
     }
 
@@ -119,8 +121,8 @@ impl FashionMnist {
     ///
     /// # Errors
     ///
-    /// [`Error::Download`] where no mirror delivered a file, with the reason of each;
-    /// [`Error::OtherContent`]; [`Error::DiskFull`], [`Error::Io`].
+    /// [`DataError::Download`] where no mirror delivered a file, with the reason of each;
+    /// [`DataError::OtherContent`]; [`IoError::DiskFull`], [`IoError::Failed`].
     pub fn download_into(folder: impl AsRef<Path>) -> Result<PathBuf> {
         Download::fashion_mnist().fetch_into(folder.as_ref())
     }

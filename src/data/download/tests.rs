@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::IdxProblem;
+use crate::error::{ConfigError, DataError, IoError};
 use flate2::{Compression, write::GzEncoder};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -189,7 +190,7 @@ fn problem_with(response: impl Fn() -> Response + Send + 'static) -> DownloadPro
     let error = download(&[&server.url]).fetch_into(folder.path()).unwrap_err();
     assert_eq!(names(folder.path()), [""; 0]);
     let text = error.to_string();
-    let Error::Download { name, mut attempts } = error else { panic!("{error:?}") };
+    let Error::Data(DataError::Download { name, mut attempts }) = error else { panic!("{error:?}") };
     assert_eq!((&*name, attempts.len()), ("labels", 1));
     let DownloadAttempt { url, problem } = attempts.remove(0);
     assert_eq!(url, format!("{}/labels.gz", server.url));
@@ -214,7 +215,10 @@ fn download_cut_short_without_a_length_is_an_error() {
         let part = whole[..sent].to_vec();
         let problem = problem_with(move || response_without_length(&part));
         let DownloadProblem::Content(error) = problem else { panic!("{problem:?}") };
-        assert!(matches!(*error, Error::DamagedGzip { .. } | Error::Idx { .. }), "{sent}: {error:?}");
+        assert!(
+            matches!(*error, Error::Data(DataError::DamagedGzip { .. }) | Error::Data(DataError::Idx { .. })),
+            "{sent}: {error:?}"
+        );
     }
 }
 
@@ -222,7 +226,7 @@ fn download_cut_short_without_a_length_is_an_error() {
 fn web_page_with_status_200_is_an_error() {
     let problem = problem_with(|| response("200 OK", b"<!DOCTYPE html><title>Sign in to this network</title>"));
     let DownloadProblem::Content(error) = problem else { panic!("{problem:?}") };
-    assert!(matches!(*error, Error::Idx { problem: IdxProblem::WebPage, .. }), "{error:?}");
+    assert!(matches!(*error, Error::Data(DataError::Idx { problem: IdxProblem::WebPage, .. })), "{error:?}");
 }
 
 #[test]
@@ -240,7 +244,10 @@ fn other_content_is_an_error() {
     other[9] = 7;
     let problem = problem_with(move || response("200 OK", &gzip(&other)));
     let DownloadProblem::Content(error) = problem else { panic!("{problem:?}") };
-    assert!(matches!(&*error, Error::OtherContent { expected, .. } if expected == SHA256), "{error:?}");
+    assert!(
+        matches!(&*error, Error::Data(DataError::OtherContent { expected, .. }) if expected == SHA256),
+        "{error:?}"
+    );
 }
 
 #[test]
@@ -279,7 +286,7 @@ fn server_that_never_stalls_but_never_ends_is_given_up() {
         .fetch_into(folder.path())
         .unwrap_err();
     assert!(
-        matches!(&error, Error::Download { attempts, .. }
+        matches!(&error, Error::Data(DataError::Download { attempts, .. })
         if matches!(attempts[0].problem, DownloadProblem::Connection(_))),
         "{error:?}"
     );
@@ -326,7 +333,10 @@ fn damaged_file_is_replaced_and_another_data_sets_is_left_alone() {
 
     let other = gzip(&[0, 0, 8, 1, 0, 0, 0, 1, 5]);
     fs::write(&path, &other).unwrap();
-    assert!(matches!(download(&[&server.url]).fetch_into(folder.path()), Err(Error::OtherContent { .. })));
+    assert!(matches!(
+        download(&[&server.url]).fetch_into(folder.path()),
+        Err(Error::Data(DataError::OtherContent { .. }))
+    ));
     assert_eq!(fs::read(&path).unwrap(), other);
     assert_eq!(server.requests().len(), 4);
 }
@@ -362,7 +372,7 @@ fn plain_http_is_refused_unless_the_mirror_is_this_machine() {
     let folder = tempfile::tempdir().unwrap();
     for url in ["http://example.org/", "http://127.0.0.1.example.org/", "ftp://127.0.0.1/", "labels", "", "https://"] {
         let error = download(&[url]).fetch_into(folder.path()).unwrap_err();
-        assert!(matches!(error, Error::InvalidConfig { field: "mirror", .. }), "{url}: {error:?}");
+        assert!(matches!(error, Error::Config(ConfigError::InvalidValue { field: "mirror", .. })), "{url}: {error:?}");
     }
     for mirror in Download::fashion_mnist().mirrors {
         assert!(mirror.starts_with("https://"), "{mirror}");
@@ -388,6 +398,6 @@ fn file_where_the_folder_should_be_is_an_error_before_any_request() {
     let taken = folder.path().join("taken");
     fs::write(&taken, b"mine").unwrap();
     let error = download(&[&server.url]).fetch_into(&taken).unwrap_err();
-    assert!(matches!(&error, Error::Io { path, .. } if *path == taken), "{error:?}");
+    assert!(matches!(&error, Error::Io(IoError::Failed { path, .. }) if *path == taken), "{error:?}");
     assert_eq!((fs::read(&taken).unwrap(), server.requests().len()), (b"mine".to_vec(), 0));
 }

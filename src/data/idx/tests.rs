@@ -1,6 +1,7 @@
 //! That every way in which an IDX file can be wrong is a typed error.
 
 use super::*;
+use crate::error::DataError;
 use flate2::{Compression, write::GzEncoder};
 use std::io::Write;
 
@@ -25,7 +26,7 @@ fn read(bytes: &[u8]) -> Result<IdxArray> {
 /// The problem of bytes that are wrong.
 fn problem(bytes: &[u8]) -> IdxProblem {
     match read(bytes) {
-        Err(Error::Idx { path, problem }) if path == Path::new("some-file") => problem,
+        Err(Error::Data(DataError::Idx { path, problem })) if path == Path::new("some-file") => problem,
         other => panic!("{other:?}"),
     }
 }
@@ -79,7 +80,10 @@ fn file_cut_at_any_offset_is_an_error() {
         assert!(read(&whole).is_ok());
         for length in 0..whole.len() {
             let error = read(&whole[..length]).unwrap_err();
-            assert!(matches!(error, Error::Idx { .. } | Error::DamagedGzip { .. }), "{length}: {error:?}");
+            assert!(
+                matches!(error, Error::Data(DataError::Idx { .. }) | Error::Data(DataError::DamagedGzip { .. })),
+                "{length}: {error:?}"
+            );
         }
     }
     assert_eq!(problem(&plain[..3]), IdxProblem::ShortHeader { bytes: 3 });
@@ -99,7 +103,7 @@ fn any_flipped_bit_of_a_gzip_file_is_an_error_or_leaves_the_data_as_they_are() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         match read(&flipped) {
             Ok(array) => assert_eq!(array, expected, "bit {bit}"),
-            Err(Error::Idx { .. } | Error::DamagedGzip { .. }) => errors += 1,
+            Err(Error::Data(DataError::Idx { .. }) | Error::Data(DataError::DamagedGzip { .. })) => errors += 1,
             Err(error) => panic!("bit {bit}: {error:?}"),
         }
     }
@@ -149,7 +153,10 @@ fn sizes_above_the_limit_or_above_all_numbers_are_errors() {
 
     let read = |size: u32, data: &[u8]| IdxArray::read(&*idx(0x08, &[size], data), Path::new("f"), 5);
     assert!(read(5, &[0; 5]).is_ok());
-    assert!(matches!(read(6, &[0; 6]), Err(Error::Idx { problem: IdxProblem::TooLarge { limit_bytes: 5, .. }, .. })));
+    assert!(matches!(
+        read(6, &[0; 6]),
+        Err(Error::Data(DataError::Idx { problem: IdxProblem::TooLarge { limit_bytes: 5, .. }, .. }))
+    ));
 }
 
 #[test]
@@ -178,7 +185,7 @@ fn lying_header_gets_memory_for_the_data_that_come_not_for_what_it_promises() {
         let (before, mut at_end) = (address_space(), 0);
         let result = IdxArray::read(Observed(&lie, &mut at_end), Path::new("lie"), MAX_BYTES);
         let expected = IdxProblem::ShortData { expected: 2 << 30, actual: 200_000 };
-        assert!(matches!(result, Err(Error::Idx { problem, .. }) if problem == expected));
+        assert!(matches!(result, Err(Error::Data(DataError::Idx { problem, .. })) if problem == expected));
         assert_ne!(at_end, 0);
         at_end.saturating_sub(before)
     });

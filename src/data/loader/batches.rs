@@ -3,6 +3,7 @@
 use super::LoaderConfig;
 use super::queue::Queue;
 use crate::data::Batch;
+use crate::error::DataError;
 use crate::{Error, Result};
 use std::iter::FusedIterator;
 use std::sync::Arc;
@@ -45,7 +46,9 @@ impl<'scope> Batches<'scope> {
                 }
             };
             let thread = Builder::new().name(format!("loader-{worker}"));
-            thread.spawn_scoped(scope, work).map_err(|source| Error::WorkerStart { worker, source })?;
+            thread
+                .spawn_scoped(scope, work)
+                .map_err(|source| Error::Data(DataError::WorkerStart { worker, source }))?;
         }
         Ok(iterator)
     }

@@ -3,6 +3,7 @@
 use super::batches::Batches;
 use super::epoch::Epoch;
 use crate::data::{Batch, Dataset, Phase};
+use crate::error::{ConfigError, DataError};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::iter::FusedIterator;
@@ -98,10 +99,11 @@ impl LoaderConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidConfig`] for a field outside its range.
+    /// [`ConfigError::InvalidValue`] for a field outside its range.
     pub fn build(self) -> Result<Loader> {
-        let invalid =
-            |field, value: usize, expected| Err(Error::InvalidConfig { field, value: value.to_string(), expected });
+        let invalid = |field, value: usize, expected| {
+            Err(Error::Config(ConfigError::InvalidValue { field, value: value.to_string(), expected }))
+        };
         match &self {
             Self { batch_size: 0 | 65_537.., .. } => invalid("batch size", self.batch_size, "from 1 to 65,536"),
             Self { workers: 257.., .. } => invalid("number of workers", self.workers, "at most 256"),
@@ -167,12 +169,12 @@ impl Loader {
     /// Checks that an epoch of `len` samples has at least one batch.
     pub(crate) fn check_len(&self, len: usize) -> Result<()> {
         if len == 0 {
-            return Err(Error::EmptyDataset);
+            return Err(Error::Data(DataError::EmptyDataset));
         }
         if self.batch_count(len) == 0 {
             let value = format!("{} for {len} samples", self.config.batch_size);
             let expected = "at most the number of samples where the last batch is dropped";
-            return Err(Error::InvalidConfig { field: "batch size", value, expected });
+            return Err(Error::Config(ConfigError::InvalidValue { field: "batch size", value, expected }));
         }
         Ok(())
     }
@@ -188,8 +190,8 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyDataset`], [`Error::InvalidConfig`] where the data set is smaller than a batch
-    /// and the last batch is dropped, [`Error::WorkerStart`].
+    /// [`DataError::EmptyDataset`], [`ConfigError::InvalidValue`] where the data set is smaller than a batch
+    /// and the last batch is dropped, [`DataError::WorkerStart`].
     pub fn batches<'scope, D: Dataset + ?Sized>(
         &self,
         scope: &'scope Scope<'scope, '_>,
@@ -204,7 +206,7 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// As [`batches`](Self::batches), and [`Error::InvalidConfig`] for a position behind the last
+    /// As [`batches`](Self::batches), and [`ConfigError::InvalidValue`] for a position behind the last
     /// sample.
     pub fn batches_from<'scope, D: Dataset + ?Sized>(
         &self,
@@ -217,7 +219,7 @@ impl Loader {
         self.check_len(len)?;
         if position > len {
             let (value, expected) = (format!("{position} of {len} samples"), "at most the number of samples");
-            return Err(Error::InvalidConfig { field: "position in the epoch", value, expected });
+            return Err(Error::Config(ConfigError::InvalidValue { field: "position in the epoch", value, expected }));
         }
         let batches = self.batch_count(len - position);
         let epoch = Epoch::new(dataset, &self.config, epoch, position);

@@ -5,6 +5,7 @@ use crate::data::check::check_batch;
 use crate::data::random::{Purpose, Random};
 use crate::data::{Batch, Dataset, Phase, SampleKey};
 use crate::error::BatchProblem;
+use crate::error::DataError;
 use crate::{Error, Result};
 use std::any::Any;
 use std::ops::Range;
@@ -45,8 +46,10 @@ impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
             let batch = self.dataset.fetch(&keys)?;
             Ok(self.check(&batch, keys.len()).map(|()| batch))
         }))
-        .unwrap_or_else(|panic| Err(Error::DatasetPanicked { epoch, position, message: message(&*panic) }))?;
-        batch.map_err(|problem| Error::WrongBatch { epoch, position, problem })
+        .unwrap_or_else(|panic| {
+            Err(Error::Data(DataError::DatasetPanicked { epoch, position, message: message(&*panic) }))
+        })?;
+        batch.map_err(|problem| Error::Data(DataError::WrongBatch { epoch, position, problem }))
     }
 
     fn positions(&self, number: usize) -> Range<usize> {

@@ -1,6 +1,7 @@
 //! The description of a dense block that all backends share, and the interface that a backend
 //! implements.
 
+use crate::error::LibtorchError;
 use crate::nn::{Memory, Statistics};
 use crate::torch::to_channels_last;
 use crate::{Error, Result};
@@ -19,7 +20,7 @@ pub(crate) trait Backend: Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] where a convolution fails.
+    /// [`LibtorchError::Call`] where a convolution fails.
     fn forward(
         &self,
         block: &Block,
@@ -33,7 +34,7 @@ pub(crate) trait Backend: Sync {
     ///
     /// # Errors
     ///
-    /// [`Error::Libtorch`] where a convolution fails.
+    /// [`LibtorchError::Call`] where a convolution fails.
     fn backward(
         &self,
         block: &Block,
@@ -128,7 +129,7 @@ impl Stage {
         let (bias, padding) = (self.bias.as_ref().map(|bias| bias.to_kind(normalized.kind())), self.padding());
         normalized
             .f_conv2d(weight, bias.as_ref(), [1, 1], [padding, padding], [1, 1], 1)
-            .map_err(|error| Error::Libtorch { what: "convolution", message: error.to_string() })
+            .map_err(|error| Error::Libtorch(LibtorchError::Call { what: "convolution", message: error.to_string() }))
     }
 }
 

@@ -3,6 +3,7 @@
 //! plotters draws thick lines and filled shapes with hard edges. So everything is drawn [`FINE`] times as large, and each
 //! pixel of the file is the mean of the pixels that fall into it.
 
+use crate::error::IoError;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -73,10 +74,11 @@ pub(super) fn fit(text: &str, style: &TextStyle, limit: i32) -> String {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where it cannot be drawn or written, [`Error::DiskFull`].
+/// [`IoError::Failed`] where it cannot be drawn or written, [`IoError::DiskFull`].
 pub(super) fn write(path: &Path, size: (usize, usize), draw: impl FnOnce(&Area) -> Drawn) -> Result<()> {
-    let failed =
-        |error: String| Error::Io { action: "draw", path: path.to_owned(), source: std::io::Error::other(error) };
+    let failed = |error: String| {
+        Error::Io(IoError::Failed { action: "draw", path: path.to_owned(), source: std::io::Error::other(error) })
+    };
     let mut drawn = vec![255; size.0 * size.1 * FINE * FINE * 3];
     {
         let area = BitMapBackend::with_buffer(&mut drawn, (px(size.0) as u32, px(size.1) as u32)).into_drawing_area();

@@ -1,5 +1,6 @@
 //! `report.html`: a run on one page that needs no network.
 
+use crate::error::IoError;
 use std::path::Path;
 
 use askama::Template;
@@ -21,12 +22,10 @@ const SIDE: usize = 128;
 ///
 /// # Errors
 ///
-/// [`Error::Io`] or [`Error::DiskFull`] where the file cannot be written.
+/// [`IoError::Failed`] or [`IoError::DiskFull`] where the file cannot be written.
 pub(crate) fn write(content: &ReportContent, path: &Path) -> Result<()> {
-    let page = page(content).map_err(|error| Error::Io {
-        action: "write",
-        path: path.to_owned(),
-        source: std::io::Error::other(error),
+    let page = page(content).map_err(|error| {
+        Error::Io(IoError::Failed { action: "write", path: path.to_owned(), source: std::io::Error::other(error) })
     })?;
     files::replace(path, page.as_bytes())
 }

@@ -40,7 +40,7 @@ const WRONG: RGBColor = RGBColor(185, 28, 28);
 ///
 /// # Errors
 ///
-/// [`Error::Io`](crate::Error::Io) or [`Error::DiskFull`](crate::Error::DiskFull) where the file cannot be written.
+/// [`IoError::Failed`](crate::error::IoError::Failed) or [`IoError::DiskFull`](crate::error::IoError::DiskFull) where the file cannot be written.
 pub(crate) fn write(content: &ReportContent, path: &Path) -> Result<()> {
     let images = &content.images[..content.images.len().min(MOST)];
     let columns = images.len().min(COLUMNS);
