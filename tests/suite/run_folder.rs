@@ -1,7 +1,7 @@
 //! The folder of a run's results: fit to be written before the run, and never another run's.
 
 use densenet::Error;
-use densenet::error::{CheckpointError, IoError};
+use densenet::error::IoError;
 use densenet::report::RunFolder;
 use std::fs;
 use std::path::Path;
@@ -93,6 +93,7 @@ mod report {
     use crate::small_run::{Watch, bits, fit, images, record, trainer};
     use densenet::report::{HistoryFile, Report, RunFolder};
     use densenet::train::{Event, Run, SaveWeights};
+    use densenet::error::{CheckpointError, IoError};
     use densenet::{Error, TrainConfig};
     use std::fs;
     use std::ops::ControlFlow;
