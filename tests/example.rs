@@ -175,7 +175,7 @@ fn every_example_answers_help_with_a_text_for_each_argument() {
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for (number, line) in lines.iter().enumerate() {
             // A text stands behind two spaces at least, or on the next line.
-            let is_argument = line.starts_with('-') || line.starts_with('<');
+            let is_argument = line.starts_with("--") || line.starts_with("-h") || line.starts_with('<');
             let explained = line.contains("  ") || lines.get(number + 1).is_some_and(|next| !next.is_empty());
             let bare = line.split_once("  ").is_some_and(|(_, text)| text.trim_start().starts_with('['));
             assert!(!is_argument || explained && !bare, "{call:?}: {line}");

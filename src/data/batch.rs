@@ -10,6 +10,18 @@ pub enum Values {
     F32(Vec<f32>),
 }
 
+impl From<Vec<u8>> for Values {
+    fn from(values: Vec<u8>) -> Self {
+        Values::U8(values)
+    }
+}
+
+impl From<Vec<f32>> for Values {
+    fn from(values: Vec<f32>) -> Self {
+        Values::F32(values)
+    }
+}
+
 impl Values {
     /// The number of values of all samples.
     pub fn len(&self) -> usize {

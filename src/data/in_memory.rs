@@ -4,6 +4,7 @@ use super::check::{check_batch, check_keys};
 use super::{Batch, Dataset, SampleKey, Targets, Values};
 use crate::error::DataError;
 use crate::{Error, Result};
+use ndarray::{Array, Dimension};
 use std::fmt;
 use std::sync::Arc;
 
@@ -48,6 +49,34 @@ impl InMemoryDataset {
         check_batch(&samples, classes.len()).map_err(|problem| Error::Data(DataError::Samples { problem }))?;
         let classes = classes.iter().map(|&name| name.to_owned()).collect();
         Ok(InMemoryDataset { shared: Arc::new(Shared { samples, classes }) })
+    }
+
+    /// Creates a data set of an array of samples `[N, …]` (`[N, C, H, W]` for images) with elements u8 or
+    /// f32, one class index per sample, and the names of the classes in the order of their indices.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Samples`] where the numbers of samples and labels do not agree, or a label has no name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::data::{Dataset, InMemoryDataset};
+    /// use densenet::ndarray::Array4;
+    ///
+    /// let images = Array4::<f32>::zeros([3, 1, 8, 8]);
+    /// let dataset = InMemoryDataset::from_array(images, vec![0, 1, 1], &["cat", "dog"])?;
+    /// assert_eq!(dataset.sample_shape(), [1, 8, 8]);
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    pub fn from_array<T: Clone, D: Dimension>(samples: Array<T, D>, labels: Vec<u32>, classes: &[&str]) -> Result<Self>
+    where
+        Values: From<Vec<T>>,
+    {
+        let sample_shape = samples.shape().iter().skip(1).copied().collect();
+        // In row-major order, whatever order the array has.
+        let values = Values::from(samples.iter().cloned().collect::<Vec<T>>());
+        InMemoryDataset::new(Batch { sample_shape, values, targets: Targets::Classes(labels) }, classes)
     }
 
     /// All samples as one batch.

@@ -15,7 +15,7 @@ fn check_slopes(kind: LayerKind, dropout: Dropout) {
             tch::manual_seed(11);
             let y = run_on(engine, &block, Features::new(x.shallow_clone()), &ctx).data;
             let dropped = y.narrow(1, 2, 6).eq(0.0).any().int64_value(&[]) == 1;
-            assert_eq!(dropped, dropout.rate > 0.0, "{name}");
+            assert!(dropped || dropout.rate == 0.0, "{name}: nothing was dropped");
             (&y * numbers(&y.size(), 6)).sum(Kind::Double)
         };
         value().backward();
