@@ -1,8 +1,7 @@
 //! Ending a run from outside.
 
 #[cfg(feature = "signals")]
-use crate::error::IoError;
-use crate::{Error, Result};
+use crate::{Error, Result, error::IoError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,10 +1,9 @@
 //! Opens a file of weights in whichever format it has.
 
+#[cfg(feature = "pth")]
 use super::pytorch::PyTorchFile;
 use super::source::TensorSource;
-#[cfg(feature = "pth")]
-use crate::error::IoError;
-use crate::error::WeightsProblem;
+use crate::error::{IoError, WeightsProblem};
 use crate::tensor_file::TensorFile;
 use crate::{Error, Result};
 use std::fs::File;
