@@ -11,7 +11,7 @@
 use clap::Parser;
 use densenet::data::{Dataset, Subset};
 use densenet::nn::Precision;
-use densenet::report::{ConsoleLog, HistoryFile, ProgressBar, Report, RunFolder, TimeEstimate};
+use densenet::report::{ConsoleLog, HistoryFile, ProgressBar, Report, RunFolder};
 use densenet::torch::{device_name, parse_device, versions};
 use densenet::train::{CheckpointConfig, Datasets, Resume, SaveEvery, SaveWeights};
 use densenet::{
@@ -109,7 +109,6 @@ fn run(args: Args) -> Result<ExitCode> {
     let report = Report::in_folder(folder.path()).with_title("DenseNet on Fashion-MNIST");
     let mut trainer = with_checkpoints(trainer, &args, &folder)
         .with_callback(ProgressBar::new())
-        .with_callback(TimeEstimate::new())
         .with_callback(ConsoleLog::new())
         .with_callback(HistoryFile::csv(folder.file("history.csv")))
         .with_callback(SaveWeights::to(folder.file("model.safetensors")))

@@ -13,7 +13,6 @@
 //! | [`report`] | progress bars, log lines, CSV, `report.html` |
 //! | [`metrics`] | loss, accuracy, the confusion matrix |
 //! | [`weights`] | files of weights, torchvision's and others', in; safetensors out |
-//! | [`checkpoint`] | states of a run that survive a kill |
 //! | [`torch`](mod@torch) | the bridge to what tch has no call for |
 //!
 //! [`tch`] and [`ndarray`] are re-exported, so that a program uses the versions that fit.
@@ -46,7 +45,7 @@
 #[macro_use]
 mod setters;
 
-pub mod checkpoint;
+mod checkpoint;
 pub mod data;
 pub mod error;
 mod files;

@@ -25,7 +25,7 @@ macro_rules! config {
         pub struct $name:ident {
             $(
                 $(#[doc = $doc:expr])*
-                pub $field:ident: $type:ty $(=> $setter:ident $([$($attribute:meta),*])?)?
+                $vis:vis $field:ident: $type:ty $(=> $setter:ident $([$($attribute:meta),*])?)?
             ),* $(,)?
         }
     ) => {
@@ -34,7 +34,7 @@ macro_rules! config {
             $(
                 $(#[doc = $doc])*
                 $($($(#[$attribute])*)?)?
-                pub $field: $type,
+                $vis $field: $type,
             )*
         }
 

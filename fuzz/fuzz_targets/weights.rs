@@ -3,7 +3,7 @@
 use densenet::DenseNetConfig;
 use densenet::tch::{Device, Kind, nn::VarStore};
 use densenet::torch::named_variables;
-use densenet::weights::{LoadConfig, Strictness, inspect, load};
+use densenet::weights::{LoadConfig, inspect, load};
 use std::path::PathBuf;
 
 thread_local! {
@@ -26,7 +26,7 @@ pub fn fuzz(bytes: &[u8]) {
     let listed = inspect(&path);
     NET.with(|vs| {
         let before = sum(vs);
-        for config in [LoadConfig::new(), LoadConfig::new().with_strictness(Strictness::NonStrict { min_percent: 1 })] {
+        for config in [LoadConfig::new(), LoadConfig::new().non_strict(1)] {
             let loaded = load(vs, &path, &config);
             assert!(loaded.is_err() || listed.is_ok());
             assert!(loaded.is_ok() || sum(vs).to_bits() == before.to_bits());

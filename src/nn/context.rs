@@ -3,10 +3,11 @@
 use crate::error::ConfigError;
 use crate::torch::{autocast, device_name, has_bf16};
 use crate::{Error, Result};
+use serde::{Deserialize, Serialize};
 use tch::Device;
 
 /// The mode of a forward pass: training or evaluation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
     /// Norms use the batch's statistics and update their running ones; dropout drops.
     Train,

@@ -8,7 +8,7 @@ use tch::Tensor;
 
 /// The convolutions after which values are dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DropoutPlace {
+pub(crate) enum DropoutPlace {
     /// After the last convolution of each dense layer, as in torchvision.
     #[default]
     LayerOutput,
@@ -25,17 +25,19 @@ pub struct Dropout {
     /// 0.2 on small data sets without augmentation.
     pub rate: f64,
     /// The convolutions after which values are dropped. Default: the last one of each dense layer.
-    pub place: DropoutPlace,
+    pub(crate) place: DropoutPlace,
 }
 
 impl Dropout {
-    /// Dropout with this rate after each dense layer.
+    /// Dropout with this rate after the last convolution of each dense layer, as in torchvision.
     pub fn new(rate: f64) -> Self {
         Dropout { rate, ..Default::default() }
     }
 
-    setters! {
-        with_place => place: DropoutPlace,
+    /// Drops after every convolution but the stem's (1×1, 3×3 and the transitions'), as in the paper's own code.
+    #[must_use]
+    pub fn after_every_conv(self) -> Self {
+        Dropout { place: DropoutPlace::EveryConv, ..self }
     }
 
     pub(crate) fn check(&self) -> Result<()> {

@@ -22,20 +22,6 @@ pub enum StemPool {
     NormReluMaxPoolBlur,
 }
 
-/// The number of convolutions of a stem.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StemDepth {
-    /// One convolution, as in the paper.
-    #[default]
-    Single,
-    /// Three convolutions of the stem's kernel, the first with its stride, with norm and ReLU
-    /// between them: timm's deep stem.
-    Deep {
-        /// Channels that the first two convolutions write, at least 1.
-        width: usize,
-    },
-}
-
 /// How transitions halve the sides of feature maps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Downsampling {
@@ -72,30 +58,30 @@ pub struct StemConfig {
     pub padding: usize,
     /// The operations that follow the convolution.
     pub pool: StemPool,
-    /// One convolution or three. Default: one.
+    /// Channels that the first two of three convolutions write, with norm and ReLU between them: timm's deep stem.
+    /// Default: `None`, one convolution as in the paper.
     #[serde(default)]
-    pub depth: StemDepth,
+    pub deep_width: Option<usize>,
 }
 
 impl StemConfig {
     /// 7×7, stride 2, padding 3, then norm, ReLU and pooling: the paper's for ImageNet.
     pub fn imagenet() -> Self {
-        StemConfig { kernel: 7, stride: 2, padding: 3, pool: StemPool::NormReluMaxPool, depth: StemDepth::Single }
+        StemConfig { kernel: 7, stride: 2, padding: 3, pool: StemPool::NormReluMaxPool, deep_width: None }
     }
 
     /// 3×3, stride 1, padding 1, nothing after it: the paper's for CIFAR.
     pub fn cifar() -> Self {
-        StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare, depth: StemDepth::Single }
+        StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare, deep_width: None }
     }
 
     /// Three of 3×3, the first with stride 2 and the first two `width` channels wide, then norm,
     /// ReLU and pooling: timm's deep stem, whose width is the growth rate.
     pub fn deep(width: usize) -> Self {
-        StemConfig { kernel: 3, stride: 2, padding: 1, depth: StemDepth::Deep { width }, ..StemConfig::imagenet() }
+        StemConfig { kernel: 3, stride: 2, padding: 1, deep_width: Some(width), ..StemConfig::imagenet() }
     }
 
     setters! {
-        with_depth => depth: StemDepth,
         with_kernel => kernel: usize,
         with_stride => stride: usize,
         with_padding => padding: usize,
@@ -105,7 +91,7 @@ impl StemConfig {
     pub(crate) fn check(&self) -> Result<()> {
         Error::at_least_one("kernel of the stem", self.kernel)?;
         Error::at_least_one("stride of the stem", self.stride)?;
-        if let StemDepth::Deep { width } = self.depth {
+        if let Some(width) = self.deep_width {
             Error::at_least_one("width of the stem", width)?;
             checked("width of the stem", Some(width))?;
         }
@@ -121,9 +107,9 @@ impl StemConfig {
     pub(crate) fn convs(&self, in_channels: usize, out_channels: usize, bias: ConvBias) -> Vec<ConvGeometry> {
         let StemConfig { kernel, stride, padding, .. } = *self;
         let first = ConvGeometry { in_channels, out_channels, kernel, stride, padding, bias };
-        match self.depth {
-            StemDepth::Single => vec![first],
-            StemDepth::Deep { width } => {
+        match self.deep_width {
+            None => vec![first],
+            Some(width) => {
                 let conv = |in_channels, out_channels| ConvGeometry { in_channels, out_channels, stride: 1, ..first };
                 vec![ConvGeometry { out_channels: width, ..first }, conv(width, width), conv(width, out_channels)]
             }

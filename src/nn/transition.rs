@@ -44,7 +44,7 @@ pub struct TransitionBlockConfig {
     /// ε and momentum of the norm. Default: 1e-5 and 0.1.
     pub norm: NormReluConfig,
     /// How much is dropped in training. Default: nothing. Only
-    /// [`DropoutPlace::EveryConv`](super::DropoutPlace::EveryConv) affects a transition.
+    /// [`Dropout::after_every_conv`] affects a transition.
     pub dropout: Dropout,
     /// How the feature maps are halved. Default: 2×2 average pooling.
     #[serde(default)]

@@ -5,11 +5,10 @@ use crate::data::{Dataset, LoaderConfig, Phase};
 use crate::error::{DataError, LibtorchError, PredictionError};
 use crate::metrics::{ClassPrediction, class_predictions};
 use crate::models::Model;
-use crate::nn::{ForwardContext, Mode};
 use crate::train::Inference;
 use crate::{Error, Result};
 use ndarray::Array2;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
 /// The outputs of a model for many samples, one row per sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,18 +83,6 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
         Error::Libtorch(LibtorchError::Call { what: "joining of outputs", message: error.to_string() })
     })?;
     Ok(Predictions { outputs: to_rows(&joined, samples)? })
-}
-
-/// Predicts a batch of preprocessed inputs `[N, …]` on the model's device, in evaluation mode and
-/// f32. Changes no variable.
-///
-/// # Errors
-///
-/// Those of the model; [`PredictionError::OutputShape`] for a model whose output has not one row per sample.
-pub fn predict_tensor(model: &dyn Model, inputs: &Tensor) -> Result<Predictions> {
-    let outputs = no_grad(|| model.forward(inputs, &ForwardContext::new(Mode::Eval)))?;
-    let samples = inputs.size().first().map_or(0, |&samples| samples as usize);
-    Ok(Predictions { outputs: to_rows(&outputs, samples)? })
 }
 
 /// Copies outputs `[samples, …]` to the CPU as f32, with everything after the first dimension in

@@ -66,13 +66,12 @@ impl Checkpoints {
 
     /// Takes in an epoch that ended after `steps` steps: its checkpoint is among the best, or not.
     pub fn rank(&mut self, record: &EpochRecord, steps: u64) -> Result<()> {
-        let keep_best = &self.config.keep_best;
-        if keep_best.count > 0 {
-            let value = keep_best.monitor.value(record)?;
-            let is_better = |other: f64| keep_best.monitor.direction.is_better(value, other);
+        if let Some((count, monitor)) = &self.config.keep_best {
+            let value = monitor.value(record)?;
+            let is_better = |other: f64| monitor.direction.is_better(value, other);
             let place = self.best.iter().position(|&(other, _)| is_better(other)).unwrap_or(self.best.len());
             self.best.insert(place, (value, steps));
-            self.best.truncate(keep_best.count);
+            self.best.truncate(*count);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use densenet::models::DenseNetConfig;
 use densenet::nn::{
     Downsampling, Dropout, Execution, Features, ForwardContext, LayerKind, Mode, NormReluConfig, StemConfig,
 };
-use densenet::optim::{Milestones, Nesterov, Schedule};
+use densenet::optim::Schedule;
 use densenet::tch::{Device, Kind, Tensor, nn, nn::VarStore};
 use densenet::{AdamWConfig, DenseBlockConfig, Error, Result, SgdConfig, TrainConfig, Trainer, TransitionBlockConfig};
 use std::fmt::Debug;
@@ -181,7 +181,7 @@ fn optimizers_with_senseless_constants_are_errors() {
     }
     let (sgd, adamw) = (|| SgdConfig::new(0.1), || AdamWConfig::new(0.1));
     assert_invalid(sgd().with_momentum(1.0).build(&vs), "momentum", "1");
-    assert_invalid(sgd().with_nesterov(Nesterov::On).build(&vs), "momentum", "0");
+    assert_invalid(sgd().with_nesterov_momentum(0.0).build(&vs), "momentum", "0");
     assert_invalid(sgd().with_weight_decay(-1.0).build(&vs), "weight decay", "-1");
     assert_invalid(adamw().with_beta1(1.0).build(&vs), "beta1", "1");
     assert_invalid(adamw().with_beta2(f64::NAN).build(&vs), "beta2", "NaN");
@@ -208,8 +208,7 @@ fn training_configurations_are_checked_before_there_are_data() {
     assert_invalid(trainer(config().with_batch_size(65_537)), "batch size", "65537");
     assert_invalid(trainer(config().with_workers(257)), "number of workers", "257");
     let steps = |shares: &[f64], gamma| {
-        let milestones = Milestones::Shares(shares.to_vec());
-        trainer(config().with_schedule(Schedule::Steps { milestones, gamma }))
+        trainer(config().with_schedule(Schedule::Shares { milestones: shares.to_vec(), gamma }))
     };
     for (gamma, text) in [(0.0, "0"), (-0.1, "-0.1"), (f64::NAN, "NaN"), (10.0, "10")] {
         assert_invalid(steps(&[0.5], gamma), "gamma of the schedule", text);

@@ -4,7 +4,7 @@
 use crate::numbers::numbers;
 use densenet::SgdConfig;
 use densenet::models::{DenseNetConfig, Model};
-use densenet::nn::{Dropout, DropoutPlace, Execution, ForwardContext, Memory, Mode};
+use densenet::nn::{Dropout, Execution, ForwardContext, Memory, Mode};
 use densenet::optim::Optimizer;
 use densenet::tch::nn::VarStore;
 use densenet::tch::{Device, Kind, Reduction, Tensor, no_grad};
@@ -127,9 +127,8 @@ fn saved_activations_change_no_bit() {
         return;
     }
     let net = DenseNetConfig::cifar_bc(22, 6).expect("a depth").with_dropout(Dropout::new(0.2));
-    for place in [DropoutPlace::LayerOutput, DropoutPlace::EveryConv] {
+    for dropout in [Dropout::new(0.2), Dropout::new(0.2).after_every_conv()] {
         let vs = VarStore::new(Device::Cpu);
-        let dropout = Dropout::new(0.2).with_place(place);
         let net = net.clone().with_dropout(dropout).build(&vs.root()).expect("a valid net");
         disturb(&vs);
         let x = numbers(&[5, 3, 20, 16], 1).to_kind(Kind::Float);
@@ -143,7 +142,7 @@ fn saved_activations_change_no_bit() {
             });
             assert_eq!(kept.len(), again.len());
             for ((name, kept), (other, again)) in kept.iter().zip(&again) {
-                assert!(name == other && kept.equal(again), "{place:?}, {mode:?}: {name}");
+                assert!(name == other && kept.equal(again), "{dropout:?}, {mode:?}: {name}");
             }
         }
     }

@@ -9,66 +9,45 @@ use serde::{Deserialize, Serialize};
 use std::iter::FusedIterator;
 use std::thread::Scope;
 
-/// The order in which an epoch goes through the samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Order {
-    /// The order of the data set.
-    #[default]
-    Sequential,
-    /// A random order, another one in each epoch: a pure function of the number of samples, the
-    /// seed and the epoch that stays the same in all versions of this crate and on all machines.
-    Shuffled,
-}
-
-/// What happens to the last samples of an epoch where they do not fill a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum LastBatch {
-    /// They form a smaller batch.
-    #[default]
-    Keep,
-    /// They are left out in this epoch.
-    Drop,
-}
-
-/// Configuration of a [`Loader`].
-///
-/// # Examples
-///
-/// ```
-/// use densenet::data::{LastBatch, LoaderConfig, Order, Phase};
-///
-/// let training = LoaderConfig::new(128)                 // samples per batch
-///     .with_order(Order::Shuffled)
-///     .with_last_batch(LastBatch::Drop)
-///     .with_workers(4)
-///     .with_seed(42)
-///     .build()?;
-/// let evaluation = LoaderConfig::new(128).with_phase(Phase::Evaluation).build()?;
-/// assert_eq!((training.batch_count(1000), evaluation.batch_count(1000)), (7, 8));
-/// # Ok::<(), densenet::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct LoaderConfig {
-    /// Samples per batch, from 1 to 65,536.
-    pub batch_size: usize,
-    /// The order of the samples. Default: sequential.
-    pub order: Order,
-    /// What happens to the last samples where they do not fill a batch. Default: they are kept.
-    pub last_batch: LastBatch,
-    /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own
-    /// thread fetches them. The batches do not depend on it. Default: 1.
-    pub workers: usize,
-    /// Batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching.
-    /// Default: 2.
-    pub prefetch_batches: usize,
-    /// The seed of the run, which decides the shuffled order and is passed on to the data set.
-    /// Default: 0.
-    pub seed: u64,
-    /// What the samples are for, which is passed on to the data set. Default: training.
-    pub phase: Phase,
+config! {
+    /// Configuration of a [`Loader`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::data::{LoaderConfig, Phase};
+    ///
+    /// let training = LoaderConfig::new(128)                 // samples per batch
+    ///     .with_shuffle()
+    ///     .with_drop_last()
+    ///     .with_workers(4)
+    ///     .with_seed(42)
+    ///     .build()?;
+    /// let evaluation = LoaderConfig::new(128).with_phase(Phase::Evaluation).build()?;
+    /// assert_eq!((training.batch_count(1000), evaluation.batch_count(1000)), (7, 8));
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct LoaderConfig {
+        /// Samples per batch, from 1 to 65,536.
+        pub batch_size: usize,
+        /// Whether the order of samples is random.
+        pub(super) shuffle: bool,
+        /// Whether the last samples are left out where they do not fill a batch.
+        pub(super) drop_last: bool,
+        /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own
+        /// thread fetches them. The batches do not depend on it. Default: 1.
+        pub workers: usize => with_workers,
+        /// Batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching.
+        /// Default: 2.
+        pub prefetch_batches: usize => with_prefetch_batches,
+        /// The seed of the run, which decides the shuffled order and is passed on to the data set.
+        /// Default: 0.
+        pub seed: u64 => with_seed,
+        /// What the samples are for, which is passed on to the data set. Default: training.
+        pub phase: Phase => with_phase,
+    }
 }
 
 impl LoaderConfig {
@@ -76,8 +55,8 @@ impl LoaderConfig {
     pub fn new(batch_size: usize) -> Self {
         LoaderConfig {
             batch_size,
-            order: Order::default(),
-            last_batch: LastBatch::default(),
+            shuffle: false,
+            drop_last: false,
             workers: 1,
             prefetch_batches: 2,
             seed: 0,
@@ -85,14 +64,18 @@ impl LoaderConfig {
         }
     }
 
-    setters! {
-        with_batch_size => batch_size: usize,
-        with_order => order: Order,
-        with_last_batch => last_batch: LastBatch,
-        with_workers => workers: usize,
-        with_prefetch_batches => prefetch_batches: usize,
-        with_seed => seed: u64,
-        with_phase => phase: Phase,
+    /// Goes through the samples in a random order, another one in each epoch: a pure function of the number of samples,
+    /// the seed and the epoch that stays the same in all versions of this crate and on all machines. Default: the order
+    /// of the data set.
+    #[must_use]
+    pub fn with_shuffle(self) -> Self {
+        LoaderConfig { shuffle: true, ..self }
+    }
+
+    /// Leaves out the last samples of an epoch where they do not fill a batch. Default: they form a smaller batch.
+    #[must_use]
+    pub fn with_drop_last(self) -> Self {
+        LoaderConfig { drop_last: true, ..self }
     }
 
     /// Checks the configuration and builds the loader.
@@ -124,10 +107,10 @@ impl LoaderConfig {
 /// # Examples
 ///
 /// ```
-/// use densenet::data::{LoaderConfig, Order, SyntheticConfig};
+/// use densenet::data::{LoaderConfig, SyntheticConfig};
 ///
 /// let dataset = SyntheticConfig::new(100).build()?;
-/// let loader = LoaderConfig::new(32).with_order(Order::Shuffled).with_workers(2).build()?;
+/// let loader = LoaderConfig::new(32).with_shuffle().with_workers(2).build()?;
 /// std::thread::scope(|scope| {
 ///     let mut sizes = Vec::new();
 ///     for batch in loader.batches(scope, &dataset, 0)? {
@@ -151,9 +134,9 @@ impl Loader {
 
     /// The number of batches in an epoch of `len` samples.
     pub fn batch_count(&self, len: usize) -> usize {
-        match self.config.last_batch {
-            LastBatch::Keep => len.div_ceil(self.config.batch_size),
-            LastBatch::Drop => len / self.config.batch_size,
+        match self.config.drop_last {
+            false => len.div_ceil(self.config.batch_size),
+            true => len / self.config.batch_size,
         }
     }
 
@@ -162,7 +145,7 @@ impl Loader {
     pub fn batch_sizes(&self, len: usize) -> Vec<usize> {
         let full = self.config.batch_size;
         let (has_full, rest) = (len >= full, len % full);
-        let has_rest = rest > 0 && self.config.last_batch == LastBatch::Keep;
+        let has_rest = rest > 0 && !self.config.drop_last;
         has_full.then_some(full).into_iter().chain(has_rest.then_some(rest)).collect()
     }
 

@@ -1,7 +1,7 @@
 //! Gradients beside finite differences.
 
 use super::support::{BACKENDS, LAYER_KINDS, alone, built, numbers, run_on};
-use crate::nn::{ConvBias, DenseBlockConfig, Dropout, DropoutPlace, Features, ForwardContext, LayerKind, Mode};
+use crate::nn::{ConvBias, DenseBlockConfig, Dropout, Features, ForwardContext, LayerKind, Mode};
 use crate::torch::named_variables;
 use tch::{Kind, no_grad};
 
@@ -58,6 +58,6 @@ fn gradients_are_slopes_with_dropout_and_without() {
     }
     for kind in LAYER_KINDS {
         check_slopes(kind, Dropout::default());
-        check_slopes(kind, Dropout::new(0.3).with_place(DropoutPlace::EveryConv));
+        check_slopes(kind, Dropout::new(0.3).after_every_conv());
     }
 }
