@@ -27,7 +27,7 @@ pub use checkpoint::{CheckpointProblem, Difference};
 pub use checkpoint_error::CheckpointError;
 pub use config::ConfigError;
 pub use data::DataError;
-pub use download::{DownloadAttempt, DownloadProblem};
+pub use download::DownloadProblem;
 pub use idx::IdxProblem;
 pub use input::InputError;
 pub use io::IoError;

@@ -4,7 +4,7 @@
 use densenet::data::{Dataset, Subset, ValidationSize, split_validation};
 use densenet::error::{CheckpointError, DataError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
-use densenet::nn::{ConvBias, Dropout, Execution, LayerKind, StemConfig};
+use densenet::nn::{Dropout, Execution, LayerKind, StemConfig};
 use densenet::optim::{AdamWConfig, SgdConfig};
 use densenet::tch::{self, nn::VarStore};
 use densenet::train::{
@@ -81,7 +81,7 @@ fn trainer(kind: Kind, epochs: usize, folder: &Path) -> Trainer<DenseNet> {
         .with_layers_per_block([2, 1])
         .with_layer_kind(LayerKind::Plain)
         .with_stem(StemConfig::cifar().with_stride(2))
-        .with_conv_bias(ConvBias::With)
+        .with_conv_bias()
         .with_dropout(Dropout::new(0.2));
     let model = net.build(&vs.root()).unwrap();
     let optimizer = match kind.adamw {

@@ -6,49 +6,44 @@ use crate::error::ConfigError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// Configuration of a data set that a net learns in seconds: waves with noise, whose direction and frequency tell
-/// the class.
-///
-/// A sample is a pure function of the configuration and its index. The classes take turns, so that
-/// all have equally many samples.
-///
-/// # Examples
-///
-/// ```
-/// use densenet::data::{Dataset, SyntheticConfig};
-///
-/// let train = SyntheticConfig::new(1000).with_classes(4).build()?;
-/// let test = SyntheticConfig::new(200).with_classes(4).with_seed(1).build()?;
-/// assert_eq!(train.sample_shape(), test.sample_shape());
-/// # Ok::<(), densenet::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct SyntheticConfig {
-    /// The number of samples.
-    pub len: usize,
-    /// The number of classes, at least 1. Default: 10.
-    pub classes: usize,
-    /// The shape of a sample, `[C, H, W]`. Default: `[1, 28, 28]`.
-    pub sample_shape: [usize; 3],
-    /// The largest random deviation of a pixel from its pattern, from 0 to 255. Default: 64.
-    pub noise: u8,
-    /// Seed of the samples, but not of the pattern of a class: use one seed for training and
-    /// another for testing. Default: 0.
-    pub seed: u64,
+config! {
+    /// Configuration of a data set that a net learns in seconds: waves with noise, whose direction and frequency tell
+    /// the class.
+    ///
+    /// A sample is a pure function of the configuration and its index. The classes take turns, so that
+    /// all have equally many samples.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::data::{Dataset, SyntheticConfig};
+    ///
+    /// let train = SyntheticConfig::new(1000).with_classes(4).build()?;
+    /// let test = SyntheticConfig::new(200).with_classes(4).with_seed(1).build()?;
+    /// assert_eq!(train.sample_shape(), test.sample_shape());
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct SyntheticConfig {
+        /// The number of samples.
+        pub len: usize,
+        /// The number of classes, at least 1. Default: 10.
+        pub classes: usize => with_classes,
+        /// The shape of a sample, `[C, H, W]`. Default: `[1, 28, 28]`.
+        pub sample_shape: [usize; 3] => with_sample_shape,
+        /// The largest random deviation of a pixel from its pattern, from 0 to 255. Default: 64.
+        pub noise: u8 => with_noise,
+        /// Seed of the samples, but not of the pattern of a class: use one seed for training and
+        /// another for testing. Default: 0.
+        pub seed: u64 => with_seed,
+    }
 }
 
 impl SyntheticConfig {
     /// Creates a configuration of `len` samples.
     pub fn new(len: usize) -> Self {
         SyntheticConfig { len, classes: 10, sample_shape: [1, 28, 28], noise: 64, seed: 0 }
-    }
-
-    setters! {
-        with_classes => classes: usize,
-        with_sample_shape => sample_shape: [usize; 3],
-        with_noise => noise: u8,
-        with_seed => seed: u64,
     }
 
     /// Checks the configuration and builds the data set.

@@ -2,7 +2,7 @@
 
 use super::DenseNetConfig;
 use crate::error::ConfigError;
-use crate::nn::{ConvBias, Initialization, LayerKind, StemConfig, StemPool, checked};
+use crate::nn::{Initialization, LayerKind, StemConfig, StemPool, checked};
 use crate::{Error, Result};
 
 impl DenseNetConfig {
@@ -20,7 +20,7 @@ impl DenseNetConfig {
             .with_input_channels(1)
             .with_layers_per_block([4, 4, 4, 4])
             .with_layer_kind(LayerKind::Plain)
-            .with_conv_bias(ConvBias::With)
+            .with_conv_bias()
             .with_initialization(Initialization::XavierUniform)
     }
 

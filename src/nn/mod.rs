@@ -17,8 +17,7 @@ mod norm_relu;
 mod stem;
 mod transition;
 
-pub use context::{Execution, ForwardContext, Memory, Mode, Precision};
-pub use conv::ConvBias;
+pub use context::{Execution, ForwardContext, Mode, Precision};
 pub use dense_block::{DenseBlock, DenseBlockConfig};
 pub use dense_layer::LayerKind;
 pub use dropout::Dropout;
@@ -28,6 +27,7 @@ pub use norm_relu::NormReluConfig;
 pub use stem::{Downsampling, StemConfig, StemPool};
 pub use transition::{TransitionBlock, TransitionBlockConfig};
 
+pub(crate) use context::Memory;
 pub(crate) use conv::{ConvGeometry, build_linear, checked};
 pub(crate) use dense_layer::DenseLayerConfig;
 pub(crate) use dropout::DropoutPlace;

@@ -9,14 +9,16 @@ use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
 use tch::{Tensor, no_grad};
 
-/// The constants of batch normalization, the same for all norms of a network.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct NormReluConfig {
-    /// ε, added to the variance; positive. Default 1e-5.
-    pub epsilon: f64,
-    /// Weight of each batch's statistics in the update of the running ones, in [0, 1]. Default 0.1.
-    pub momentum: f64,
+config! {
+    /// The constants of batch normalization, the same for all norms of a network.
+    #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct NormReluConfig {
+        /// ε, added to the variance; positive. Default 1e-5.
+        pub epsilon: f64 => with_epsilon,
+        /// Weight of each batch's statistics in the update of the running ones, in [0, 1]. Default 0.1.
+        pub momentum: f64 => with_momentum,
+    }
 }
 
 impl Default for NormReluConfig {
@@ -26,11 +28,6 @@ impl Default for NormReluConfig {
 }
 
 impl NormReluConfig {
-    setters! {
-        with_epsilon => epsilon: f64,
-        with_momentum => momentum: f64,
-    }
-
     pub(crate) fn check(&self) -> Result<()> {
         let invalid = |field, value: f64, expected| {
             Error::Config(ConfigError::InvalidValue { field, value: value.to_string(), expected })

@@ -1,7 +1,7 @@
 //! The stem: the first convolution and what follows it, before the first dense block.
 
 use super::{
-    ConvBias, ConvGeometry, Draws, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
+    ConvGeometry, Draws, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
     fused::{self, Engine},
 };
 use crate::error::ConfigError;
@@ -46,22 +46,23 @@ pub(crate) fn blurred_half(x: &Tensor) -> Tensor {
     x.reflection_pad2d([1, 1, 1, 1]).conv2d(&kernel, None::<Tensor>, [2, 2], [0, 0], [1, 1], channels)
 }
 
-/// Configuration of a stem: one or three square convolutions and what follows them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct StemConfig {
-    /// Side of the convolution's kernel in pixels, at least 1.
-    pub kernel: usize,
-    /// Stride of the convolution in pixels, at least 1.
-    pub stride: usize,
-    /// Zero padding on each side in pixels, less than `kernel`.
-    pub padding: usize,
-    /// The operations that follow the convolution.
-    pub pool: StemPool,
-    /// Channels that the first two of three convolutions write, with norm and ReLU between them: timm's deep stem.
-    /// Default: `None`, one convolution as in the paper.
-    #[serde(default)]
-    pub deep_width: Option<usize>,
+config! {
+    /// Configuration of a stem: one or three square convolutions and what follows them.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct StemConfig {
+        /// Side of the convolution's kernel in pixels, at least 1.
+        pub kernel: usize => with_kernel,
+        /// Stride of the convolution in pixels, at least 1.
+        pub stride: usize => with_stride,
+        /// Zero padding on each side in pixels, less than `kernel`.
+        pub padding: usize => with_padding,
+        /// The operations that follow the convolution.
+        pub pool: StemPool => with_pool,
+        /// Channels that the first two of three convolutions write, with norm and ReLU between them: timm's deep stem.
+        /// Default: `None`, one convolution as in the paper.
+        pub deep_width: Option<usize> [serde(default)],
+    }
 }
 
 impl StemConfig {
@@ -81,13 +82,6 @@ impl StemConfig {
         StemConfig { kernel: 3, stride: 2, padding: 1, deep_width: Some(width), ..StemConfig::imagenet() }
     }
 
-    setters! {
-        with_kernel => kernel: usize,
-        with_stride => stride: usize,
-        with_padding => padding: usize,
-        with_pool => pool: StemPool,
-    }
-
     pub(crate) fn check(&self) -> Result<()> {
         Error::at_least_one("kernel of the stem", self.kernel)?;
         Error::at_least_one("stride of the stem", self.stride)?;
@@ -104,7 +98,7 @@ impl StemConfig {
     }
 
     /// The convolutions in their order.
-    pub(crate) fn convs(&self, in_channels: usize, out_channels: usize, bias: ConvBias) -> Vec<ConvGeometry> {
+    pub(crate) fn convs(&self, in_channels: usize, out_channels: usize, bias: bool) -> Vec<ConvGeometry> {
         let StemConfig { kernel, stride, padding, .. } = *self;
         let first = ConvGeometry { in_channels, out_channels, kernel, stride, padding, bias };
         match self.deep_width {

@@ -17,7 +17,7 @@ pub use autograd::{Forward, Function, apply};
 pub use device::{default_device, device_name, parse_device};
 pub use memory::tune_allocator;
 pub use variables::{Variable, named_variables};
-pub use versions::{Versions, versions};
+pub use versions::Versions;
 
 pub(crate) use autocast::{autocast, has_bf16};
 pub(crate) use convolution::{OfConvolution, convolution_backward};

@@ -3,7 +3,7 @@
 
 use densenet::error::{ConfigError, InputError};
 use densenet::models::Summary;
-use densenet::nn::{ConvBias, ForwardContext, LayerKind, Mode, StemConfig};
+use densenet::nn::{ForwardContext, LayerKind, Mode, StemConfig};
 use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
 use densenet::torch::named_variables;
 use densenet::{DenseBlockConfig, DenseNetConfig, Error, Model, TransitionBlockConfig};
@@ -83,7 +83,7 @@ fn tutorials_network_has_its_counts_and_sizes() {
 fn books_network_differs_in_the_stems_padding_only() {
     let (tutorial, book) = (DenseNetConfig::fashion_mnist(), DenseNetConfig::d2l());
     assert_eq!(book, tutorial.clone().with_stem(tutorial.stem.with_padding(3)));
-    assert_eq!((tutorial.stem.padding, tutorial.conv_bias), (1, ConvBias::With));
+    assert_eq!((tutorial.stem.padding, tutorial.clone().with_conv_bias()), (1, tutorial));
     let summary = book.summary([1, 96, 96]).unwrap();
     assert_eq!(summary.parameters(), 758_226);
     let sides = ["features.conv0", "features.pool0", "features.transition2.norm", "features.norm5"];

@@ -9,8 +9,8 @@ use super::idx::open;
 use super::known_file::KnownFile;
 use super::locate::{cache_folder, find_file};
 use super::{FashionMnist, Split};
+use crate::error::DownloadProblem;
 use crate::error::{ConfigError, DataError, IoError};
-use crate::error::{DownloadAttempt, DownloadProblem};
 use crate::{Error, Result, files};
 use mirror::Mirror;
 use std::fs::create_dir_all;
@@ -87,7 +87,7 @@ impl Download {
             });
             match verified {
                 Ok(bytes) => return files::replace(target, &bytes),
-                Err(problem) => attempts.push(DownloadAttempt { url: mirror.url(file), problem }),
+                Err(problem) => attempts.push((mirror.url(file), problem)),
             }
         }
         Err(Error::Data(DataError::Download { name: file.name.to_owned(), attempts }))
