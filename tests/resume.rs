@@ -4,7 +4,7 @@
 use densenet::data::{Dataset, Subset, ValidationSize, split_validation};
 use densenet::error::{CheckpointError, DataError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
-use densenet::nn::{Dropout, Execution, LayerKind, StemConfig};
+use densenet::nn::{Dropout, Execution, StemConfig};
 use densenet::optim::{AdamWConfig, SgdConfig};
 use densenet::tch::{self, nn::VarStore};
 use densenet::train::{
@@ -79,7 +79,7 @@ fn trainer(kind: Kind, epochs: usize, folder: &Path) -> Trainer<DenseNet> {
         .with_initial_channels(6)
         .with_growth_rate(4)
         .with_layers_per_block([2, 1])
-        .with_layer_kind(LayerKind::Plain)
+        .with_plain_layers()
         .with_stem(StemConfig::cifar().with_stride(2))
         .with_conv_bias()
         .with_dropout(Dropout::new(0.2));

@@ -3,7 +3,6 @@
 use crate::{group, plain_tch};
 use criterion::Criterion;
 use densenet::DenseBlockConfig;
-use densenet::nn::LayerKind;
 use densenet::tch::nn::{ModuleT, VarStore};
 use densenet::tch::{Device, Kind, Tensor, no_grad};
 
@@ -14,7 +13,7 @@ pub fn bench(criterion: &mut Criterion) {
     let vs = VarStore::new(Device::Cpu);
     let block = DenseBlockConfig::new(CHANNELS as usize, 4)
         .with_growth_rate(32)
-        .with_layer_kind(LayerKind::Plain)
+        .with_plain_layers()
         .build(&(vs.root() / "block"))
         .expect("a valid block");
     let plain = plain_tch::dense_block(&(vs.root() / "plain"), CHANNELS, 4, 32);

@@ -10,7 +10,7 @@ thread_local! {
     static NET: VarStore = {
         let vs = VarStore::new(Device::Cpu);
         let net = DenseNetConfig::new(3).with_growth_rate(4).with_layers_per_block([2, 2]).with_initial_channels(8);
-        net.with_layer_kind(densenet::nn::LayerKind::Bottleneck { factor: 2 }).build(&vs.root()).unwrap();
+        net.with_bottleneck(2).build(&vs.root()).unwrap();
         vs
     };
 }

@@ -105,7 +105,7 @@ impl Store {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let aside = self.folder.join(format!("damaged-{name}"));
         let done = self.disk.rename(path, &aside).and_then(|()| self.disk.sync(&self.folder));
-        done.map_err(|source| Error::Io(IoError::Failed { action: "rename", path: path.to_owned(), source }))
+        done.map_err(Error::io("rename", path))
     }
 
     /// Lists the steps after which the checkpoints were saved, oldest first.

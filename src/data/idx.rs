@@ -60,7 +60,7 @@ impl InMemoryDataset {
 
 /// Opens a file for reading; the error names it.
 pub(super) fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|source| Error::Io(IoError::Failed { action: "open", path: path.to_owned(), source }))
+    File::open(path).map_err(Error::io("open", path))
 }
 
 /// Makes a data set of two arrays; errors name the files that they came from.

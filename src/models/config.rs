@@ -1,7 +1,6 @@
 //! The configuration of a DenseNet, from which its blocks, transitions and channel counts follow.
 
 use super::DenseNet;
-use crate::error::ConfigError;
 use crate::nn::{
     ConvGeometry, DenseBlockConfig, DenseLayerConfig, Downsampling, Dropout, Initialization, LayerKind, NormReluConfig,
     StemConfig, TransitionBlockConfig, checked,
@@ -53,7 +52,7 @@ config! {
         /// 24, 16].
         pub layers_per_block: Vec<usize> [doc(alias = "convs_per_block"), doc(alias = "block_config")],
         /// Plain or bottleneck layers. Default: bottlenecks of factor 4.
-        pub layer_kind: LayerKind => with_layer_kind,
+        pub(crate) layer_kind: LayerKind => with_layer_kind,
         /// Output channels of a transition over its input channels, in (0, 1]; θ in the paper. Default
         /// 0.5.
         pub compression: f64 => with_compression,
@@ -105,6 +104,19 @@ impl DenseNetConfig {
         }
     }
 
+    /// Makes layers of one convolution: norm → ReLU → 3×3 convolution, without the bottleneck. Default: bottleneck layers.
+    #[must_use]
+    pub fn with_plain_layers(self) -> Self {
+        self.with_layer_kind(LayerKind::Plain)
+    }
+
+    /// Makes bottleneck layers (DenseNet-B): norm → ReLU → 1×1 convolution to `factor` times the growth rate channels →
+    /// norm → ReLU → 3×3 convolution. `factor` is at least 1, torchvision's `bn_size`. Default: 4, as in the paper.
+    #[must_use]
+    pub fn with_bottleneck(self, factor: usize) -> Self {
+        self.with_layer_kind(LayerKind::Bottleneck { factor })
+    }
+
     /// Adds a bias, which starts at 0, to all convolutions. Before a norm it has no effect, so that modern networks have none.
     /// Default: without.
     #[must_use]
@@ -134,7 +146,7 @@ impl DenseNetConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`], [`ConfigError::Overflow`], [`ConfigError::VariableExists`].
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`ConfigError::Overflow`](crate::error::ConfigError::Overflow), [`ConfigError::VariableExists`](crate::error::ConfigError::VariableExists).
     pub fn build(&self, path: &Path) -> Result<DenseNet> {
         DenseNet::new(self, path)
     }
@@ -176,11 +188,7 @@ impl DenseNetConfig {
         }
         if !(self.compression > 0.0 && self.compression <= 1.0) {
             let value = self.compression.to_string();
-            return Err(Error::Config(ConfigError::InvalidValue {
-                field: "compression",
-                value,
-                expected: "a number in (0, 1]",
-            }));
+            return Err(Error::invalid_value("compression", value, "a number in (0, 1]"));
         }
         self.stem.check()
     }
@@ -202,7 +210,7 @@ impl DenseNetConfig {
         if out_channels == 0 {
             let value = self.compression.to_string();
             let expected = "large enough to leave each transition a channel";
-            return Err(Error::Config(ConfigError::InvalidValue { field: "compression", value, expected }));
+            return Err(Error::invalid_value("compression", value, expected));
         }
         Ok(TransitionBlockConfig::new(in_channels, out_channels)
             .with_bias(self.conv_bias)

@@ -14,13 +14,13 @@ config! {
     /// # Examples
     ///
     /// ```
-    /// use densenet::nn::{DenseBlockConfig, LayerKind};
+    /// use densenet::nn::DenseBlockConfig;
     /// use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
     ///
     /// let vs = VarStore::new(Device::Cpu);
     /// let block = DenseBlockConfig::new(3, 2)
     ///     .with_growth_rate(10)
-    ///     .with_layer_kind(LayerKind::Plain)
+    ///     .with_plain_layers()
     ///     .build(&vs.root())?;
     /// let x = Tensor::rand([4, 3, 8, 8], (Kind::Float, Device::Cpu));
     /// assert_eq!(block.forward_t(&x, true).size(), [4, 23, 8, 8]);
@@ -41,7 +41,7 @@ config! {
         /// Channels that each layer adds, at least 1; `k` in the paper. Default 32.
         pub growth_rate: usize => with_growth_rate,
         /// Plain or bottleneck layers. Default: bottlenecks of factor 4.
-        pub layer_kind: LayerKind => with_layer_kind,
+        pub(crate) layer_kind: LayerKind => with_layer_kind,
         /// Whether the convolutions have a bias. Default: without.
         pub(crate) conv_bias: bool => with_bias,
         /// The distribution of initial weights. Default: Kaiming, fan in.
@@ -66,6 +66,19 @@ impl DenseBlockConfig {
             norm: NormReluConfig::default(),
             dropout: Dropout::default(),
         }
+    }
+
+    /// Makes layers of one convolution: norm → ReLU → 3×3 convolution, without the bottleneck. Default: bottleneck layers.
+    #[must_use]
+    pub fn with_plain_layers(self) -> Self {
+        self.with_layer_kind(LayerKind::Plain)
+    }
+
+    /// Makes bottleneck layers (DenseNet-B): norm → ReLU → 1×1 convolution to `factor` times the growth rate channels →
+    /// norm → ReLU → 3×3 convolution. `factor` is at least 1, torchvision's `bn_size`. Default: 4, as in the paper.
+    #[must_use]
+    pub fn with_bottleneck(self, factor: usize) -> Self {
+        self.with_layer_kind(LayerKind::Bottleneck { factor })
     }
 
     /// Adds a bias, which starts at 0, to the convolutions. Before a norm it has no effect, so that modern networks have none.

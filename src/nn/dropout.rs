@@ -1,7 +1,6 @@
 //! Dropout: its rate and its places in a network.
 
 use super::ForwardContext;
-use crate::error::ConfigError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -44,11 +43,7 @@ impl Dropout {
         if (0.0..1.0).contains(&self.rate) {
             return Ok(());
         }
-        Err(Error::Config(ConfigError::InvalidValue {
-            field: "drop rate",
-            value: self.rate.to_string(),
-            expected: "a number in [0, 1)",
-        }))
+        Err(Error::invalid_value("drop rate", self.rate, "a number in [0, 1)"))
     }
 
     /// Drops from the output of a dense layer.

@@ -19,7 +19,6 @@ mod transition;
 
 pub use context::{Execution, ForwardContext, Mode, Precision};
 pub use dense_block::{DenseBlock, DenseBlockConfig};
-pub use dense_layer::LayerKind;
 pub use dropout::Dropout;
 pub use features::Features;
 pub use initialization::Initialization;
@@ -29,7 +28,7 @@ pub use transition::{TransitionBlock, TransitionBlockConfig};
 
 pub(crate) use context::Memory;
 pub(crate) use conv::{ConvGeometry, build_linear, checked};
-pub(crate) use dense_layer::DenseLayerConfig;
+pub(crate) use dense_layer::{DenseLayerConfig, LayerKind};
 pub(crate) use dropout::DropoutPlace;
 pub(crate) use features::Statistics;
 pub(crate) use initialization::Draws;

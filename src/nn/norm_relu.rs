@@ -3,7 +3,7 @@
 use super::conv::{checked, ensure_free};
 use super::fused::{self, Engine};
 use super::{Features, ForwardContext, Statistics};
-use crate::error::{ConfigError, InputError};
+use crate::error::InputError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
@@ -29,9 +29,7 @@ impl Default for NormReluConfig {
 
 impl NormReluConfig {
     pub(crate) fn check(&self) -> Result<()> {
-        let invalid = |field, value: f64, expected| {
-            Error::Config(ConfigError::InvalidValue { field, value: value.to_string(), expected })
-        };
+        let invalid = |field, value: f64, expected| Error::invalid_value(field, value, expected);
         if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
             return Err(invalid("epsilon", self.epsilon, "a positive number"));
         }
@@ -175,6 +173,7 @@ impl NormRelu {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ConfigError;
     use crate::nn::Mode;
     use tch::{Device, Kind, nn::VarStore};
 

@@ -4,7 +4,6 @@ use super::{
     ConvGeometry, Draws, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
     fused::{self, Engine},
 };
-use crate::error::ConfigError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -94,7 +93,7 @@ impl StemConfig {
         }
         let value = format!("kernel {}, stride {}, padding {}", self.kernel, self.stride, self.padding);
         let expected = "a padding below the kernel's side, and a kernel and a stride of at most 1024";
-        Err(Error::Config(ConfigError::InvalidValue { field: "stem", value, expected }))
+        Err(Error::invalid_value("stem", value, expected))
     }
 
     /// The convolutions in their order.

@@ -1,6 +1,5 @@
 //! The learning rate over a run.
 
-use crate::error::ConfigError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -76,10 +75,10 @@ impl Schedule {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`].
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue).
     pub(crate) fn check(&self) -> Result<()> {
         let (Schedule::Epochs { gamma, .. } | Schedule::Shares { gamma, .. }) = self else { return Ok(()) };
-        let invalid = |field, value, expected| Err(Error::Config(ConfigError::InvalidValue { field, value, expected }));
+        let invalid = |field, value, expected| Err(Error::invalid_value(field, value, expected));
         if !(*gamma > 0.0 && *gamma <= 1.0) {
             let expected = "above 0 and at most 1: the learning rate is multiplied by it";
             return invalid("gamma of the schedule", gamma.to_string(), expected);

@@ -2,7 +2,7 @@
 
 use super::config::PredictConfig;
 use crate::data::{Dataset, LoaderConfig, Phase};
-use crate::error::{DataError, LibtorchError, PredictionError};
+use crate::error::{DataError, PredictionError};
 use crate::metrics::{ClassPrediction, class_predictions};
 use crate::models::Model;
 use crate::train::Inference;
@@ -79,9 +79,7 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
         return Err(Error::Data(DataError::EmptyDataset));
     }
     let joined = Tensor::f_cat(&outputs, 0);
-    let joined = joined.map_err(|error| {
-        Error::Libtorch(LibtorchError::Call { what: "joining of outputs", message: error.to_string() })
-    })?;
+    let joined = joined.map_err(Error::libtorch("joining of outputs"))?;
     Ok(Predictions { outputs: to_rows(&joined, samples)? })
 }
 
@@ -90,9 +88,7 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
 pub(super) fn to_rows(outputs: &Tensor, samples: usize) -> Result<Array2<f32>> {
     check_rows(outputs, samples)?;
     let flat = outputs.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view(-1);
-    let values = Vec::<f32>::try_from(flat).map_err(|error| {
-        Error::Libtorch(LibtorchError::Call { what: "copy of a model's outputs", message: error.to_string() })
-    })?;
+    let values = Vec::<f32>::try_from(flat).map_err(Error::libtorch("copy of a model's outputs"))?;
     let columns = values.len() / samples.max(1);
     Ok(Array2::from_shape_vec((samples, columns), values).expect("a tensor's values divide into its rows"))
 }

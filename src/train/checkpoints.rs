@@ -2,7 +2,7 @@
 
 use super::{CheckpointConfig, EpochRecord, Resume, SaveEvery};
 use crate::checkpoint::{Checkpoint, LoadedCheckpoint, Store};
-use crate::error::{CheckpointError, IoError};
+use crate::error::CheckpointError;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::time::Instant;
@@ -33,9 +33,7 @@ impl Checkpoints {
     pub fn open(config: &CheckpointConfig) -> Result<(Self, Option<LoadedCheckpoint>)> {
         config.check()?;
         let folder = &config.folder;
-        std::fs::create_dir_all(folder).map_err(|source| {
-            Error::Io(IoError::Failed { action: "create the folder", path: folder.clone(), source })
-        })?;
+        std::fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
         let store = Store::open(folder)?;
         let loaded = match config.resume {
             Resume::Never if store.steps()?.is_empty() => None,

@@ -1,7 +1,6 @@
 //! The configuration of a run: everything that changes its result, apart from model, optimizer and data.
 
 use crate::data::{LoaderConfig, Phase, Preprocess};
-use crate::error::ConfigError;
 use crate::nn::{Execution, ForwardContext, Memory, Mode, Precision};
 use crate::optim::Schedule;
 use crate::{Error, Result};
@@ -96,11 +95,11 @@ impl TrainConfig {
     pub(super) fn check(&self) -> Result<()> {
         if !(1..=1_000_000).contains(&self.epochs) {
             let (value, expected) = (self.epochs.to_string(), "1 to 1,000,000");
-            return Err(Error::Config(ConfigError::InvalidValue { field: "epochs", value, expected }));
+            return Err(Error::invalid_value("epochs", value, expected));
         }
         if self.mode == Mode::Eval {
             let (field, value, expected) = ("mode", "Eval".to_owned(), "a mode of training");
-            return Err(Error::Config(ConfigError::InvalidValue { field, value, expected }));
+            return Err(Error::invalid_value(field, value, expected));
         }
         self.schedule.check()?;
         self.train_loader().build()?;

@@ -8,7 +8,7 @@ use super::run_data::RunData;
 use super::run_loop::RunLoop;
 use super::{CheckpointConfig, CrossEntropy, Datasets, Evaluation, History, Loss, StopHandle, TrainConfig};
 use crate::data::Dataset;
-use crate::error::{LibtorchError, TrainingError};
+use crate::error::TrainingError;
 use crate::metrics::{BatchOutput, Metric, MetricSet};
 use crate::models::Model;
 use crate::optim::Optimizer;
@@ -214,9 +214,7 @@ impl<M: Model> Trainer<M> {
         if !value.is_finite() {
             return Err(Error::Training(TrainingError::NonFiniteLoss { loss: value, epoch, step }));
         }
-        loss.f_backward().map_err(|error| {
-            Error::Libtorch(LibtorchError::Call { what: "backward pass", message: error.to_string() })
-        })?;
+        loss.f_backward().map_err(Error::libtorch("backward pass"))?;
         self.optimizer.step(learning_rate)?;
         self.metrics.update(&BatchOutput::new(&outputs, targets, value))?;
         Ok(value)

@@ -5,7 +5,6 @@ use super::open::open;
 use super::report::{LoadReport, LoadedTensor};
 use super::source::{TensorInfo, TensorSource};
 use crate::error::WeightsProblem;
-use crate::error::{ConfigError, LibtorchError};
 use crate::tensor_file::dtype_name;
 use crate::torch::{Variable, named_variables};
 use crate::{Error, Result};
@@ -105,7 +104,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
 /// # Errors
 ///
 /// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged, hostile or
-/// of another model; [`ConfigError::InvalidValue`] for a percentage that is not from 1 to 100.
+/// of another model; [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a percentage that is not from 1 to 100.
 ///
 /// # Examples
 ///
@@ -131,7 +130,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
 pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Result<LoadReport> {
     if let Some(percent @ (0 | 101..)) = config.min_percent {
         let (field, value, expected) = ("the least share of variables", format!("{percent} %"), "1 to 100 %");
-        return Err(Error::Config(ConfigError::InvalidValue { field, value, expected }));
+        return Err(Error::invalid_value(field, value, expected));
     }
     let path = path.as_ref();
     let failed = |problem| Error::Weights { path: path.to_owned(), problem };
@@ -146,9 +145,9 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
         let converted = conversion(sum, source.kind(), target.kind());
         // What can fail for want of memory comes before the first copy.
         let summed = if sum { source.f_sum_dim_intlist([1].as_slice(), true, None::<Kind>) } else { Ok(source) };
-        let source = summed.and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind())).map_err(
-            |error| Error::Libtorch(LibtorchError::Call { what: "conversion of weights", message: error.to_string() }),
-        )?;
+        let source = summed
+            .and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind()))
+            .map_err(Error::libtorch("conversion of weights"))?;
         copies.push((target.shallow_clone(), source));
         report.loaded.push(LoadedTensor { variable, tensor, converted });
     }

@@ -2,9 +2,7 @@
 
 use densenet::error::{ConfigError, InputError};
 use densenet::models::DenseNetConfig;
-use densenet::nn::{
-    Downsampling, Dropout, Execution, Features, ForwardContext, LayerKind, Mode, NormReluConfig, StemConfig,
-};
+use densenet::nn::{Downsampling, Dropout, Execution, Features, ForwardContext, Mode, NormReluConfig, StemConfig};
 use densenet::optim::Schedule;
 use densenet::tch::{Device, Kind, Tensor, nn, nn::VarStore};
 use densenet::{AdamWConfig, DenseBlockConfig, Error, Result, SgdConfig, TrainConfig, Trainer, TransitionBlockConfig};
@@ -52,7 +50,7 @@ fn networks_without_a_part_are_errors_that_name_it() {
         (net().with_growth_rate(0), "growth rate"),
         (net().with_layers_per_block([]), "number of dense blocks"),
         (net().with_layers_per_block([2, 0, 2]), "layers of a dense block"),
-        (net().with_layer_kind(LayerKind::Bottleneck { factor: 0 }), "bottleneck factor"),
+        (net().with_bottleneck(0), "bottleneck factor"),
         (net().with_stem(StemConfig::cifar().with_kernel(0)), "kernel of the stem"),
         (net().with_stem(StemConfig::cifar().with_stride(0)), "stride of the stem"),
     ] {
@@ -90,7 +88,7 @@ fn limits_of_the_shares_are_allowed() {
         net().with_dropout(Dropout::new(0.0)),
         net().with_norm(NormReluConfig::default().with_momentum(0.0)),
         net().with_norm(NormReluConfig::default().with_momentum(1.0)),
-        net().with_layer_kind(LayerKind::Bottleneck { factor: 1 }),
+        net().with_bottleneck(1),
         net().with_stem(StemConfig::cifar().with_kernel(1).with_padding(0)),
     ] {
         let vs = VarStore::new(Device::Cpu);
@@ -120,8 +118,8 @@ fn numbers_that_overflow_are_errors() {
         net().with_growth_rate(usize::MAX),
         net().with_layers_per_block([usize::MAX]),
         net().with_layers_per_block([1, 1 << 60]),
-        net().with_layer_kind(LayerKind::Bottleneck { factor: usize::MAX }),
-        net().with_layer_kind(LayerKind::Bottleneck { factor: 1 << 22 }),
+        net().with_bottleneck(usize::MAX),
+        net().with_bottleneck(1 << 22),
     ] {
         assert_overflow(build(&config));
     }

@@ -1,6 +1,6 @@
 //! The same numbers as PyTorch, from the same weights and inputs. `tests/fixtures/golden.py` makes the golden values.
 
-use densenet::nn::{ForwardContext, LayerKind, Mode};
+use densenet::nn::{ForwardContext, Mode};
 use densenet::optim::{AdamWConfig, Optimizer, SgdConfig};
 use densenet::tch::{Device, Kind, Reduction, Tensor, nn::VarStore, no_grad};
 use densenet::torch::named_variables;
@@ -67,7 +67,7 @@ fn bottleneck() -> Case {
         .with_growth_rate(8)
         .with_layers_per_block([2, 3, 2])
         .with_initial_channels(16)
-        .with_layer_kind(LayerKind::Bottleneck { factor: 4 });
+        .with_bottleneck(4);
     Case { config, shape: vec![3, 3, 64, 64], has_conv_bias: false }
 }
 

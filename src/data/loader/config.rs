@@ -3,7 +3,7 @@
 use super::batches::Batches;
 use super::epoch::Epoch;
 use crate::data::{Batch, Dataset, Phase};
-use crate::error::{ConfigError, DataError};
+use crate::error::DataError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::iter::FusedIterator;
@@ -82,11 +82,9 @@ impl LoaderConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] for a field outside its range.
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a field outside its range.
     pub fn build(self) -> Result<Loader> {
-        let invalid = |field, value: usize, expected| {
-            Err(Error::Config(ConfigError::InvalidValue { field, value: value.to_string(), expected }))
-        };
+        let invalid = |field, value: usize, expected| Err(Error::invalid_value(field, value, expected));
         match &self {
             Self { batch_size: 0 | 65_537.., .. } => invalid("batch size", self.batch_size, "from 1 to 65,536"),
             Self { workers: 257.., .. } => invalid("number of workers", self.workers, "at most 256"),
@@ -157,7 +155,7 @@ impl Loader {
         if self.batch_count(len) == 0 {
             let value = format!("{} for {len} samples", self.config.batch_size);
             let expected = "at most the number of samples where the last batch is dropped";
-            return Err(Error::Config(ConfigError::InvalidValue { field: "batch size", value, expected }));
+            return Err(Error::invalid_value("batch size", value, expected));
         }
         Ok(())
     }
@@ -173,7 +171,7 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`DataError::EmptyDataset`], [`ConfigError::InvalidValue`] where the data set is smaller than a batch
+    /// [`DataError::EmptyDataset`], [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where the data set is smaller than a batch
     /// and the last batch is dropped, [`DataError::WorkerStart`].
     pub fn batches<'scope, D: Dataset + ?Sized>(
         &self,
@@ -189,7 +187,7 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// As [`batches`](Self::batches), and [`ConfigError::InvalidValue`] for a position behind the last
+    /// As [`batches`](Self::batches), and [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a position behind the last
     /// sample.
     pub fn batches_from<'scope, D: Dataset + ?Sized>(
         &self,
@@ -202,7 +200,7 @@ impl Loader {
         self.check_len(len)?;
         if position > len {
             let (value, expected) = (format!("{position} of {len} samples"), "at most the number of samples");
-            return Err(Error::Config(ConfigError::InvalidValue { field: "position in the epoch", value, expected }));
+            return Err(Error::invalid_value("position in the epoch", value, expected));
         }
         let batches = self.batch_count(len - position);
         let epoch = Epoch::new(dataset, &self.config, epoch, position);
