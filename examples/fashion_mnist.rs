@@ -11,8 +11,8 @@
 use clap::Parser;
 use densenet::data::{Dataset, Subset};
 use densenet::nn::Precision;
-use densenet::report::{ConsoleLog, HistoryFile, ProgressBar, Report, RunFolder, TimeEstimate};
-use densenet::torch::{device_name, parse_device, versions};
+use densenet::report::{ConsoleLog, HistoryFile, ProgressBar, Report, RunFolder};
+use densenet::torch::{Versions, device_name, parse_device};
 use densenet::train::{CheckpointConfig, Datasets, Resume, SaveEvery, SaveWeights};
 use densenet::{
     DenseNet, DenseNetConfig, FashionMnist, Preprocess, Result, SgdConfig, Split, TrainConfig, Trainer, tch,
@@ -109,13 +109,12 @@ fn run(args: Args) -> Result<ExitCode> {
     let report = Report::in_folder(folder.path()).with_title("DenseNet on Fashion-MNIST");
     let mut trainer = with_checkpoints(trainer, &args, &folder)
         .with_callback(ProgressBar::new())
-        .with_callback(TimeEstimate::new())
         .with_callback(ConsoleLog::new())
         .with_callback(HistoryFile::csv(folder.file("history.csv")))
         .with_callback(SaveWeights::to(folder.file("model.safetensors")))
         .with_callback(report.with_summary(summary).with_metadata("Data", metadata));
 
-    let found = versions();
+    let found = Versions::current();
     say(format!("densenet {}, libtorch {}, tch {}", found.densenet, found.libtorch, found.tch));
     say(format!("on {}, {} threads, {}", device_name(device), found.threads, found.cpu_capability));
     say(format!("{} training and {} test images from {}", train.len(), test.len(), source.display()));

@@ -9,7 +9,6 @@ use clap::Parser;
 use densenet::data::{Batch, SampleKey, Targets, Values};
 use densenet::error::DataError;
 use densenet::models::ModuleModel;
-use densenet::nn::LayerKind;
 use densenet::report::ConsoleLog;
 use densenet::tch::nn::{self, VarStore};
 use densenet::{AdamWConfig, Dataset, Datasets, DenseBlockConfig, Error, Result, TrainConfig, Trainer};
@@ -72,8 +71,7 @@ fn main() -> Result<()> {
     let vs = VarStore::new(densenet::default_device());
     let root = vs.root();
     let stem = nn::conv2d(&root / "stem", 1, 8, 3, nn::ConvConfig { stride: 2, padding: 1, ..Default::default() });
-    let block =
-        DenseBlockConfig::new(8, 3).with_growth_rate(8).with_layer_kind(LayerKind::Plain).build(&(&root / "block"))?;
+    let block = DenseBlockConfig::new(8, 3).with_growth_rate(8).with_plain_layers().build(&(&root / "block"))?;
     let module = nn::seq_t()
         .add(stem)
         .add(block)

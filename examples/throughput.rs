@@ -9,10 +9,10 @@
 
 use clap::{Parser, ValueEnum};
 use densenet::models::Model;
-use densenet::nn::{Execution, ForwardContext, Memory, Mode, Precision};
+use densenet::nn::{Execution, ForwardContext, Mode, Precision};
 use densenet::optim::Optimizer;
 use densenet::tch::{Device, Kind, Tensor, manual_seed, nn::VarStore, no_grad};
-use densenet::torch::{tune_allocator, versions};
+use densenet::torch::{Versions, tune_allocator};
 use densenet::{DenseNetConfig, Result, SgdConfig};
 use std::io::{self, Write};
 use std::time::Instant;
@@ -114,11 +114,11 @@ fn main() -> Result<()> {
     let x = Tensor::randn(size, (Kind::Float, Device::Cpu));
     let y = Tensor::randint(config.classes as i64, [batch], (Kind::Int64, Device::Cpu));
     let mode = if args.inference { Mode::Eval } else { Mode::Train };
-    let memory = match args.memory {
-        Kept::Keep => Memory::Keep,
-        Kept::Recompute => Memory::Recompute,
+    let ctx = ForwardContext::new(mode).with_execution(execution).with_precision(precision);
+    let ctx = match args.memory {
+        Kept::Keep => ctx,
+        Kept::Recompute => ctx.with_recompute(),
     };
-    let ctx = ForwardContext::new(mode).with_execution(execution).with_precision(precision).with_memory(memory);
     let mut step = || -> Result<(f64, f64)> {
         let started = Instant::now();
         if args.inference {
@@ -158,8 +158,8 @@ fn main() -> Result<()> {
             "steps": times.len(), "warmup": 3, "first_step_s": first,
             "peak_rss_mb": memory_mb("VmHWM:"), "base_rss_mb": base,
             "gemm_gflops": gemm_gflops, "fraction_of_gemm": flops * rate / 1e9 / gemm_gflops,
-            "threads": versions().threads, "loss_first": loss_first, "loss_last": loss_last,
-            "versions": { "densenet": versions().densenet, "libtorch": versions().libtorch },
+            "threads": Versions::current().threads, "loss_first": loss_first, "loss_last": loss_last,
+            "versions": { "densenet": Versions::current().densenet, "libtorch": Versions::current().libtorch },
         })
     );
     Ok(())

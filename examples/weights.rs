@@ -13,7 +13,7 @@ use densenet::DenseNetConfig;
 use densenet::models::Model;
 use densenet::nn::{ForwardContext, Mode};
 use densenet::tch::{Device, Tensor, nn::VarStore, no_grad};
-use densenet::weights::{Head, LoadConfig, StemChannels, Strictness, inspect, load, save_safetensors};
+use densenet::weights::{LoadConfig, inspect, load, save_safetensors};
 use std::error::Error;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -121,12 +121,10 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
         Command::Convert { from, to, net, keep_head, gray, min_percent } => {
             let vs = VarStore::new(Device::Cpu);
             net.config().with_input_channels(if gray { 1 } else { 3 }).build(&vs.root())?;
-            let config = LoadConfig::new()
-                .with_head(if keep_head { Head::Keep } else { Head::Load })
-                .with_stem(if gray { StemChannels::Sum } else { StemChannels::Exact })
-                .with_strictness(
-                    min_percent.map_or(Strictness::Strict, |min_percent| Strictness::NonStrict { min_percent }),
-                );
+            let config = LoadConfig::new();
+            let config = if keep_head { config.with_new_head() } else { config };
+            let config = if gray { config.with_summed_stem() } else { config };
+            let config = min_percent.map_or(config.clone(), |min_percent| config.non_strict(min_percent));
             println!("{}", load(&vs, from, &config)?);
             save_safetensors(&vs, &to)?;
         }

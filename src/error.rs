@@ -27,7 +27,7 @@ pub use checkpoint::{CheckpointProblem, Difference};
 pub use checkpoint_error::CheckpointError;
 pub use config::ConfigError;
 pub use data::DataError;
-pub use download::{DownloadAttempt, DownloadProblem};
+pub use download::DownloadProblem;
 pub use idx::IdxProblem;
 pub use input::InputError;
 pub use io::IoError;
@@ -128,9 +128,25 @@ impl Error {
         text
     }
 
+    /// A field of a configuration has a value that it cannot have.
+    pub(crate) fn invalid_value(field: &'static str, value: impl fmt::Display, expected: &'static str) -> Self {
+        Error::Config(ConfigError::InvalidValue { field, value: value.to_string(), expected })
+    }
+
+    /// What a failed call of the operating system becomes: `action` on `path` failed.
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Error::Io(IoError::Failed { action, path, source })
+    }
+
+    /// What an error of tch becomes: the call named `what` failed.
+    pub(crate) fn libtorch(what: &'static str) -> impl FnOnce(tch::TchError) -> Self {
+        move |error| Error::Libtorch(LibtorchError::Call { what, message: error.to_string() })
+    }
+
     pub(crate) fn at_least_one(field: &'static str, value: usize) -> Result<()> {
         match value {
-            0 => Err(Error::Config(ConfigError::InvalidValue { field, value: "0".to_owned(), expected: "at least 1" })),
+            0 => Err(Error::invalid_value(field, 0, "at least 1")),
             _ => Ok(()),
         }
     }

@@ -41,8 +41,7 @@ pub(crate) fn replace_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(
         return Err(not_written(path, bytes, source, disk.free(folder_of(path))));
     }
     // The file is complete; what is not known is whether it would be there after a power cut.
-    disk.sync(folder_of(path))
-        .map_err(|source| Error::Io(IoError::Failed { action: "write", path: path.to_owned(), source }))
+    disk.sync(folder_of(path)).map_err(Error::io("write", path))
 }
 
 /// The error for a file that could not be written, with the space that is free after its removal.
@@ -70,7 +69,7 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     remove_old_temporaries(path);
     let temporary = temporary(path);
     let done = RealDisk.write_new(&temporary, &[]).and_then(|()| RealDisk.remove(&temporary));
-    done.map_err(|source| Error::Io(IoError::Failed { action: "write", path: path.to_owned(), source }))
+    done.map_err(Error::io("write", path))
 }
 
 /// What stands between the name of a file and what makes the name of its temporary file unique.

@@ -198,7 +198,7 @@
 #[macro_use]
 mod setters;
 
-pub mod checkpoint;
+mod checkpoint;
 pub mod data;
 pub mod error;
 mod files;

@@ -3,7 +3,7 @@
 /// Writes a configuration's struct together with its `with_…` methods, so that a field is documented in one place.
 ///
 /// A field is written as in a struct. `=> with_name` after its type adds the method, and further attributes of the
-/// field follow in brackets:
+/// field follow in brackets; the method is as visible as the field:
 ///
 /// ```text
 /// config! {
@@ -25,7 +25,7 @@ macro_rules! config {
         pub struct $name:ident {
             $(
                 $(#[doc = $doc:expr])*
-                pub $field:ident: $type:ty $(=> $setter:ident $([$($attribute:meta),*])?)?
+                $vis:vis $field:ident: $type:ty $(=> $setter:ident)? $([$($attribute:meta),*])?
             ),* $(,)?
         }
     ) => {
@@ -33,34 +33,22 @@ macro_rules! config {
         pub struct $name {
             $(
                 $(#[doc = $doc])*
-                $($($(#[$attribute])*)?)?
-                pub $field: $type,
+                $($(#[$attribute])*)?
+                $vis $field: $type,
             )*
         }
 
         impl $name {
-            $(config! { @setter [$($doc),*] $field: $type $(=> $setter)? })*
+            $(config! { @setter [$($doc),*] $vis $field: $type $(=> $setter)? })*
         }
     };
-    (@setter [$($doc:expr),*] $field:ident: $type:ty) => {};
-    (@setter [$($doc:expr),*] $field:ident: $type:ty => $setter:ident) => {
+    (@setter [$($doc:expr),*] $vis:vis $field:ident: $type:ty) => {};
+    (@setter [$($doc:expr),*] $vis:vis $field:ident: $type:ty => $setter:ident) => {
         $(#[doc = $doc])*
         #[must_use]
-        pub fn $setter(mut self, $field: $type) -> Self {
+        $vis fn $setter(mut self, $field: $type) -> Self {
             self.$field = $field;
             self
         }
     };
-}
-
-/// Writes one `with_…` method per field; the field's documentation says what the value means.
-macro_rules! setters {
-    ($($method:ident => $field:ident: $type:ty),* $(,)?) => {$(
-        #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
-        #[must_use]
-        pub fn $method(mut self, $field: $type) -> Self {
-            self.$field = $field;
-            self
-        }
-    )*};
 }

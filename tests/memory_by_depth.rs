@@ -2,7 +2,7 @@
 //! the whole process.
 #![cfg(target_os = "linux")]
 
-use densenet::nn::{DenseBlockConfig, Execution, Features, ForwardContext, LayerKind, Mode};
+use densenet::nn::{DenseBlockConfig, Execution, Features, ForwardContext, Mode};
 use densenet::tch::{self, Device, Kind, Tensor, nn::VarStore};
 use std::fs;
 
@@ -17,7 +17,7 @@ fn memory_mb(field: &str) -> f64 {
 /// memory, in MB.
 fn peak_of_block(layers: usize) -> f64 {
     let vs = VarStore::new(Device::Cpu);
-    let config = DenseBlockConfig::new(24, layers).with_growth_rate(12).with_layer_kind(LayerKind::Plain);
+    let config = DenseBlockConfig::new(24, layers).with_growth_rate(12).with_plain_layers();
     let block = config.build(&vs.root()).unwrap();
     let x = Tensor::rand([48, 24, 32, 32], (Kind::Float, Device::Cpu));
     fs::write("/proc/self/clear_refs", "5").expect("the kernel starts the peak anew");

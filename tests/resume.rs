@@ -1,18 +1,18 @@
 //! A run that is stopped anywhere and resumed ends with the same bits. A binary of its own: dropout draws from libtorch's generator, which
 //! is the whole process's.
 
-use densenet::checkpoint::{Checkpoint, Store};
 use densenet::data::{Dataset, Subset, ValidationSize, split_validation};
 use densenet::error::{CheckpointError, DataError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
-use densenet::nn::{ConvBias, Dropout, Execution, LayerKind, StemConfig};
-use densenet::optim::{AdamWConfig, Nesterov, Optimizer, SgdConfig};
+use densenet::nn::{Dropout, Execution, StemConfig};
+use densenet::optim::{AdamWConfig, SgdConfig};
 use densenet::tch::{self, nn::VarStore};
 use densenet::train::{
-    Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, KeepBest, Monitor, Resume, Run, SaveEvery,
+    Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, Resume, Run, SaveEvery,
     SaveWeights, StopHandle,
 };
 use densenet::{DenseNet, DenseNetConfig, Error, FashionMnist, Result, Split, TrainConfig, Trainer};
+use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::fs;
@@ -79,14 +79,14 @@ fn trainer(kind: Kind, epochs: usize, folder: &Path) -> Trainer<DenseNet> {
         .with_initial_channels(6)
         .with_growth_rate(4)
         .with_layers_per_block([2, 1])
-        .with_layer_kind(LayerKind::Plain)
+        .with_plain_layers()
         .with_stem(StemConfig::cifar().with_stride(2))
-        .with_conv_bias(ConvBias::With)
+        .with_conv_bias()
         .with_dropout(Dropout::new(0.2));
     let model = net.build(&vs.root()).unwrap();
-    let optimizer: Box<dyn Optimizer> = match kind.adamw {
-        true => Box::new(AdamWConfig::new(0.01).build(&vs).unwrap()),
-        false => Box::new(SgdConfig::new(0.05).with_momentum(0.9).with_nesterov(Nesterov::On).build(&vs).unwrap()),
+    let optimizer = match kind.adamw {
+        true => AdamWConfig::new(0.01).build(&vs).unwrap(),
+        false => SgdConfig::new(0.05).with_nesterov_momentum(0.9).build(&vs).unwrap(),
     };
     let config = TrainConfig::new(epochs)
         .with_batch_size(BATCH)
@@ -142,7 +142,7 @@ fn fit(trainer: &mut Trainer<DenseNet>, train: &dyn Dataset, test: &dyn Dataset)
 fn checkpoints(folder: &Path) -> CheckpointConfig {
     CheckpointConfig::in_folder(folder.join("checkpoints"))
         .with_every(SaveEvery::Steps(3))
-        .with_keep_best(KeepBest::new(1, Monitor::max("confidence")))
+        .with_keep_best(1, Monitor::max("confidence"))
 }
 
 fn resuming(folder: &Path) -> CheckpointConfig {
@@ -168,8 +168,11 @@ impl Callback for Resumed {
 
 /// SHA-256 over all tensors and the state, but for wall times and the run's identity, of the newest checkpoint, and over the weights' file.
 fn digest(folder: &Path) -> String {
-    let found = Store::open(folder.join("checkpoints")).unwrap().newest().unwrap().unwrap();
-    let Checkpoint { mut state, tensors } = found.checkpoint;
+    let files = fs::read_dir(folder.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path());
+    let newest = files.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).max().unwrap();
+    let bytes = fs::read(newest).unwrap();
+    let metadata = SafeTensors::read_metadata(&bytes).unwrap().1.metadata().clone().unwrap();
+    let mut state = serde_json::from_str::<serde_json::Value>(&metadata["densenet"]).unwrap()["state"].take();
     state["progress"]["seconds"].take();
     state["progress"]["run_id"].take();
     for record in state["progress"]["history"]["epochs"].as_array_mut().unwrap() {
@@ -177,7 +180,15 @@ fn digest(folder: &Path) -> String {
         record["evaluation_seconds"].take();
     }
     let mut digest = Sha256::new();
-    digest.update(Checkpoint { state, tensors }.to_bytes().unwrap());
+    digest.update(state.to_string());
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let mut tensors = file.tensors();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    assert!(!tensors.is_empty());
+    for (name, tensor) in tensors {
+        digest.update(format!("{name} {:?} {:?}", tensor.dtype(), tensor.shape()));
+        digest.update(tensor.data());
+    }
     digest.update(fs::read(folder.join("model.safetensors")).unwrap());
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -273,7 +284,7 @@ fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
         Change::Seed,
         Change::Schedule,
         Change::Preprocess,
-        Change::Norms,
+        Change::Mode,
         Change::Execution,
         Change::Precision,
         Change::Optimizer,
@@ -288,13 +299,13 @@ fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
         let mut allowed = all.to_vec();
         allowed.remove(number);
         let (vs, model, _) = trainer(kind, 1, folder.path()).into_parts();
-        let optimizer = SgdConfig::new(0.06).with_momentum(0.9).with_nesterov(Nesterov::On).build(&vs).unwrap();
+        let optimizer = SgdConfig::new(0.06).with_nesterov_momentum(0.9).build(&vs).unwrap();
         let config = TrainConfig::new(2)
             .with_batch_size(BATCH + 1)
             .with_seed(4)
             .with_schedule(densenet::optim::Schedule::Cosine)
             .with_preprocess(densenet::Preprocess::new().with_size([36, 36]))
-            .with_norms(densenet::train::TrainingNorms::Frozen)
+            .with_mode(densenet::nn::Mode::TrainFrozenNorms)
             .with_execution(Execution::Fused)
             .with_precision(densenet::nn::Precision::EmulatedBFloat16);
         let mut second = Trainer::new(vs, model, optimizer, config)

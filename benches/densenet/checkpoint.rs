@@ -1,33 +1,43 @@
 //! What a checkpoint costs: the state of DenseNet-121 with AdamW, 96 MB, onto the disk and back.
 
 use criterion::{Criterion, Throughput};
-use densenet::DenseNetConfig;
-use densenet::checkpoint::{Checkpoint, Store};
+use densenet::data::SyntheticConfig;
+use densenet::optim::AdamWConfig;
 use densenet::tch::{Device, nn::VarStore};
-use densenet::torch::named_variables;
-use serde_json::json;
+use densenet::train::{CheckpointConfig, Datasets, Resume};
+use densenet::{DenseNetConfig, TrainConfig, Trainer};
+use std::path::Path;
+use std::time::Instant;
+
+/// A run of one step of one small image pair, which saves its state at its end, or resumes from it and does nothing more.
+fn run(folder: &Path) {
+    let vs = VarStore::new(Device::Cpu);
+    let model = DenseNetConfig::densenet121(1000).build(&vs.root()).expect("a valid network");
+    let optimizer = AdamWConfig::new(1e-3).build(&vs).expect("a valid rate");
+    let config = CheckpointConfig::in_folder(folder).with_resume(Resume::IfPresent);
+    let trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(2));
+    let samples = SyntheticConfig::new(2).with_sample_shape([3, 32, 32]).with_classes(1000).build().expect("valid");
+    let mut trainer = trainer.expect("a valid run").with_checkpoints(config);
+    trainer.fit(&Datasets::new(&samples)).expect("room on the disk");
+}
 
 pub fn bench(criterion: &mut Criterion) {
-    let vs = VarStore::new(Device::Cpu);
-    let _model = DenseNetConfig::new(1000).build(&vs.root()).expect("a valid network");
-    // A variable and two moments.
-    let tensors = named_variables(&vs).into_iter().flat_map(|variable| {
-        ["model", "first", "second"].map(|part| (format!("{part}.{}", variable.name), variable.tensor.detach().copy()))
-    });
-    let checkpoint = Checkpoint { state: json!({ "step": 1 }), tensors: tensors.collect() };
-    let bytes: usize = checkpoint.tensors.values().map(|tensor| 4 * tensor.numel()).sum();
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::open(folder.path()).expect("nobody else has it");
-
     let mut group = crate::group(criterion, "checkpoint", 1, 5);
-    group.throughput(Throughput::Bytes(bytes as u64));
-    let mut step = 0;
-    group.bench_function("save", |bencher| {
-        bencher.iter(|| {
-            step += 1;
-            store.save(step, &checkpoint).and_then(|_| store.keep(2, &[])).expect("room on the disk");
+    // A variable and two moments of 8 million parameters.
+    group.throughput(Throughput::Bytes(96 << 20));
+    group.bench_function("train one step and save", |bencher| {
+        bencher.iter_custom(|rounds| {
+            let timed = |_| {
+                let folder = tempfile::tempdir().expect("a folder");
+                let start = Instant::now();
+                run(folder.path());
+                start.elapsed()
+            };
+            (0..rounds).map(timed).sum()
         });
     });
-    group.bench_function("load", |bencher| bencher.iter(|| store.newest().expect("it is whole")));
+    let folder = tempfile::tempdir().expect("a folder");
+    run(folder.path());
+    group.bench_function("load", |bencher| bencher.iter(|| run(folder.path())));
     group.finish();
 }

@@ -3,10 +3,8 @@
 use crate::{group, plain_tch};
 use criterion::Criterion;
 use densenet::DenseBlockConfig;
-use densenet::nn::LayerKind;
 use densenet::tch::nn::{ModuleT, VarStore};
 use densenet::tch::{Device, Kind, Tensor, no_grad};
-use densenet::torch::to_channels_last;
 
 const BATCH: i64 = 64;
 const CHANNELS: i64 = 96;
@@ -15,13 +13,13 @@ pub fn bench(criterion: &mut Criterion) {
     let vs = VarStore::new(Device::Cpu);
     let block = DenseBlockConfig::new(CHANNELS as usize, 4)
         .with_growth_rate(32)
-        .with_layer_kind(LayerKind::Plain)
+        .with_plain_layers()
         .build(&(vs.root() / "block"))
         .expect("a valid block");
     let plain = plain_tch::dense_block(&(vs.root() / "plain"), CHANNELS, 4, 32);
     let x = Tensor::randn([BATCH, CHANNELS, 12, 12], (Kind::Float, Device::Cpu));
     // Each gets its input in the order in which the network before it would hand it on.
-    let channels_last = to_channels_last(&x).expect("four dimensions");
+    let channels_last = x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
     let contestants: [(&str, &dyn ModuleT, Tensor); 2] =
         [("densenet", &block, channels_last), ("plain tch", &plain, x)];
 

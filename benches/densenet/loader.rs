@@ -3,7 +3,7 @@
 use crate::group;
 use criterion::Criterion;
 use densenet::Preprocess;
-use densenet::data::{Dataset, InMemoryDataset, LoaderConfig, Order, Phase, SampleKey, SyntheticConfig};
+use densenet::data::{Dataset, InMemoryDataset, LoaderConfig, Phase, SampleKey, SyntheticConfig};
 use densenet::tch::Device;
 use std::thread;
 
@@ -18,7 +18,7 @@ pub fn bench(criterion: &mut Criterion) {
 
     let mut group = group(criterion, "loader", IMAGES, 5);
     for workers in [0, 1, 2] {
-        let loader = LoaderConfig::new(64).with_order(Order::Shuffled).with_workers(workers).build().expect("valid");
+        let loader = LoaderConfig::new(64).with_shuffle().with_workers(workers).build().expect("valid");
         group.bench_function(format!("{workers} workers"), |bencher| {
             let mut epoch = 0;
             bencher.iter(|| {

@@ -3,14 +3,14 @@
 use densenet::DenseNetConfig;
 use densenet::tch::{Device, Kind, nn::VarStore};
 use densenet::torch::named_variables;
-use densenet::weights::{LoadConfig, Strictness, inspect, load};
+use densenet::weights::{LoadConfig, inspect, load};
 use std::path::PathBuf;
 
 thread_local! {
     static NET: VarStore = {
         let vs = VarStore::new(Device::Cpu);
         let net = DenseNetConfig::new(3).with_growth_rate(4).with_layers_per_block([2, 2]).with_initial_channels(8);
-        net.with_layer_kind(densenet::nn::LayerKind::Bottleneck { factor: 2 }).build(&vs.root()).unwrap();
+        net.with_bottleneck(2).build(&vs.root()).unwrap();
         vs
     };
 }
@@ -26,7 +26,7 @@ pub fn fuzz(bytes: &[u8]) {
     let listed = inspect(&path);
     NET.with(|vs| {
         let before = sum(vs);
-        for config in [LoadConfig::new(), LoadConfig::new().with_strictness(Strictness::NonStrict { min_percent: 1 })] {
+        for config in [LoadConfig::new(), LoadConfig::new().non_strict(1)] {
             let loaded = load(vs, &path, &config);
             assert!(loaded.is_err() || listed.is_ok());
             assert!(loaded.is_ok() || sum(vs).to_bits() == before.to_bits());

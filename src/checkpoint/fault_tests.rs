@@ -16,18 +16,18 @@ use std::sync::{Arc, Mutex};
 use tch::Tensor;
 
 /// A state that differs from that of every other step.
-fn state(step: u64) -> Checkpoint {
+pub(super) fn state(step: u64) -> Checkpoint {
     let weight = Tensor::from_slice(&[step as f32, 0.1, -2.5]);
     let count = Tensor::from_slice(&[step as i64]);
     let tensors = BTreeMap::from([("weight".to_owned(), weight), ("count".to_owned(), count)]);
     Checkpoint { state: json!({ "step": step, "loss": 0.1 + step as f64 }), tensors }
 }
 
-fn read(bytes: &[u8]) -> Result<Checkpoint, CheckpointProblem> {
+pub(super) fn read(bytes: &[u8]) -> Result<Checkpoint, CheckpointProblem> {
     Checkpoint::read(Cursor::new(bytes))
 }
 
-fn assert_is(found: &Checkpoint, step: u64) {
+pub(super) fn assert_is(found: &Checkpoint, step: u64) {
     let expected = state(step);
     assert_eq!(found.state, expected.state);
     assert_eq!(found.tensors.keys().collect::<Vec<_>>(), expected.tensors.keys().collect::<Vec<_>>());
@@ -112,7 +112,7 @@ fn whichever_file_call_fails_the_old_checkpoint_stays_and_a_later_save_works() {
             let path = folder.path().join("checkpoint-000000001.safetensors");
             assert_is(&read(&fs::read(path).unwrap()).unwrap(), 1);
             store.save(3, &state(3)).unwrap();
-            assert_eq!(store.newest().unwrap().unwrap().step, 3);
+            assert_eq!(store.newest().unwrap().unwrap().checkpoint.state["step"], 3);
         }
         assert_eq!(failed, 5, "write, two syncs, rename, list");
     }
@@ -270,8 +270,9 @@ fn check_after_cut(files: &Files, saved: u64, folder: &Path) {
         // The lock is a real file; all others are where they were.
         let store = Store::open_on(Elsewhere { disk: disk.clone(), folder: folder.to_owned() }, elsewhere.path())?;
         Ok(store.newest()?.map(|found| {
-            assert_is(&found.checkpoint, found.step);
-            found.step
+            let step = found.checkpoint.state["step"].as_u64().unwrap();
+            assert_is(&found.checkpoint, step);
+            step
         }))
     };
     let newest = newest().unwrap_or_else(|error| panic!("after saving {saved}: {error}"));

@@ -8,6 +8,8 @@
 mod fault_tests;
 mod format;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use format::Checkpoint;
 pub use store::{LoadedCheckpoint, Store};

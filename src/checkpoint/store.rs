@@ -25,8 +25,6 @@ pub struct Store {
 /// A checkpoint that was read from a [`Store`].
 #[derive(Debug)]
 pub struct LoadedCheckpoint {
-    /// The number of steps of the run, counted over all epochs, after which it was saved.
-    pub step: u64,
     /// The saved state.
     pub checkpoint: Checkpoint,
     /// Why newer checkpoints, if any, were skipped.
@@ -53,11 +51,6 @@ impl Store {
             store.remove(&store.folder.join(name))?;
         }
         Ok(store)
-    }
-
-    /// The folder of the checkpoints.
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// Saves the state after `step` steps of the run, and returns the file. When this
@@ -94,7 +87,7 @@ impl Store {
                 }
             };
             match Checkpoint::read(file) {
-                Ok(checkpoint) => return Ok(Some(LoadedCheckpoint { step, checkpoint, skipped })),
+                Ok(checkpoint) => return Ok(Some(LoadedCheckpoint { checkpoint, skipped })),
                 Err(problem) => skipped.push(Error::Checkpoint(CheckpointError::Invalid { path, problem })),
             }
         }
@@ -112,7 +105,7 @@ impl Store {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let aside = self.folder.join(format!("damaged-{name}"));
         let done = self.disk.rename(path, &aside).and_then(|()| self.disk.sync(&self.folder));
-        done.map_err(|source| Error::Io(IoError::Failed { action: "rename", path: path.to_owned(), source }))
+        done.map_err(Error::io("rename", path))
     }
 
     /// Lists the steps after which the checkpoints were saved, oldest first.

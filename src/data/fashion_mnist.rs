@@ -31,7 +31,7 @@ impl fmt::Display for Split {
 ///
 /// [`open`](Self::open) looks for the files and never fetches them; what it finds is verified by
 /// its digest. MNIST uses the same file names: open it with
-/// [`open_idx_pair`](super::open_idx_pair).
+/// [`InMemoryDataset::open_idx`](super::InMemoryDataset::open_idx).
 ///
 /// # Examples
 ///

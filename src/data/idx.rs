@@ -26,39 +26,41 @@ const MAX_BYTES: u64 = 2 << 30;
 /// Bytes that are read at a time.
 const CHUNK_BYTES: usize = 1 << 16;
 
-/// Opens MNIST or any other data set that consists of an IDX file of samples and one of labels,
-/// each plain or compressed with gzip (told apart by content, not by name), of at most 2 GiB each.
-///
-/// Samples are u8 or f32 of the shape `[N, H, W]` (read as one channel), `[N, C, H, W]` or
-/// `[N, features]`; labels are u8 indices of `classes`.
-///
-/// The files may come from anywhere: what is wrong with them is an error, never a panic. They have
-/// to end where their data end, and gzip's checksums have to be right.
-///
-/// # Errors
-///
-/// [`IoError::Failed`], [`DataError::DamagedGzip`], [`DataError::Idx`], also where the counts differ or a label
-/// is no class.
-///
-/// # Examples
-///
-/// ```no_run
-/// use densenet::data::open_idx_pair;
-///
-/// let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
-/// let (images, labels) = ("mnist/train-images-idx3-ubyte.gz", "mnist/train-labels-idx1-ubyte.gz");
-/// let mnist = open_idx_pair(images, labels, &digits)?;
-/// # Ok::<(), densenet::Error>(())
-/// ```
-pub fn open_idx_pair(samples: impl AsRef<Path>, labels: impl AsRef<Path>, classes: &[&str]) -> Result<InMemoryDataset> {
-    let (samples, labels) = (samples.as_ref(), labels.as_ref());
-    let read = |path: &Path| IdxArray::read(open(path)?, path, MAX_BYTES);
-    pair_dataset((samples, read(samples)?), (labels, read(labels)?), classes)
+impl InMemoryDataset {
+    /// Opens MNIST or any other data set that consists of an IDX file of samples and one of labels,
+    /// each plain or compressed with gzip (told apart by content, not by name), of at most 2 GiB each.
+    ///
+    /// Samples are u8 or f32 of the shape `[N, H, W]` (read as one channel), `[N, C, H, W]` or
+    /// `[N, features]`; labels are u8 indices of `classes`.
+    ///
+    /// The files may come from anywhere: what is wrong with them is an error, never a panic. They have
+    /// to end where their data end, and gzip's checksums have to be right.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::Failed`], [`DataError::DamagedGzip`], [`DataError::Idx`], also where the counts differ or a label
+    /// is no class.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use densenet::data::InMemoryDataset;
+    ///
+    /// let digits = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    /// let (images, labels) = ("mnist/train-images-idx3-ubyte.gz", "mnist/train-labels-idx1-ubyte.gz");
+    /// let mnist = InMemoryDataset::open_idx(images, labels, &digits)?;
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    pub fn open_idx(samples: impl AsRef<Path>, labels: impl AsRef<Path>, classes: &[&str]) -> Result<Self> {
+        let (samples, labels) = (samples.as_ref(), labels.as_ref());
+        let read = |path: &Path| IdxArray::read(open(path)?, path, MAX_BYTES);
+        pair_dataset((samples, read(samples)?), (labels, read(labels)?), classes)
+    }
 }
 
 /// Opens a file for reading; the error names it.
 pub(super) fn open(path: &Path) -> Result<File> {
-    File::open(path).map_err(|source| Error::Io(IoError::Failed { action: "open", path: path.to_owned(), source }))
+    File::open(path).map_err(Error::io("open", path))
 }
 
 /// Makes a data set of two arrays; errors name the files that they came from.

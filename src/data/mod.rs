@@ -1,8 +1,8 @@
 //! Where samples come from: data sets, and the loader that makes batches of them.
 //!
 //! A [`Dataset`] is anything that returns samples by index. The crate's own are [`FashionMnist`],
-//! the [`InMemoryDataset`] for arrays and for [IDX files](open_idx_pair), and the
-//! [`SyntheticDataset`] for tests. [`split_validation`] divides one at random, and [`Subset`] takes
+//! the [`InMemoryDataset`] for arrays and for [IDX files](InMemoryDataset::open_idx), and the
+//! [`SyntheticConfig`] for tests. [`split_validation`] divides one at random, and [`Subset`] takes
 //! a part.
 //!
 //! A [`Loader`] goes through a data set in batches, epoch by epoch, with worker threads. A
@@ -32,14 +32,13 @@ pub use batch::{Batch, Targets, Values};
 pub use dataset::{Dataset, Phase, SampleKey};
 pub use fashion_mnist::{FashionMnist, Split};
 pub(crate) use fingerprint::Fingerprint;
-pub use idx::open_idx_pair;
 #[cfg(feature = "images")]
 #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
 pub use image::Color;
 pub use image::Image;
 pub use in_memory::InMemoryDataset;
-pub use loader::{LastBatch, Loader, LoaderConfig, Order};
+pub use loader::{Loader, LoaderConfig};
 pub use preprocess::{Normalize, Preprocess};
 pub use subset::Subset;
-pub use synthetic::{SyntheticConfig, SyntheticDataset};
+pub use synthetic::SyntheticConfig;
 pub use validation::{ValidationSize, split_validation};

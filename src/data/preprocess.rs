@@ -1,7 +1,7 @@
 //! Makes tensors on the training device of a batch in plain memory.
 
 use super::{Batch, Targets, Values};
-use crate::error::{ConfigError, LibtorchError};
+use crate::error::LibtorchError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -34,9 +34,7 @@ impl Normalize {
 
     fn check(&self, channels: usize) -> Result<()> {
         let Normalize { mean, std } = self;
-        let invalid = |value: String, expected| {
-            Err(Error::Config(ConfigError::InvalidValue { field: "normalization", value, expected }))
-        };
+        let invalid = |value: String, expected| Err(Error::invalid_value("normalization", value, expected));
         if mean.len() != channels || std.len() != channels {
             let value = format!("{} means and {} standard deviations for {channels} channels", mean.len(), std.len());
             return invalid(value, "one mean and one standard deviation per channel");
@@ -102,7 +100,7 @@ impl Preprocess {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] where samples of this shape cannot be preprocessed in this way.
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where samples of this shape cannot be preprocessed in this way.
     pub fn output_shape(&self, sample_shape: &[usize]) -> Result<Vec<usize>> {
         if let Some(normalize) = &self.normalize {
             normalize.check(sample_shape.first().copied().unwrap_or(0))?;
@@ -115,7 +113,7 @@ impl Preprocess {
             (Some([height, width]), shape) => {
                 let value = format!("{height}×{width} for samples of shape {shape:?}");
                 let expected = "1 to 16384 pixels a side, for samples of shape [C, H, W]";
-                Err(Error::Config(ConfigError::InvalidValue { field: "size", value, expected }))
+                Err(Error::invalid_value("size", value, expected))
             }
         }
     }
@@ -125,7 +123,7 @@ impl Preprocess {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`], [`LibtorchError::Call`].
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`LibtorchError::Call`].
     pub fn tensors(&self, batch: &Batch, device: Device) -> Result<(Tensor, Tensor)> {
         let input = self.inputs(&batch.values, &batch.sample_shape, batch.len(), device)?;
         let targets = match &batch.targets {
@@ -173,6 +171,7 @@ fn libtorch(what: &'static str, error: tch::TchError) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ConfigError;
 
     #[test]
     fn bilinear_has_half_pixel_centers() {

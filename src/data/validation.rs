@@ -2,7 +2,7 @@
 
 use super::random::{Purpose, Random};
 use super::{Dataset, Subset};
-use crate::error::{ConfigError, DataError};
+use crate::error::DataError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ pub enum ValidationSize {
 ///
 /// # Errors
 ///
-/// [`DataError::EmptySplit`] where one part would be empty, [`ConfigError::InvalidValue`] for a fraction
+/// [`DataError::EmptySplit`] where one part would be empty, [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a fraction
 /// outside (0, 1).
 ///
 /// # Examples
@@ -54,7 +54,7 @@ pub fn split_validation<D: Dataset + Clone>(
         }
         ValidationSize::Fraction(fraction) => {
             let (field, expected) = ("validation fraction", "between 0 and 1, without the ends");
-            return Err(Error::Config(ConfigError::InvalidValue { field, value: fraction.to_string(), expected }));
+            return Err(Error::invalid_value(field, fraction, expected));
         }
     };
     if validation == 0 || validation >= samples {

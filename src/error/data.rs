@@ -1,7 +1,7 @@
 //! What is wrong with samples, a data set, or a file of one.
 
 use super::join;
-use super::{BatchProblem, DownloadAttempt, IdxProblem};
+use super::{BatchProblem, DownloadProblem, IdxProblem};
 use std::path::PathBuf;
 
 /// What is wrong with samples, a data set, or a file of one.
@@ -114,12 +114,12 @@ pub enum DataError {
         remedy: &'static str,
     },
     /// No mirror delivered a file.
-    #[error("cannot download {name}: {}", join(attempts))]
+    #[error("cannot download {name}: {}", join(attempts.iter().map(|(url, problem)| format!("{url}: {problem}"))))]
     Download {
         /// The file.
         name: String,
-        /// What came of each mirror, in the order in which they were asked.
-        attempts: Vec<DownloadAttempt>,
+        /// The address of the file on each mirror and why it did not deliver, in the order in which they were tried.
+        attempts: Vec<(String, DownloadProblem)>,
     },
     /// Another data set of a run has other classes than its training set.
     #[error("the training set's classes are {train:?}, the {set}'s {other:?}")]

@@ -1,15 +1,5 @@
 //! What can come of asking a mirror for a file.
 
-/// A mirror that did not deliver; one of the `attempts` of [`Error::Download`](super::Error::Download).
-#[derive(Debug, thiserror::Error)]
-#[error("{url}: {problem}")]
-pub struct DownloadAttempt {
-    /// What was asked for.
-    pub url: String,
-    /// What came of it.
-    pub problem: DownloadProblem,
-}
-
 /// Why a mirror did not deliver.
 ///
 /// The causes are part of the text: the attempts are a list, which no chain of sources can show.

@@ -5,7 +5,7 @@
 //! others. Their values after an epoch are [`Metrics`], by name.
 
 mod accuracy;
-pub mod confusion;
+mod confusion;
 mod mean_loss;
 mod metric;
 mod predictions;
@@ -14,7 +14,8 @@ mod values;
 
 pub use confusion::ConfusionMatrix;
 pub use metric::{BatchOutput, Direction, Metric};
-pub use predictions::{ClassPrediction, class_predictions, correct_predictions};
+pub use predictions::ClassPrediction;
 pub use values::Metrics;
 
+pub(crate) use predictions::{class_predictions, correct_predictions};
 pub(crate) use set::{MetricSet, MetricStates};

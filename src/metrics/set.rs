@@ -4,7 +4,7 @@ use super::accuracy::Accuracy;
 use super::mean_loss::MeanLoss;
 use super::values::rank;
 use super::{BatchOutput, Direction, Metric, Metrics};
-use crate::error::{CheckpointError, ConfigError};
+use crate::error::CheckpointError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -91,11 +91,9 @@ impl MetricSet {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`].
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue).
     pub fn check_names(&self) -> Result<()> {
-        let invalid = |value, expected| {
-            Err(Error::Config(ConfigError::InvalidValue { field: "name of a metric", value, expected }))
-        };
+        let invalid = |value, expected| Err(Error::invalid_value("name of a metric", value, expected));
         for (number, metric) in self.metrics.iter().enumerate() {
             let name = metric.name();
             if name.is_empty() || name == "samples" || name.chars().any(|c| c.is_control() || matches!(c, ',' | '"')) {

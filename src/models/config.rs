@@ -1,81 +1,78 @@
 //! The configuration of a DenseNet, from which its blocks, transitions and channel counts follow.
 
 use super::DenseNet;
-use crate::error::ConfigError;
 use crate::nn::{
-    ConvBias, ConvGeometry, DenseBlockConfig, DenseLayerConfig, Downsampling, Dropout, Initialization, LayerKind,
-    NormReluConfig, StemConfig, TransitionBlockConfig, checked,
+    ConvGeometry, DenseBlockConfig, DenseLayerConfig, Downsampling, Dropout, Initialization, LayerKind, NormReluConfig,
+    StemConfig, TransitionBlockConfig, checked,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
 
-/// Configuration of a [`DenseNet`].
-///
-/// The defaults are those of DenseNet-121 as torchvision builds it. Presets are
-/// [`densenet121`](Self::densenet121) and its larger variants, [`cifar`](Self::cifar),
-/// [`cifar_bc`](Self::cifar_bc), [`fashion_mnist`](Self::fashion_mnist), [`d2l`](Self::d2l).
-///
-/// # Examples
-///
-/// ```
-/// use densenet::DenseNetConfig;
-/// use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
-///
-/// let vs = VarStore::new(Device::Cpu);
-/// let model = DenseNetConfig::new(10)
-///     .with_input_channels(1)
-///     .with_growth_rate(12)
-///     .with_layers_per_block([2, 2, 2])
-///     .build(&vs.root())?;
-/// let x = Tensor::rand([4, 1, 64, 64], (Kind::Float, Device::Cpu));
-/// assert_eq!(model.forward_t(&x, true).size(), [4, 10]);
-/// # Ok::<(), densenet::Error>(())
-/// ```
-///
-/// # Source
-///
-/// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
-/// table 1.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct DenseNetConfig {
-    /// Number of classes: the network's outputs; at least 1.
-    pub classes: usize,
-    /// Channels of the images, at least 1. Default 3.
-    pub input_channels: usize,
-    /// Channels that the stem writes, at least 1. Default 64.
-    pub initial_channels: usize,
-    /// Channels that each dense layer adds, at least 1; `k` in the paper. Default 32.
-    pub growth_rate: usize,
-    /// Number of layers of each dense block, at least one block and one layer each. Default [6, 12,
-    /// 24, 16].
-    #[doc(alias = "convs_per_block")]
-    #[doc(alias = "block_config")]
-    pub layers_per_block: Vec<usize>,
-    /// Plain or bottleneck layers. Default: bottlenecks of factor 4.
-    pub layer_kind: LayerKind,
-    /// Output channels of a transition over its input channels, in (0, 1]; θ in the paper. Default
-    /// 0.5.
-    pub compression: f64,
-    /// The convolution before the first block and what follows it. Default:
-    /// [`StemConfig::imagenet`].
-    pub stem: StemConfig,
-    /// How transitions halve the feature maps. Default: average pooling.
-    #[serde(default)]
-    pub downsampling: Downsampling,
-    /// Whether convolutions have a bias. Default: without.
-    pub conv_bias: ConvBias,
-    /// The distribution of initial weights. Default: Kaiming, fan in.
-    pub initialization: Initialization,
-    /// ε and momentum of all norms. Default: 1e-5 and 0.1.
-    pub norm: NormReluConfig,
-    /// How much is dropped in training, and where. Default: nothing.
-    pub dropout: Dropout,
-    /// Seed of the initial weights: equal configurations with equal seeds give equal weights.
-    /// libtorch's own generator is neither read nor moved. Default 0.
-    #[serde(default)]
-    pub seed: u64,
+config! {
+    /// Configuration of a [`DenseNet`].
+    ///
+    /// The defaults are those of DenseNet-121 as torchvision builds it. Presets are
+    /// [`densenet121`](Self::densenet121) and its larger variants, [`cifar`](Self::cifar),
+    /// [`cifar_bc`](Self::cifar_bc), [`fashion_mnist`](Self::fashion_mnist), [`d2l`](Self::d2l).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::DenseNetConfig;
+    /// use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
+    ///
+    /// let vs = VarStore::new(Device::Cpu);
+    /// let model = DenseNetConfig::new(10)
+    ///     .with_input_channels(1)
+    ///     .with_growth_rate(12)
+    ///     .with_layers_per_block([2, 2, 2])
+    ///     .build(&vs.root())?;
+    /// let x = Tensor::rand([4, 1, 64, 64], (Kind::Float, Device::Cpu));
+    /// assert_eq!(model.forward_t(&x, true).size(), [4, 10]);
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
+    /// table 1.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct DenseNetConfig {
+        /// Number of classes: the network's outputs; at least 1.
+        pub classes: usize => with_classes,
+        /// Channels of the images, at least 1. Default 3.
+        pub input_channels: usize => with_input_channels,
+        /// Channels that the stem writes, at least 1. Default 64.
+        pub initial_channels: usize => with_initial_channels,
+        /// Channels that each dense layer adds, at least 1; `k` in the paper. Default 32.
+        pub growth_rate: usize => with_growth_rate,
+        /// Number of layers of each dense block, at least one block and one layer each. Default [6, 12,
+        /// 24, 16].
+        pub layers_per_block: Vec<usize> [doc(alias = "convs_per_block"), doc(alias = "block_config")],
+        /// Plain or bottleneck layers. Default: bottlenecks of factor 4.
+        pub(crate) layer_kind: LayerKind => with_layer_kind,
+        /// Output channels of a transition over its input channels, in (0, 1]; θ in the paper. Default
+        /// 0.5.
+        pub compression: f64 => with_compression,
+        /// The convolution before the first block and what follows it. Default:
+        /// [`StemConfig::imagenet`].
+        pub stem: StemConfig => with_stem,
+        /// How transitions halve the feature maps. Default: average pooling.
+        pub downsampling: Downsampling => with_downsampling [serde(default)],
+        /// Whether convolutions have a bias. Default: without.
+        pub(crate) conv_bias: bool => with_bias,
+        /// The distribution of initial weights. Default: Kaiming, fan in.
+        pub initialization: Initialization => with_initialization,
+        /// ε and momentum of all norms. Default: 1e-5 and 0.1.
+        pub norm: NormReluConfig => with_norm,
+        /// How much is dropped in training, and where. Default: nothing.
+        pub dropout: Dropout => with_dropout,
+        /// Seed of the initial weights: equal configurations with equal seeds give equal weights.
+        /// libtorch's own generator is neither read nor moved. Default 0.
+        pub seed: u64 => with_seed [serde(default)],
+    }
 }
 
 /// The layers of a dense block and, but for the last one, the transition after it.
@@ -99,7 +96,7 @@ impl DenseNetConfig {
             compression: 0.5,
             stem: StemConfig::imagenet(),
             downsampling: Downsampling::default(),
-            conv_bias: ConvBias::default(),
+            conv_bias: false,
             initialization: Initialization::default(),
             norm: NormReluConfig::default(),
             dropout: Dropout::default(),
@@ -107,20 +104,24 @@ impl DenseNetConfig {
         }
     }
 
-    setters! {
-        with_classes => classes: usize,
-        with_input_channels => input_channels: usize,
-        with_initial_channels => initial_channels: usize,
-        with_growth_rate => growth_rate: usize,
-        with_layer_kind => layer_kind: LayerKind,
-        with_compression => compression: f64,
-        with_stem => stem: StemConfig,
-        with_downsampling => downsampling: Downsampling,
-        with_conv_bias => conv_bias: ConvBias,
-        with_initialization => initialization: Initialization,
-        with_norm => norm: NormReluConfig,
-        with_dropout => dropout: Dropout,
-        with_seed => seed: u64,
+    /// Makes layers of one convolution: norm → ReLU → 3×3 convolution, without the bottleneck. Default: bottleneck layers.
+    #[must_use]
+    pub fn with_plain_layers(self) -> Self {
+        self.with_layer_kind(LayerKind::Plain)
+    }
+
+    /// Makes bottleneck layers (DenseNet-B): norm → ReLU → 1×1 convolution to `factor` times the growth rate channels →
+    /// norm → ReLU → 3×3 convolution. `factor` is at least 1, torchvision's `bn_size`. Default: 4, as in the paper.
+    #[must_use]
+    pub fn with_bottleneck(self, factor: usize) -> Self {
+        self.with_layer_kind(LayerKind::Bottleneck { factor })
+    }
+
+    /// Adds a bias, which starts at 0, to all convolutions. Before a norm it has no effect, so that modern networks have none.
+    /// Default: without.
+    #[must_use]
+    pub fn with_conv_bias(self) -> Self {
+        self.with_bias(true)
     }
 
     /// Number of layers of each dense block; as many blocks as there are numbers. Default [6, 12,
@@ -145,7 +146,7 @@ impl DenseNetConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`], [`ConfigError::Overflow`], [`ConfigError::VariableExists`].
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`ConfigError::Overflow`](crate::error::ConfigError::Overflow), [`ConfigError::VariableExists`](crate::error::ConfigError::VariableExists).
     pub fn build(&self, path: &Path) -> Result<DenseNet> {
         DenseNet::new(self, path)
     }
@@ -187,11 +188,7 @@ impl DenseNetConfig {
         }
         if !(self.compression > 0.0 && self.compression <= 1.0) {
             let value = self.compression.to_string();
-            return Err(Error::Config(ConfigError::InvalidValue {
-                field: "compression",
-                value,
-                expected: "a number in (0, 1]",
-            }));
+            return Err(Error::invalid_value("compression", value, "a number in (0, 1]"));
         }
         self.stem.check()
     }
@@ -200,7 +197,7 @@ impl DenseNetConfig {
         DenseBlockConfig::new(in_channels, layers)
             .with_growth_rate(self.growth_rate)
             .with_layer_kind(self.layer_kind)
-            .with_conv_bias(self.conv_bias)
+            .with_bias(self.conv_bias)
             .with_initialization(self.initialization)
             .with_norm(self.norm)
             .with_dropout(self.dropout)
@@ -213,10 +210,10 @@ impl DenseNetConfig {
         if out_channels == 0 {
             let value = self.compression.to_string();
             let expected = "large enough to leave each transition a channel";
-            return Err(Error::Config(ConfigError::InvalidValue { field: "compression", value, expected }));
+            return Err(Error::invalid_value("compression", value, expected));
         }
         Ok(TransitionBlockConfig::new(in_channels, out_channels)
-            .with_conv_bias(self.conv_bias)
+            .with_bias(self.conv_bias)
             .with_initialization(self.initialization)
             .with_norm(self.norm)
             .with_dropout(self.dropout)

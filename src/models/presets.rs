@@ -1,8 +1,7 @@
 //! Presets of the network's configuration.
 
 use super::DenseNetConfig;
-use crate::error::ConfigError;
-use crate::nn::{ConvBias, Initialization, LayerKind, StemConfig, StemPool, checked};
+use crate::nn::{Initialization, StemConfig, StemPool, checked};
 use crate::{Error, Result};
 
 impl DenseNetConfig {
@@ -19,8 +18,8 @@ impl DenseNetConfig {
         DenseNetConfig::new(10)
             .with_input_channels(1)
             .with_layers_per_block([4, 4, 4, 4])
-            .with_layer_kind(LayerKind::Plain)
-            .with_conv_bias(ConvBias::With)
+            .with_plain_layers()
+            .with_conv_bias()
             .with_initialization(Initialization::XavierUniform)
     }
 
@@ -60,10 +59,10 @@ impl DenseNetConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] for a depth that is not 3n + 4, such as 40.
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a depth that is not 3n + 4, such as 40.
     pub fn cifar(depth: usize, growth_rate: usize) -> Result<Self> {
         let net = DenseNetConfig::of_cifar(depth, 1, "3n + 4, at least 7")?.with_growth_rate(growth_rate);
-        Ok(net.with_layer_kind(LayerKind::Plain).with_initial_channels(16).with_compression(1.0))
+        Ok(net.with_plain_layers().with_initial_channels(16).with_compression(1.0))
     }
 
     /// The paper's DenseNet-BC for CIFAR, with bottleneck layers and compression: three equal
@@ -73,7 +72,7 @@ impl DenseNetConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] for a depth that is not 6n + 4, such as 100; [`ConfigError::Overflow`].
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a depth that is not 6n + 4, such as 100; [`ConfigError::Overflow`](crate::error::ConfigError::Overflow).
     pub fn cifar_bc(depth: usize, growth_rate: usize) -> Result<Self> {
         let channels = checked("channels of the stem", growth_rate.checked_mul(2))?;
         let net = DenseNetConfig::of_cifar(depth, 2, "6n + 4, at least 10")?.with_growth_rate(growth_rate);
@@ -87,7 +86,7 @@ impl DenseNetConfig {
             Some((layers @ 1.., 0)) => {
                 Ok(DenseNetConfig::new(10).with_layers_per_block([layers; 3]).with_stem(StemConfig::cifar()))
             }
-            _ => Err(Error::Config(ConfigError::InvalidValue { field: "depth", value: depth.to_string(), expected })),
+            _ => Err(Error::invalid_value("depth", depth, expected)),
         }
     }
 }

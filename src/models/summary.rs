@@ -3,7 +3,7 @@
 use super::DenseNetConfig;
 use super::layout::{self, Layer, Operation, Size, layout};
 use crate::error::{ConfigError, InputError};
-use crate::nn::{ConvBias, Mode};
+use crate::nn::Mode;
 use crate::{Error, Result};
 use std::fmt;
 
@@ -94,7 +94,7 @@ fn row_of(layer: &Layer, [height, width]: Size) -> Result<SummaryRow> {
     let (operation, channels, parameters, buffers, multiply_adds, saved) = match layer.operation {
         Operation::Conv(conv) => {
             let weights = product([conv.in_channels, conv.out_channels, conv.kernel * conv.kernel])?;
-            let biases = if conv.bias == ConvBias::With { conv.out_channels } else { 0 };
+            let biases = if conv.bias { conv.out_channels } else { 0 };
             let stride = if conv.stride == 1 { String::new() } else { format!(" /{}", conv.stride) };
             let name = format!("conv {0}×{0}{stride}", conv.kernel);
             // Its input is the rectified output that the norm before it counts; only the stem's is

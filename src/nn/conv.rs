@@ -4,19 +4,7 @@ use super::initialization::{Draws, Initialization};
 use crate::error::ConfigError;
 use crate::torch::to_channels_last;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
 use tch::nn::{self, Init, Path};
-
-/// Whether convolutions add a bias. Before a norm it has no effect, so modern networks leave it
-/// out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ConvBias {
-    /// No bias, as in the paper's networks.
-    #[default]
-    Without,
-    /// A bias that starts at 0.
-    With,
-}
 
 /// The geometry of a square convolution: everything about it that decides shapes and counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +14,12 @@ pub(crate) struct ConvGeometry {
     pub kernel: usize,
     pub stride: usize,
     pub padding: usize,
-    pub bias: ConvBias,
+    pub bias: bool,
 }
 
 impl ConvGeometry {
     /// A convolution that keeps the size: odd kernel, stride 1.
-    pub fn same(in_channels: usize, out_channels: usize, kernel: usize, bias: ConvBias) -> Self {
+    pub fn same(in_channels: usize, out_channels: usize, kernel: usize, bias: bool) -> Self {
         ConvGeometry { in_channels, out_channels, kernel, stride: 1, padding: kernel / 2, bias }
     }
 
@@ -43,7 +31,7 @@ impl ConvGeometry {
         let config = nn::ConvConfig {
             stride: self.stride as i64,
             padding: self.padding as i64,
-            bias: self.bias == ConvBias::With,
+            bias: self.bias,
             ws_init: draws.init(distribution),
             bs_init: Init::Const(0.0),
             ..Default::default()

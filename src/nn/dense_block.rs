@@ -2,56 +2,55 @@
 
 use super::dense_layer::{DenseLayer, DenseLayerConfig};
 use super::fused::{self, Backend, Engine};
-use super::{
-    ConvBias, Draws, Dropout, Features, ForwardContext, Initialization, LayerKind, Mode, NormReluConfig, checked,
-};
+use super::{Draws, Dropout, Features, ForwardContext, Initialization, LayerKind, Mode, NormReluConfig, checked};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::{ModuleT, Path};
 
-/// Configuration of a [`DenseBlock`].
-///
-/// # Examples
-///
-/// ```
-/// use densenet::nn::{DenseBlockConfig, LayerKind};
-/// use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
-///
-/// let vs = VarStore::new(Device::Cpu);
-/// let block = DenseBlockConfig::new(3, 2)
-///     .with_growth_rate(10)
-///     .with_layer_kind(LayerKind::Plain)
-///     .build(&vs.root())?;
-/// let x = Tensor::rand([4, 3, 8, 8], (Kind::Float, Device::Cpu));
-/// assert_eq!(block.forward_t(&x, true).size(), [4, 23, 8, 8]);
-/// # Ok::<(), densenet::Error>(())
-/// ```
-///
-/// # Source
-///
-/// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
-/// section 3.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct DenseBlockConfig {
-    /// Channels that the block reads, at least 1.
-    pub in_channels: usize,
-    /// Number of layers, at least 1.
-    #[doc(alias = "convs_per_block")]
-    pub layers: usize,
-    /// Channels that each layer adds, at least 1; `k` in the paper. Default 32.
-    pub growth_rate: usize,
-    /// Plain or bottleneck layers. Default: bottlenecks of factor 4.
-    pub layer_kind: LayerKind,
-    /// Whether the convolutions have a bias. Default: without.
-    pub conv_bias: ConvBias,
-    /// The distribution of initial weights. Default: Kaiming, fan in.
-    pub initialization: Initialization,
-    /// ε and momentum of the norms. Default: 1e-5 and 0.1.
-    pub norm: NormReluConfig,
-    /// How much is dropped in training, and where. Default: nothing.
-    pub dropout: Dropout,
+config! {
+    /// Configuration of a [`DenseBlock`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::nn::DenseBlockConfig;
+    /// use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
+    ///
+    /// let vs = VarStore::new(Device::Cpu);
+    /// let block = DenseBlockConfig::new(3, 2)
+    ///     .with_growth_rate(10)
+    ///     .with_plain_layers()
+    ///     .build(&vs.root())?;
+    /// let x = Tensor::rand([4, 3, 8, 8], (Kind::Float, Device::Cpu));
+    /// assert_eq!(block.forward_t(&x, true).size(), [4, 23, 8, 8]);
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
+    /// section 3.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct DenseBlockConfig {
+        /// Channels that the block reads, at least 1.
+        pub in_channels: usize,
+        /// Number of layers, at least 1.
+        pub layers: usize [doc(alias = "convs_per_block")],
+        /// Channels that each layer adds, at least 1; `k` in the paper. Default 32.
+        pub growth_rate: usize => with_growth_rate,
+        /// Plain or bottleneck layers. Default: bottlenecks of factor 4.
+        pub(crate) layer_kind: LayerKind => with_layer_kind,
+        /// Whether the convolutions have a bias. Default: without.
+        pub(crate) conv_bias: bool => with_bias,
+        /// The distribution of initial weights. Default: Kaiming, fan in.
+        pub initialization: Initialization => with_initialization,
+        /// ε and momentum of the norms. Default: 1e-5 and 0.1.
+        pub norm: NormReluConfig => with_norm,
+        /// How much is dropped in training, and where. Default: nothing.
+        pub dropout: Dropout => with_dropout,
+    }
 }
 
 impl DenseBlockConfig {
@@ -62,20 +61,31 @@ impl DenseBlockConfig {
             layers,
             growth_rate: 32,
             layer_kind: LayerKind::default(),
-            conv_bias: ConvBias::default(),
+            conv_bias: false,
             initialization: Initialization::default(),
             norm: NormReluConfig::default(),
             dropout: Dropout::default(),
         }
     }
 
-    setters! {
-        with_growth_rate => growth_rate: usize,
-        with_layer_kind => layer_kind: LayerKind,
-        with_conv_bias => conv_bias: ConvBias,
-        with_initialization => initialization: Initialization,
-        with_norm => norm: NormReluConfig,
-        with_dropout => dropout: Dropout,
+    /// Makes layers of one convolution: norm → ReLU → 3×3 convolution, without the bottleneck. Default: bottleneck layers.
+    #[must_use]
+    pub fn with_plain_layers(self) -> Self {
+        self.with_layer_kind(LayerKind::Plain)
+    }
+
+    /// Makes bottleneck layers (DenseNet-B): norm → ReLU → 1×1 convolution to `factor` times the growth rate channels →
+    /// norm → ReLU → 3×3 convolution. `factor` is at least 1, torchvision's `bn_size`. Default: 4, as in the paper.
+    #[must_use]
+    pub fn with_bottleneck(self, factor: usize) -> Self {
+        self.with_layer_kind(LayerKind::Bottleneck { factor })
+    }
+
+    /// Adds a bias, which starts at 0, to the convolutions. Before a norm it has no effect, so that modern networks have none.
+    /// Default: without.
+    #[must_use]
+    pub fn with_conv_bias(self) -> Self {
+        self.with_bias(true)
     }
 
     /// The number of channels of the output: those of the input and `k` per layer.

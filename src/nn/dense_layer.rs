@@ -12,7 +12,7 @@ use tch::nn::{self, Module, Path};
 
 /// What a dense layer consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LayerKind {
+pub(crate) enum LayerKind {
     /// Norm → ReLU → 3×3 convolution.
     Plain,
     /// Norm → ReLU → 1×1 convolution to `factor`·`k` channels → norm → ReLU → 3×3 convolution:

@@ -1,14 +1,13 @@
 //! Dropout: its rate and its places in a network.
 
 use super::ForwardContext;
-use crate::error::ConfigError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 /// The convolutions after which values are dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum DropoutPlace {
+pub(crate) enum DropoutPlace {
     /// After the last convolution of each dense layer, as in torchvision.
     #[default]
     LayerOutput,
@@ -25,28 +24,26 @@ pub struct Dropout {
     /// 0.2 on small data sets without augmentation.
     pub rate: f64,
     /// The convolutions after which values are dropped. Default: the last one of each dense layer.
-    pub place: DropoutPlace,
+    pub(crate) place: DropoutPlace,
 }
 
 impl Dropout {
-    /// Dropout with this rate after each dense layer.
+    /// Dropout with this rate after the last convolution of each dense layer, as in torchvision.
     pub fn new(rate: f64) -> Self {
         Dropout { rate, ..Default::default() }
     }
 
-    setters! {
-        with_place => place: DropoutPlace,
+    /// Drops after every convolution but the stem's (1×1, 3×3 and the transitions'), as in the paper's own code.
+    #[must_use]
+    pub fn after_every_conv(self) -> Self {
+        Dropout { place: DropoutPlace::EveryConv, ..self }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
         if (0.0..1.0).contains(&self.rate) {
             return Ok(());
         }
-        Err(Error::Config(ConfigError::InvalidValue {
-            field: "drop rate",
-            value: self.rate.to_string(),
-            expected: "a number in [0, 1)",
-        }))
+        Err(Error::invalid_value("drop rate", self.rate, "a number in [0, 1)"))
     }
 
     /// Drops from the output of a dense layer.

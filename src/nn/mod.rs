@@ -17,19 +17,19 @@ mod norm_relu;
 mod stem;
 mod transition;
 
-pub use context::{Execution, ForwardContext, Memory, Mode, Precision};
-pub use conv::ConvBias;
+pub use context::{Execution, ForwardContext, Mode, Precision};
 pub use dense_block::{DenseBlock, DenseBlockConfig};
-pub use dense_layer::LayerKind;
-pub use dropout::{Dropout, DropoutPlace};
+pub use dropout::Dropout;
 pub use features::Features;
 pub use initialization::Initialization;
 pub use norm_relu::NormReluConfig;
-pub use stem::{Downsampling, StemConfig, StemDepth, StemPool};
+pub use stem::{Downsampling, StemConfig, StemPool};
 pub use transition::{TransitionBlock, TransitionBlockConfig};
 
+pub(crate) use context::Memory;
 pub(crate) use conv::{ConvGeometry, build_linear, checked};
-pub(crate) use dense_layer::DenseLayerConfig;
+pub(crate) use dense_layer::{DenseLayerConfig, LayerKind};
+pub(crate) use dropout::DropoutPlace;
 pub(crate) use features::Statistics;
 pub(crate) use initialization::Draws;
 pub(crate) use norm_relu::NormRelu;

@@ -3,20 +3,22 @@
 use super::conv::{checked, ensure_free};
 use super::fused::{self, Engine};
 use super::{Features, ForwardContext, Statistics};
-use crate::error::{ConfigError, InputError};
+use crate::error::InputError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn::{Init, Path};
 use tch::{Tensor, no_grad};
 
-/// The constants of batch normalization, the same for all norms of a network.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct NormReluConfig {
-    /// ε, added to the variance; positive. Default 1e-5.
-    pub epsilon: f64,
-    /// Weight of each batch's statistics in the update of the running ones, in [0, 1]. Default 0.1.
-    pub momentum: f64,
+config! {
+    /// The constants of batch normalization, the same for all norms of a network.
+    #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct NormReluConfig {
+        /// ε, added to the variance; positive. Default 1e-5.
+        pub epsilon: f64 => with_epsilon,
+        /// Weight of each batch's statistics in the update of the running ones, in [0, 1]. Default 0.1.
+        pub momentum: f64 => with_momentum,
+    }
 }
 
 impl Default for NormReluConfig {
@@ -26,15 +28,8 @@ impl Default for NormReluConfig {
 }
 
 impl NormReluConfig {
-    setters! {
-        with_epsilon => epsilon: f64,
-        with_momentum => momentum: f64,
-    }
-
     pub(crate) fn check(&self) -> Result<()> {
-        let invalid = |field, value: f64, expected| {
-            Error::Config(ConfigError::InvalidValue { field, value: value.to_string(), expected })
-        };
+        let invalid = |field, value: f64, expected| Error::invalid_value(field, value, expected);
         if !(self.epsilon.is_finite() && self.epsilon > 0.0) {
             return Err(invalid("epsilon", self.epsilon, "a positive number"));
         }
@@ -178,6 +173,7 @@ impl NormRelu {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ConfigError;
     use crate::nn::Mode;
     use tch::{Device, Kind, nn::VarStore};
 

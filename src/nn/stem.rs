@@ -1,10 +1,9 @@
 //! The stem: the first convolution and what follows it, before the first dense block.
 
 use super::{
-    ConvBias, ConvGeometry, Draws, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
+    ConvGeometry, Draws, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
     fused::{self, Engine},
 };
-use crate::error::ConfigError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -20,20 +19,6 @@ pub enum StemPool {
     /// Norm → ReLU → max pooling 3×3, stride 1, padding 1 → each second pixel of a
     /// [blur](Downsampling::Blur).
     NormReluMaxPoolBlur,
-}
-
-/// The number of convolutions of a stem.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StemDepth {
-    /// One convolution, as in the paper.
-    #[default]
-    Single,
-    /// Three convolutions of the stem's kernel, the first with its stride, with norm and ReLU
-    /// between them: timm's deep stem.
-    Deep {
-        /// Channels that the first two convolutions write, at least 1.
-        width: usize,
-    },
 }
 
 /// How transitions halve the sides of feature maps.
@@ -60,52 +45,46 @@ pub(crate) fn blurred_half(x: &Tensor) -> Tensor {
     x.reflection_pad2d([1, 1, 1, 1]).conv2d(&kernel, None::<Tensor>, [2, 2], [0, 0], [1, 1], channels)
 }
 
-/// Configuration of a stem: one or three square convolutions and what follows them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct StemConfig {
-    /// Side of the convolution's kernel in pixels, at least 1.
-    pub kernel: usize,
-    /// Stride of the convolution in pixels, at least 1.
-    pub stride: usize,
-    /// Zero padding on each side in pixels, less than `kernel`.
-    pub padding: usize,
-    /// The operations that follow the convolution.
-    pub pool: StemPool,
-    /// One convolution or three. Default: one.
-    #[serde(default)]
-    pub depth: StemDepth,
+config! {
+    /// Configuration of a stem: one or three square convolutions and what follows them.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct StemConfig {
+        /// Side of the convolution's kernel in pixels, at least 1.
+        pub kernel: usize => with_kernel,
+        /// Stride of the convolution in pixels, at least 1.
+        pub stride: usize => with_stride,
+        /// Zero padding on each side in pixels, less than `kernel`.
+        pub padding: usize => with_padding,
+        /// The operations that follow the convolution.
+        pub pool: StemPool => with_pool,
+        /// Channels that the first two of three convolutions write, with norm and ReLU between them: timm's deep stem.
+        /// Default: `None`, one convolution as in the paper.
+        pub deep_width: Option<usize> [serde(default)],
+    }
 }
 
 impl StemConfig {
     /// 7×7, stride 2, padding 3, then norm, ReLU and pooling: the paper's for ImageNet.
     pub fn imagenet() -> Self {
-        StemConfig { kernel: 7, stride: 2, padding: 3, pool: StemPool::NormReluMaxPool, depth: StemDepth::Single }
+        StemConfig { kernel: 7, stride: 2, padding: 3, pool: StemPool::NormReluMaxPool, deep_width: None }
     }
 
     /// 3×3, stride 1, padding 1, nothing after it: the paper's for CIFAR.
     pub fn cifar() -> Self {
-        StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare, depth: StemDepth::Single }
+        StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare, deep_width: None }
     }
 
     /// Three of 3×3, the first with stride 2 and the first two `width` channels wide, then norm,
     /// ReLU and pooling: timm's deep stem, whose width is the growth rate.
     pub fn deep(width: usize) -> Self {
-        StemConfig { kernel: 3, stride: 2, padding: 1, depth: StemDepth::Deep { width }, ..StemConfig::imagenet() }
-    }
-
-    setters! {
-        with_depth => depth: StemDepth,
-        with_kernel => kernel: usize,
-        with_stride => stride: usize,
-        with_padding => padding: usize,
-        with_pool => pool: StemPool,
+        StemConfig { kernel: 3, stride: 2, padding: 1, deep_width: Some(width), ..StemConfig::imagenet() }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
         Error::at_least_one("kernel of the stem", self.kernel)?;
         Error::at_least_one("stride of the stem", self.stride)?;
-        if let StemDepth::Deep { width } = self.depth {
+        if let Some(width) = self.deep_width {
             Error::at_least_one("width of the stem", width)?;
             checked("width of the stem", Some(width))?;
         }
@@ -114,16 +93,16 @@ impl StemConfig {
         }
         let value = format!("kernel {}, stride {}, padding {}", self.kernel, self.stride, self.padding);
         let expected = "a padding below the kernel's side, and a kernel and a stride of at most 1024";
-        Err(Error::Config(ConfigError::InvalidValue { field: "stem", value, expected }))
+        Err(Error::invalid_value("stem", value, expected))
     }
 
     /// The convolutions in their order.
-    pub(crate) fn convs(&self, in_channels: usize, out_channels: usize, bias: ConvBias) -> Vec<ConvGeometry> {
+    pub(crate) fn convs(&self, in_channels: usize, out_channels: usize, bias: bool) -> Vec<ConvGeometry> {
         let StemConfig { kernel, stride, padding, .. } = *self;
         let first = ConvGeometry { in_channels, out_channels, kernel, stride, padding, bias };
-        match self.depth {
-            StemDepth::Single => vec![first],
-            StemDepth::Deep { width } => {
+        match self.deep_width {
+            None => vec![first],
+            Some(width) => {
                 let conv = |in_channels, out_channels| ConvGeometry { in_channels, out_channels, stride: 1, ..first };
                 vec![ConvGeometry { out_channels: width, ..first }, conv(width, width), conv(width, out_channels)]
             }

@@ -1,8 +1,8 @@
 //! The transition between dense blocks: fewer channels, half the size.
 
 use super::{
-    ConvBias, ConvGeometry, Downsampling, Draws, Dropout, DropoutPlace, Features, ForwardContext, Initialization, Mode,
-    NormRelu, NormReluConfig, blurred_half, checked,
+    ConvGeometry, Downsampling, Draws, Dropout, DropoutPlace, Features, ForwardContext, Initialization, Mode, NormRelu,
+    NormReluConfig, blurred_half, checked,
     fused::{self, Engine},
 };
 use crate::error::InputError;
@@ -11,44 +11,45 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::{self, Module, ModuleT, Path};
 
-/// Configuration of a [`TransitionBlock`].
-///
-/// # Examples
-///
-/// ```
-/// use densenet::nn::TransitionBlockConfig;
-/// use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
-///
-/// let vs = VarStore::new(Device::Cpu);
-/// let transition = TransitionBlockConfig::new(23, 10).build(&vs.root())?;
-/// let x = Tensor::rand([4, 23, 8, 8], (Kind::Float, Device::Cpu));
-/// assert_eq!(transition.forward_t(&x, true).size(), [4, 10, 4, 4]);
-/// # Ok::<(), densenet::Error>(())
-/// ```
-///
-/// # Source
-///
-/// Huang et al. 2017, section 3, *Pooling layers* and *Compression*.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct TransitionBlockConfig {
-    /// Channels that the transition reads, at least 1.
-    pub in_channels: usize,
-    /// Channels that the transition writes, at least 1: compression θ times `in_channels` in the
-    /// paper.
-    pub out_channels: usize,
-    /// Whether the convolution has a bias. Default: without.
-    pub conv_bias: ConvBias,
-    /// The distribution of initial weights. Default: Kaiming, fan in.
-    pub initialization: Initialization,
-    /// ε and momentum of the norm. Default: 1e-5 and 0.1.
-    pub norm: NormReluConfig,
-    /// How much is dropped in training. Default: nothing. Only
-    /// [`DropoutPlace::EveryConv`](super::DropoutPlace::EveryConv) affects a transition.
-    pub dropout: Dropout,
-    /// How the feature maps are halved. Default: 2×2 average pooling.
-    #[serde(default)]
-    pub downsampling: Downsampling,
+config! {
+    /// Configuration of a [`TransitionBlock`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::nn::TransitionBlockConfig;
+    /// use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
+    ///
+    /// let vs = VarStore::new(Device::Cpu);
+    /// let transition = TransitionBlockConfig::new(23, 10).build(&vs.root())?;
+    /// let x = Tensor::rand([4, 23, 8, 8], (Kind::Float, Device::Cpu));
+    /// assert_eq!(transition.forward_t(&x, true).size(), [4, 10, 4, 4]);
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    ///
+    /// # Source
+    ///
+    /// Huang et al. 2017, section 3, *Pooling layers* and *Compression*.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct TransitionBlockConfig {
+        /// Channels that the transition reads, at least 1.
+        pub in_channels: usize,
+        /// Channels that the transition writes, at least 1: compression θ times `in_channels` in the
+        /// paper.
+        pub out_channels: usize,
+        /// Whether the convolution has a bias. Default: without.
+        pub(crate) conv_bias: bool => with_bias,
+        /// The distribution of initial weights. Default: Kaiming, fan in.
+        pub initialization: Initialization => with_initialization,
+        /// ε and momentum of the norm. Default: 1e-5 and 0.1.
+        pub norm: NormReluConfig => with_norm,
+        /// How much is dropped in training. Default: nothing. Only
+        /// [`Dropout::after_every_conv`] affects a transition.
+        pub dropout: Dropout => with_dropout,
+        /// How the feature maps are halved. Default: 2×2 average pooling.
+        pub downsampling: Downsampling => with_downsampling [serde(default)],
+    }
 }
 
 impl TransitionBlockConfig {
@@ -57,7 +58,7 @@ impl TransitionBlockConfig {
         TransitionBlockConfig {
             in_channels,
             out_channels,
-            conv_bias: ConvBias::default(),
+            conv_bias: false,
             initialization: Initialization::default(),
             norm: NormReluConfig::default(),
             dropout: Dropout::default(),
@@ -65,12 +66,11 @@ impl TransitionBlockConfig {
         }
     }
 
-    setters! {
-        with_conv_bias => conv_bias: ConvBias,
-        with_initialization => initialization: Initialization,
-        with_norm => norm: NormReluConfig,
-        with_dropout => dropout: Dropout,
-        with_downsampling => downsampling: Downsampling,
+    /// Adds a bias, which starts at 0, to the convolution. Before a norm it has no effect, so that modern networks have none.
+    /// Default: without.
+    #[must_use]
+    pub fn with_conv_bias(self) -> Self {
+        self.with_bias(true)
     }
 
     pub(crate) fn conv(&self) -> ConvGeometry {

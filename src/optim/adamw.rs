@@ -9,7 +9,8 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 config! {
-    /// Configuration of [`AdamW`].
+    /// Configuration of the AdamW optimizer: p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂
+    /// and v̂ of the gradient.
     ///
     /// # Source
     ///
@@ -41,20 +42,20 @@ impl AdamWConfig {
     /// # Errors
     ///
     /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
-    pub fn build(&self, vs: &VarStore) -> Result<AdamW> {
+    pub fn build(&self, vs: &VarStore) -> Result<Box<dyn Optimizer>> {
         check("learning rate", self.learning_rate, self.learning_rate > 0.0, "a positive number")?;
         check("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "a number in [0, 1)")?;
         check("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "a number in [0, 1)")?;
         check("epsilon of AdamW", self.epsilon, self.epsilon > 0.0, "a positive number")?;
         check("weight decay", self.weight_decay, self.weight_decay >= 0.0, "0 or more")?;
         let steps = Tensor::zeros([1], (Kind::Int64, Device::Cpu));
-        Ok(AdamW { config: self.clone(), slots: parameters::slots(vs)?, steps })
+        Ok(Box::new(AdamW { config: self.clone(), slots: parameters::slots(vs)?, steps }))
     }
 }
 
-/// The AdamW optimizer: p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the gradient.
+/// The optimizer and its state.
 #[derive(Debug)]
-pub struct AdamW {
+struct AdamW {
     config: AdamWConfig,
     slots: Vec<Slot<2>>,
     /// Number of steps that were made, `[1]`.

@@ -6,7 +6,7 @@ mod parameters;
 mod schedule;
 mod sgd;
 
-pub use adamw::{AdamW, AdamWConfig};
+pub use adamw::AdamWConfig;
 pub use optimizer::Optimizer;
-pub use schedule::{Milestones, Schedule};
-pub use sgd::{Nesterov, Sgd, SgdConfig};
+pub use schedule::Schedule;
+pub use sgd::SgdConfig;

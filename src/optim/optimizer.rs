@@ -1,6 +1,7 @@
 //! The interface of an optimizer.
 
 use crate::Result;
+use std::fmt;
 use tch::Tensor;
 
 /// Updates the variables of a model from their gradients.
@@ -35,6 +36,13 @@ pub trait Optimizer {
     ///
     /// [`CheckpointError::StateMismatch`](crate::error::CheckpointError::StateMismatch) where a name is missing or unknown, or a shape or dtype differs.
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()>;
+}
+
+/// Prints the configuration.
+impl fmt::Debug for dyn Optimizer + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}", self.configuration())
+    }
 }
 
 /// Lets the optimizer be chosen when the program runs.

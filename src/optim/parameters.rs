@@ -97,5 +97,5 @@ pub(super) fn check(field: &'static str, value: f64, valid: bool, expected: &'st
     if value.is_finite() && valid {
         return Ok(());
     }
-    Err(Error::Config(ConfigError::InvalidValue { field, value: value.to_string(), expected }))
+    Err(Error::invalid_value(field, value, expected))
 }

@@ -1,6 +1,5 @@
 //! The learning rate over a run.
 
-use crate::error::ConfigError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +12,9 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```
 /// use densenet::TrainConfig;
-/// use densenet::optim::{Milestones, Schedule};
+/// use densenet::optim::Schedule;
 ///
-/// let schedule = Schedule::Steps { milestones: Milestones::Epochs(vec![30, 60]), gamma: 0.1 };
+/// let schedule = Schedule::Epochs { milestones: vec![30, 60], gamma: 0.1 };
 /// let config = TrainConfig::new(90).with_schedule(schedule);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,10 +23,17 @@ pub enum Schedule {
     /// The optimizer's learning rate in every step.
     #[default]
     Constant,
-    /// The learning rate is multiplied by `gamma` at each milestone, as by PyTorch's `MultiStepLR`.
-    Steps {
-        /// The places of a run at which the learning rate changes.
-        milestones: Milestones,
+    /// The learning rate is multiplied by `gamma` after each of these epochs, as by PyTorch's `MultiStepLR`.
+    Epochs {
+        /// Numbers of finished epochs: with 30, epoch 31 is the first one with the changed rate.
+        milestones: Vec<usize>,
+        /// The factor at each milestone, above 0 and at most 1; usually 0.1.
+        gamma: f64,
+    },
+    /// The learning rate is multiplied by `gamma` at each of these shares of the run.
+    Shares {
+        /// Shares of the run, in [0, 1]: 0.5 is the middle.
+        milestones: Vec<f64>,
         /// The factor at each milestone, above 0 and at most 1; usually 0.1.
         gamma: f64,
     },
@@ -39,16 +45,6 @@ pub enum Schedule {
     Cosine,
 }
 
-/// The places of a run at which [`Schedule::Steps`] changes the learning rate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Milestones {
-    /// Shares of the run, in [0, 1]: 0.5 is the middle.
-    Shares(Vec<f64>),
-    /// Numbers of finished epochs: with 30, epoch 31 is the first one with the changed rate.
-    Epochs(Vec<usize>),
-}
-
 impl Schedule {
     /// The learning rate is multiplied by 0.1 at half and at three quarters of the run.
     ///
@@ -56,7 +52,7 @@ impl Schedule {
     ///
     /// Huang et al. 2017, section 4.2.
     pub fn cifar() -> Self {
-        Schedule::Steps { milestones: Milestones::Shares(vec![0.5, 0.75]), gamma: 0.1 }
+        Schedule::Shares { milestones: vec![0.5, 0.75], gamma: 0.1 }
     }
 
     /// The learning rate of step `step`, counted from 0 over the whole run, where `base` is the optimizer's.
@@ -64,15 +60,12 @@ impl Schedule {
         let progress = step as f64 / (steps_per_epoch * epochs).max(1) as f64;
         match self {
             Schedule::Constant => base,
-            Schedule::Steps { milestones, gamma } => {
-                let passed = match milestones {
-                    Milestones::Shares(shares) => shares.iter().filter(|&&share| progress >= share).count(),
-                    Milestones::Epochs(epochs) => {
-                        let finished = step / steps_per_epoch.max(1);
-                        epochs.iter().filter(|&&epoch| finished >= epoch as u64).count()
-                    }
-                };
-                base * gamma.powi(passed as i32)
+            Schedule::Epochs { milestones, gamma } => {
+                let finished = step / steps_per_epoch.max(1);
+                base * gamma.powi(milestones.iter().filter(|&&epoch| finished >= epoch as u64).count() as i32)
+            }
+            Schedule::Shares { milestones, gamma } => {
+                base * gamma.powi(milestones.iter().filter(|&&share| progress >= share).count() as i32)
             }
             Schedule::Cosine => base * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()),
         }
@@ -82,17 +75,17 @@ impl Schedule {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`].
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue).
     pub(crate) fn check(&self) -> Result<()> {
-        let Schedule::Steps { milestones, gamma } = self else { return Ok(()) };
-        let invalid = |field, value, expected| Err(Error::Config(ConfigError::InvalidValue { field, value, expected }));
+        let (Schedule::Epochs { gamma, .. } | Schedule::Shares { gamma, .. }) = self else { return Ok(()) };
+        let invalid = |field, value, expected| Err(Error::invalid_value(field, value, expected));
         if !(*gamma > 0.0 && *gamma <= 1.0) {
             let expected = "above 0 and at most 1: the learning rate is multiplied by it";
             return invalid("gamma of the schedule", gamma.to_string(), expected);
         }
-        match milestones {
-            Milestones::Shares(shares) if !shares.iter().all(|share| (0.0..=1.0).contains(share)) => {
-                invalid("milestones of the schedule", format!("{shares:?}"), "shares of the run, from 0 to 1")
+        match self {
+            Schedule::Shares { milestones, .. } if !milestones.iter().all(|share| (0.0..=1.0).contains(share)) => {
+                invalid("milestones of the schedule", format!("{milestones:?}"), "shares of the run, from 0 to 1")
             }
             _ => Ok(()),
         }
@@ -111,7 +104,7 @@ mod tests {
 
     #[test]
     fn milestones_in_epochs_count_finished_epochs() {
-        let schedule = Schedule::Steps { milestones: Milestones::Epochs(vec![1, 3]), gamma: 0.5 };
+        let schedule = Schedule::Epochs { milestones: vec![1, 3], gamma: 0.5 };
         let rates = [0, 9, 10, 29, 30, 39].map(|step| schedule.learning_rate(1.0, step, 10, 4));
         assert_eq!(rates, [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]);
     }

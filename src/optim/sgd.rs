@@ -8,28 +8,21 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::VarStore;
 
-/// Whether momentum is Nesterov's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Nesterov {
-    /// Momentum is the classical one.
-    #[default]
-    Off,
-    /// Momentum is Nesterov's, as in the paper's recipes.
-    On,
-}
-
 config! {
-    /// Configuration of [`Sgd`].
+    /// Configuration of stochastic gradient descent: v ← m·v + (g + decay·p); p ← p − rate·v, or
+    /// p ← p − rate·(g + decay·p + m·v) with Nesterov's momentum.
+    ///
+    /// It makes the same steps as PyTorch's, whose momentum starts with the first gradient: so does this, from v = 0.
     ///
     /// # Examples
     ///
     /// ```
-    /// use densenet::optim::{Nesterov, Optimizer, SgdConfig};
+    /// use densenet::optim::SgdConfig;
     /// use densenet::tch::{Device, nn};
     ///
     /// let vs = nn::VarStore::new(Device::Cpu);
     /// let _layer = nn::linear(vs.root(), 3, 2, Default::default());
-    /// let sgd = SgdConfig::new(0.1).with_momentum(0.9).with_nesterov(Nesterov::On).with_weight_decay(1e-4).build(&vs)?;
+    /// let sgd = SgdConfig::new(0.1).with_nesterov_momentum(0.9).with_weight_decay(1e-4).build(&vs)?;
     /// assert_eq!(sgd.state().len(), 2);
     /// # Ok::<(), densenet::Error>(())
     /// ```
@@ -40,8 +33,8 @@ config! {
         pub learning_rate: f64,
         /// Momentum, in [0, 1). Default 0.
         pub momentum: f64 => with_momentum,
-        /// Whether momentum is Nesterov's, for which it has to be above 0. Default: off.
-        pub nesterov: Nesterov => with_nesterov,
+        /// Whether momentum is Nesterov's.
+        pub(crate) nesterov: bool,
         /// Factor of the L2 penalty, at least 0, which is added to the gradient. Default 0.
         pub weight_decay: f64 => with_weight_decay,
     }
@@ -50,7 +43,14 @@ config! {
 impl SgdConfig {
     /// Plain gradient descent with this base learning rate.
     pub fn new(learning_rate: f64) -> Self {
-        SgdConfig { learning_rate, momentum: 0.0, nesterov: Nesterov::Off, weight_decay: 0.0 }
+        SgdConfig { learning_rate, momentum: 0.0, nesterov: false, weight_decay: 0.0 }
+    }
+
+    /// Nesterov's momentum instead of the classical one, as in the paper's recipes; in (0, 1).
+    #[must_use]
+    pub fn with_nesterov_momentum(mut self, momentum: f64) -> Self {
+        (self.momentum, self.nesterov) = (momentum, true);
+        self
     }
 
     /// Builds the optimizer for all trainable variables of `vs`.
@@ -58,26 +58,24 @@ impl SgdConfig {
     /// # Errors
     ///
     /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
-    pub fn build(&self, vs: &VarStore) -> Result<Sgd> {
+    pub fn build(&self, vs: &VarStore) -> Result<Box<dyn Optimizer>> {
         check("learning rate", self.learning_rate, self.learning_rate > 0.0, "a positive number")?;
         check("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "a number in [0, 1)")?;
         check("weight decay", self.weight_decay, self.weight_decay >= 0.0, "0 or more")?;
-        if self.nesterov == Nesterov::On {
+        if self.nesterov {
             check("momentum", self.momentum, self.momentum > 0.0, "above 0, as Nesterov's momentum is asked for")?;
         }
         let slots = match self.momentum > 0.0 {
             true => Slots::Momentum(parameters::slots(vs)?),
             false => Slots::Plain(parameters::slots(vs)?),
         };
-        Ok(Sgd { config: self.clone(), slots })
+        Ok(Box::new(Sgd { config: self.clone(), slots }))
     }
 }
 
-/// The optimizer of stochastic gradient descent: v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov's momentum.
-///
-/// It makes the same steps as PyTorch's, whose momentum starts with the first gradient: so does this, from v = 0.
+/// The optimizer and its state.
 #[derive(Debug)]
-pub struct Sgd {
+struct Sgd {
     config: SgdConfig,
     slots: Slots,
 }
@@ -106,7 +104,7 @@ impl Optimizer for Sgd {
 
     fn step(&mut self, learning_rate: f64) -> Result<()> {
         let SgdConfig { momentum, nesterov, weight_decay, .. } = self.config;
-        let step = SgdStep { learning_rate, momentum, nesterov: nesterov == Nesterov::On, weight_decay };
+        let step = SgdStep { learning_rate, momentum, nesterov, weight_decay };
         match &self.slots {
             Slots::Plain(slots) => {
                 let WithGradients { parameters, gradients, state: [] } = WithGradients::of(slots);

@@ -2,14 +2,13 @@
 
 use super::config::PredictConfig;
 use crate::data::{Dataset, LoaderConfig, Phase};
-use crate::error::{DataError, LibtorchError, PredictionError};
+use crate::error::{DataError, PredictionError};
 use crate::metrics::{ClassPrediction, class_predictions};
 use crate::models::Model;
-use crate::nn::{ForwardContext, Mode};
 use crate::train::Inference;
 use crate::{Error, Result};
 use ndarray::Array2;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
 /// The outputs of a model for many samples, one row per sample.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,22 +79,8 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
         return Err(Error::Data(DataError::EmptyDataset));
     }
     let joined = Tensor::f_cat(&outputs, 0);
-    let joined = joined.map_err(|error| {
-        Error::Libtorch(LibtorchError::Call { what: "joining of outputs", message: error.to_string() })
-    })?;
+    let joined = joined.map_err(Error::libtorch("joining of outputs"))?;
     Ok(Predictions { outputs: to_rows(&joined, samples)? })
-}
-
-/// Predicts a batch of preprocessed inputs `[N, …]` on the model's device, in evaluation mode and
-/// f32. Changes no variable.
-///
-/// # Errors
-///
-/// Those of the model; [`PredictionError::OutputShape`] for a model whose output has not one row per sample.
-pub fn predict_tensor(model: &dyn Model, inputs: &Tensor) -> Result<Predictions> {
-    let outputs = no_grad(|| model.forward(inputs, &ForwardContext::new(Mode::Eval)))?;
-    let samples = inputs.size().first().map_or(0, |&samples| samples as usize);
-    Ok(Predictions { outputs: to_rows(&outputs, samples)? })
 }
 
 /// Copies outputs `[samples, …]` to the CPU as f32, with everything after the first dimension in
@@ -103,9 +88,7 @@ pub fn predict_tensor(model: &dyn Model, inputs: &Tensor) -> Result<Predictions>
 pub(super) fn to_rows(outputs: &Tensor, samples: usize) -> Result<Array2<f32>> {
     check_rows(outputs, samples)?;
     let flat = outputs.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view(-1);
-    let values = Vec::<f32>::try_from(flat).map_err(|error| {
-        Error::Libtorch(LibtorchError::Call { what: "copy of a model's outputs", message: error.to_string() })
-    })?;
+    let values = Vec::<f32>::try_from(flat).map_err(Error::libtorch("copy of a model's outputs"))?;
     let columns = values.len() / samples.max(1);
     Ok(Array2::from_shape_vec((samples, columns), values).expect("a tensor's values divide into its rows"))
 }

@@ -7,19 +7,21 @@ use crate::torch::default_device;
 use std::time::Duration;
 use tch::Device;
 
-/// Configuration of how samples go through a model.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct PredictConfig {
-    /// Most samples that go through the model together, from 1 to 65,536. Default: 64.
-    pub batch_size: usize,
-    /// Preprocessing of each batch on the device, which has to be that of the training.
-    /// Default: none.
-    pub preprocess: Preprocess,
-    /// Device that has the model's variables. Default: [`default_device`].
-    pub device: Device,
-    /// Precision that the model computes in. Default: f32.
-    pub precision: Precision,
+config! {
+    /// Configuration of how samples go through a model.
+    #[derive(Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct PredictConfig {
+        /// Most samples that go through the model together, from 1 to 65,536. Default: 64.
+        pub batch_size: usize => with_batch_size,
+        /// Preprocessing of each batch on the device, which has to be that of the training.
+        /// Default: none.
+        pub preprocess: Preprocess => with_preprocess,
+        /// Device that has the model's variables. Default: [`default_device`].
+        pub device: Device => with_device,
+        /// Precision that the model computes in. Default: f32.
+        pub precision: Precision => with_precision,
+    }
 }
 
 impl Default for PredictConfig {
@@ -34,13 +36,6 @@ impl Default for PredictConfig {
 }
 
 impl PredictConfig {
-    setters! {
-        with_batch_size => batch_size: usize,
-        with_preprocess => preprocess: Preprocess,
-        with_device => device: Device,
-        with_precision => precision: Precision,
-    }
-
     /// Checks the batch size, and that the device has the precision.
     pub(super) fn check(&self) -> Result<()> {
         self.precision.check(self.device)?;
@@ -53,44 +48,46 @@ impl PredictConfig {
     }
 }
 
-/// Configuration of a [`Predictor`](super::Predictor).
-///
-/// # Examples
-///
-/// ```
-/// use densenet::Preprocess;
-/// use densenet::predict::{PredictConfig, PredictorConfig};
-/// use densenet::tch::Device;
-/// use std::time::Duration;
-///
-/// let predict = PredictConfig::default()
-///     .with_device(Device::Cpu)
-///     .with_batch_size(32)                                      // at most 32 images together
-///     .with_preprocess(Preprocess::new().with_size([96, 96]));  // as in training
-/// let config = PredictorConfig::new(predict)
-///     .with_classes(["cat".to_owned(), "dog".to_owned()].into())
-///     .with_max_wait(Duration::from_millis(5))                  // for other requests of a batch
-///     .with_queue_capacity(1024);
-/// assert_eq!(config.predict.batch_size, 32);
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct PredictorConfig {
-    /// How images go through the model. Its batch size is the most requests that form a batch.
-    pub predict: PredictConfig,
-    /// Names of the classes in the order of the model's outputs, for
-    /// [`RankedClass::name`](super::RankedClass::name). Default: empty, for no names.
-    pub classes: Vec<String>,
-    /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error
-    /// of its request alone. Default: `None`, any shape that the model accepts.
-    pub sample_shape: Option<[usize; 3]>,
-    /// Longest time that a request waits for others to form a batch with. Default: 1 ms.
-    pub max_wait: Duration,
-    /// Most requests that wait in the queue, at least 1. Default: 256.
-    pub queue_capacity: usize,
-    /// Most values of an image before preprocessing: channels times height times width.
-    /// Default: 2²².
-    pub max_image_values: usize,
+config! {
+    /// Configuration of a [`Predictor`](super::Predictor).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::Preprocess;
+    /// use densenet::predict::{PredictConfig, PredictorConfig};
+    /// use densenet::tch::Device;
+    /// use std::time::Duration;
+    ///
+    /// let predict = PredictConfig::default()
+    ///     .with_device(Device::Cpu)
+    ///     .with_batch_size(32)                                      // at most 32 images together
+    ///     .with_preprocess(Preprocess::new().with_size([96, 96]));  // as in training
+    /// let config = PredictorConfig::new(predict)
+    ///     .with_classes(["cat".to_owned(), "dog".to_owned()].into())
+    ///     .with_max_wait(Duration::from_millis(5))                  // for other requests of a batch
+    ///     .with_queue_capacity(1024);
+    /// assert_eq!(config.predict.batch_size, 32);
+    /// ```
+    #[derive(Clone, Debug, PartialEq)]
+    #[non_exhaustive]
+    pub struct PredictorConfig {
+        /// How images go through the model. Its batch size is the most requests that form a batch.
+        pub predict: PredictConfig,
+        /// Names of the classes in the order of the model's outputs, for
+        /// [`RankedClass::name`](super::RankedClass::name). Default: empty, for no names.
+        pub classes: Vec<String> => with_classes,
+        /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error
+        /// of its request alone. Default: `None`, any shape that the model accepts.
+        pub sample_shape: Option<[usize; 3]>,
+        /// Longest time that a request waits for others to form a batch with. Default: 1 ms.
+        pub max_wait: Duration => with_max_wait,
+        /// Most requests that wait in the queue, at least 1. Default: 256.
+        pub queue_capacity: usize => with_queue_capacity,
+        /// Most values of an image before preprocessing: channels times height times width.
+        /// Default: 2²².
+        pub max_image_values: usize => with_max_image_values,
+    }
 }
 
 impl PredictorConfig {
@@ -104,13 +101,6 @@ impl PredictorConfig {
             queue_capacity: 256,
             max_image_values: 1 << 22,
         }
-    }
-
-    setters! {
-        with_classes => classes: Vec<String>,
-        with_max_wait => max_wait: Duration,
-        with_queue_capacity => queue_capacity: usize,
-        with_max_image_values => max_image_values: usize,
     }
 
     /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error

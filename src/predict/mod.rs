@@ -1,5 +1,4 @@
-//! Predictions of a trained model: [`predict`] for a data set, [`predict_tensor`] for a batch that
-//! is a tensor already, and a [`Predictor`] that batches the requests of many threads.
+//! Predictions of a trained model: [`predict`] for a data set, and a [`Predictor`] that batches the requests of many threads.
 
 mod batch;
 mod config;
@@ -7,7 +6,7 @@ mod prediction;
 mod predictor;
 mod worker;
 
-pub use batch::{Predictions, predict, predict_tensor};
+pub use batch::{Predictions, predict};
 pub use config::{PredictConfig, PredictorConfig};
 pub use prediction::{Prediction, RankedClass};
 pub use predictor::Predictor;

@@ -13,6 +13,7 @@ mod run_folder;
 #[cfg(feature = "report")]
 mod run_report;
 mod terminal;
+#[cfg(feature = "progress")]
 mod time_estimate;
 
 pub use console::ConsoleLog;
@@ -24,4 +25,3 @@ pub use run_folder::RunFolder;
 #[cfg(feature = "report")]
 #[cfg_attr(docsrs, doc(cfg(feature = "report")))]
 pub use run_report::Report;
-pub use time_estimate::TimeEstimate;

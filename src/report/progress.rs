@@ -1,6 +1,7 @@
 //! Progress bars.
 
 use super::terminal;
+use super::time_estimate::TimeEstimate;
 use crate::Result;
 use crate::train::{Callback, Event, Run};
 use indicatif::{ProgressBar as Bar, ProgressStyle};
@@ -9,7 +10,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// Draws a bar on standard error while an epoch runs: epoch, step, loss, images per second, time left. Where standard
-/// error is no terminal, as in a log file, it prints a line at least every minute instead.
+/// error is no terminal, as in a log file, it prints a line at least every minute instead. After ten steps it prints how
+/// long the run will take.
 #[derive(Debug, Default)]
 pub struct ProgressBar {
     bar: Option<Bar>,
@@ -17,6 +19,7 @@ pub struct ProgressBar {
     samples: usize,
     seconds: f64,
     lines: Lines,
+    estimate: TimeEstimate,
 }
 
 impl ProgressBar {
@@ -78,6 +81,7 @@ impl Callback for ProgressBar {
                 self.samples += samples;
                 self.seconds += duration.as_secs_f64();
                 self.step_ended(*epoch, *step, *duration, run);
+                self.estimate.step_ended(*samples, *duration, run);
             }
             Event::EvaluationStarted { .. } => {
                 if let Some(bar) = &self.bar {

@@ -4,7 +4,7 @@ use super::page::content::{Epoch, LabeledImage, Metadata, MetricValue, ReportCon
 use super::page::{curves, html, predictions};
 use crate::data::{Batch, Dataset, Image, Phase, SampleKey, Subset, Targets, Values};
 use crate::metrics::{ClassPrediction, ConfusionMatrix};
-use crate::torch::{device_name, versions};
+use crate::torch::{Versions, device_name};
 use crate::train::{Callback, EpochRecord, Event, Outcome, Run};
 use crate::{Result, files};
 use std::ops::ControlFlow;
@@ -172,7 +172,7 @@ fn configuration(run: &Run) -> Metadata {
 }
 
 fn machine(run: &Run) -> Metadata {
-    let versions = versions();
+    let versions = Versions::current();
     let rows = [
         ("device", device_name(run.vs.device())),
         ("threads", versions.threads.to_string()),

@@ -2,15 +2,13 @@
 
 use super::format;
 use super::terminal::beside_bar;
-use crate::Result;
-use crate::train::{Callback, Event, Run};
+use crate::train::Run;
 use std::io::{self, Write};
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 /// Prints once to standard error, after ten steps, how fast training is and how long the run will take.
 #[derive(Debug, Default)]
-pub struct TimeEstimate {
+pub(super) struct TimeEstimate {
     steps: usize,
     samples: usize,
     seconds: f64,
@@ -24,11 +22,6 @@ const MEASURED_STEPS: usize = 7;
 const EVALUATION_SHARE: f64 = 1.0 / 3.0;
 
 impl TimeEstimate {
-    /// An estimate after ten steps.
-    pub fn new() -> Self {
-        TimeEstimate::default()
-    }
-
     fn print(&self, run: &Run) {
         let per_sample = self.seconds / self.samples as f64;
         let sets = run.datasets;
@@ -41,20 +34,16 @@ impl TimeEstimate {
             writeln!(io::stderr(), "about {total} for {epochs} epochs, at {:.0} images/s", 1.0 / per_sample)
         });
     }
-}
 
-impl Callback for TimeEstimate {
-    fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>> {
-        if let Event::StepEnded { samples, duration, .. } = event {
-            self.steps += 1;
-            if self.steps > WARM_UP_STEPS {
-                self.samples += samples;
-                self.seconds += duration.as_secs_f64();
-            }
-            if self.steps == WARM_UP_STEPS + MEASURED_STEPS {
-                self.print(run);
-            }
+    /// Counts a step, and prints the estimate after the tenth.
+    pub fn step_ended(&mut self, samples: usize, duration: Duration, run: &Run) {
+        self.steps += 1;
+        if self.steps > WARM_UP_STEPS {
+            self.samples += samples;
+            self.seconds += duration.as_secs_f64();
         }
-        Ok(ControlFlow::Continue(()))
+        if self.steps == WARM_UP_STEPS + MEASURED_STEPS {
+            self.print(run);
+        }
     }
 }

@@ -14,19 +14,6 @@ use tch::Device;
 /// # Errors
 ///
 /// [`LibtorchError::Call`](crate::error::LibtorchError::Call).
-///
-/// # Examples
-///
-/// ```
-/// use densenet::tch::{Device, Kind, Tensor};
-/// use densenet::torch::autocast;
-///
-/// let x = Tensor::rand([2, 3], (Kind::Float, Device::Cpu));
-/// let y = autocast(Device::Cpu, || x.matmul(&x.tr()))?;
-/// assert_eq!(y.kind(), Kind::BFloat16);
-/// assert_eq!(x.matmul(&x.tr()).kind(), Kind::Float);
-/// # Ok::<(), densenet::Error>(())
-/// ```
 pub fn autocast<T>(device: Device, body: impl FnOnce() -> T) -> Result<T> {
     let _setting = Setting::begin(device, true)?;
     Ok(body())

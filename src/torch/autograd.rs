@@ -20,7 +20,7 @@ use tch::{Tensor, no_grad_guard};
 /// a thread of libtorch's. With a kept graph it may run several times.
 pub trait Function: Send + 'static {
     /// Computes the outputs. Nothing in here is recorded, and kinds stay as they are:
-    /// [`autocast`](super::autocast) ends here.
+    /// mixed precision ends here.
     ///
     /// # Errors
     ///

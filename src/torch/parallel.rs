@@ -19,19 +19,6 @@ use std::sync::Mutex;
 /// # Panics
 ///
 /// With the first panic of `body`, after all threads have ended.
-///
-/// # Examples
-///
-/// ```
-/// use densenet::torch::parallel_for;
-/// use std::sync::atomic::{AtomicUsize, Ordering};
-///
-/// let sum = AtomicUsize::new(0);
-/// parallel_for(1000, 100, |range| {
-///     sum.fetch_add(range.sum::<usize>(), Ordering::Relaxed);
-/// });
-/// assert_eq!(sum.into_inner(), 999 * 1000 / 2);
-/// ```
 pub fn parallel_for(length: usize, grain: usize, body: impl Fn(Range<usize>) + Sync) {
     let call = Call { body: &body, panic: Mutex::new(None) };
     let data = &raw const call as *mut c_void;

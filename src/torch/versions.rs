@@ -19,19 +19,21 @@ pub struct Versions {
     pub threads: usize,
 }
 
-/// Asks libtorch what it is.
-pub fn versions() -> Versions {
-    // SAFETY: the entry hands out a static string that ends in a zero byte.
-    let libtorch = unsafe { CStr::from_ptr(ffi::densenet_libtorch_version()) };
-    // SAFETY: the entry takes a place for its message and nothing else.
-    let capability = ffi::call("the CPU's capability", |error| unsafe { ffi::densenet_cpu_capability(error) });
-    let libtorch = libtorch.to_string_lossy().into_owned();
-    Versions {
-        tch: tch_series(&libtorch).to_owned(),
-        densenet: env!("CARGO_PKG_VERSION").to_owned(),
-        libtorch,
-        cpu_capability: capability.map_or_else(|error| error.to_string(), ffi::take_string),
-        threads: tch::get_num_threads().max(1) as usize,
+impl Versions {
+    /// The versions that run now.
+    pub fn current() -> Self {
+        // SAFETY: the entry hands out a static string that ends in a zero byte.
+        let libtorch = unsafe { CStr::from_ptr(ffi::densenet_libtorch_version()) };
+        // SAFETY: the entry takes a place for its message and nothing else.
+        let capability = ffi::call("the CPU's capability", |error| unsafe { ffi::densenet_cpu_capability(error) });
+        let libtorch = libtorch.to_string_lossy().into_owned();
+        Versions {
+            tch: tch_series(&libtorch).to_owned(),
+            densenet: env!("CARGO_PKG_VERSION").to_owned(),
+            libtorch,
+            cpu_capability: capability.map_or_else(|error| error.to_string(), ffi::take_string),
+            threads: tch::get_num_threads().max(1) as usize,
+        }
     }
 }
 

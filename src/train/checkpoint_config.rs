@@ -28,23 +28,6 @@ pub enum Resume {
     IfPresent,
 }
 
-/// How many checkpoints of the best epochs are kept, and which epochs are the best.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct KeepBest {
-    /// Number of checkpoints.
-    pub count: usize,
-    /// The metric of the validation set that decides.
-    pub monitor: Monitor,
-}
-
-impl KeepBest {
-    /// Keeps the checkpoints of the `count` best epochs.
-    pub fn new(count: usize, monitor: Monitor) -> Self {
-        KeepBest { count, monitor }
-    }
-}
-
 /// A part of a run in which a resumed run may differ from the saved one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -59,8 +42,8 @@ pub enum Change {
     Schedule,
     /// [`TrainConfig::preprocess`](super::TrainConfig::preprocess).
     Preprocess,
-    /// [`TrainConfig::norms`](super::TrainConfig::norms).
-    Norms,
+    /// [`TrainConfig::mode`](super::TrainConfig::mode).
+    Mode,
     /// [`TrainConfig::execution`](super::TrainConfig::execution).
     Execution,
     /// [`TrainConfig::precision`](super::TrainConfig::precision).
@@ -84,7 +67,7 @@ impl Change {
             Change::Seed => "seed",
             Change::Schedule => "schedule",
             Change::Preprocess => "preprocess",
-            Change::Norms => "norms",
+            Change::Mode => "mode",
             Change::Execution => "execution",
             Change::Precision => "precision",
             Change::Optimizer => "optimizer",
@@ -105,13 +88,13 @@ config! {
     /// A run that saves its state every 500 steps, and that continues after a crash when the program is started again:
     ///
     /// ```no_run
-    /// use densenet::train::{CheckpointConfig, KeepBest, Monitor, Resume, SaveEvery};
+    /// use densenet::train::{CheckpointConfig, Monitor, Resume, SaveEvery};
     ///
     /// # fn with(trainer: densenet::Trainer<densenet::DenseNet>) -> densenet::Trainer<densenet::DenseNet> {
     /// let checkpoints = CheckpointConfig::in_folder("runs/flowers/checkpoints")
     ///     .with_every(SaveEvery::Steps(500))
     ///     .with_keep_last(3)
-    ///     .with_keep_best(KeepBest::new(1, Monitor::accuracy()))
+    ///     .with_keep_best(1, Monitor::accuracy())
     ///     .with_resume(Resume::IfPresent);
     /// let trainer = trainer.with_checkpoints(checkpoints);
     /// # trainer
@@ -126,8 +109,8 @@ config! {
         pub every: SaveEvery => with_every,
         /// Number of newest checkpoints that are kept, at least 2. Default 2.
         pub keep_last: usize => with_keep_last,
-        /// Checkpoints of the best epochs that are kept beside the newest. Default: none.
-        pub keep_best: KeepBest => with_keep_best,
+        /// Number of checkpoints of the best epochs that are kept, and what decides which epochs are the best.
+        pub(super) keep_best: Option<(usize, Monitor)>,
         /// Whether the run continues from the folder's newest checkpoint. Default: never.
         pub resume: Resume => with_resume,
         /// Parts of a run in which a resumed run may differ from the saved one. Default: none.
@@ -142,10 +125,18 @@ impl CheckpointConfig {
             folder: folder.into(),
             every: SaveEvery::Epochs(1),
             keep_last: 2,
-            keep_best: KeepBest::new(0, Monitor::loss()),
+            keep_best: None,
             resume: Resume::Never,
             allowed_changes: Vec::new(),
         }
+    }
+
+    /// Keeps the checkpoints of the `count` best epochs by a metric of the validation set, beside the newest ones.
+    /// Default: none.
+    #[must_use]
+    pub fn with_keep_best(mut self, count: usize, monitor: Monitor) -> Self {
+        self.keep_best = (count > 0).then_some((count, monitor));
+        self
     }
 
     pub(super) fn check(&self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use super::{CheckpointConfig, EpochRecord, Resume, SaveEvery};
 use crate::checkpoint::{Checkpoint, LoadedCheckpoint, Store};
-use crate::error::{CheckpointError, IoError};
+use crate::error::CheckpointError;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::time::Instant;
@@ -33,9 +33,7 @@ impl Checkpoints {
     pub fn open(config: &CheckpointConfig) -> Result<(Self, Option<LoadedCheckpoint>)> {
         config.check()?;
         let folder = &config.folder;
-        std::fs::create_dir_all(folder).map_err(|source| {
-            Error::Io(IoError::Failed { action: "create the folder", path: folder.clone(), source })
-        })?;
+        std::fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
         let store = Store::open(folder)?;
         let loaded = match config.resume {
             Resume::Never if store.steps()?.is_empty() => None,
@@ -66,13 +64,12 @@ impl Checkpoints {
 
     /// Takes in an epoch that ended after `steps` steps: its checkpoint is among the best, or not.
     pub fn rank(&mut self, record: &EpochRecord, steps: u64) -> Result<()> {
-        let keep_best = &self.config.keep_best;
-        if keep_best.count > 0 {
-            let value = keep_best.monitor.value(record)?;
-            let is_better = |other: f64| keep_best.monitor.direction.is_better(value, other);
+        if let Some((count, monitor)) = &self.config.keep_best {
+            let value = monitor.value(record)?;
+            let is_better = |other: f64| monitor.direction.is_better(value, other);
             let place = self.best.iter().position(|&(other, _)| is_better(other)).unwrap_or(self.best.len());
             self.best.insert(place, (value, steps));
-            self.best.truncate(keep_best.count);
+            self.best.truncate(*count);
         }
         Ok(())
     }

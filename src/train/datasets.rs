@@ -5,7 +5,7 @@ use crate::data::Dataset;
 /// The data sets that a run works on: one to train on, and where there are any, one to choose by and one to report on.
 ///
 /// After every epoch the model is evaluated on the validation and the test set. What chooses during a run, such as
-/// [`EarlyStop`](super::EarlyStop) or [`SaveBest`](super::SaveBest), looks at the validation set alone, so that the test
+/// [`EarlyStop`](super::EarlyStop) or [`SaveWeights::best_to`](super::SaveWeights::best_to), looks at the validation set alone, so that the test
 /// set says something about data that no choice depended on.
 ///
 /// # Examples

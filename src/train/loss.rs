@@ -1,6 +1,6 @@
 //! Loss functions.
 
-use crate::error::{LibtorchError, TrainingError};
+use crate::error::TrainingError;
 use crate::{Error, Result};
 use tch::{Reduction, Tensor};
 
@@ -22,7 +22,7 @@ impl Loss for CrossEntropy {
     fn mean(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {
         outputs
             .f_cross_entropy_loss::<Tensor>(targets, None, Reduction::Mean, -100, 0.0)
-            .map_err(|error| Error::Libtorch(LibtorchError::Call { what: "cross-entropy", message: error.to_string() }))
+            .map_err(Error::libtorch("cross-entropy"))
     }
 }
 

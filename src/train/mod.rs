@@ -19,15 +19,15 @@ mod stop;
 mod trainer;
 
 pub use callback::{Callback, Event, Outcome, Run};
-pub use checkpoint_config::{Change, CheckpointConfig, KeepBest, Resume, SaveEvery};
-pub use config::{TrainConfig, TrainingNorms};
+pub use checkpoint_config::{Change, CheckpointConfig, Resume, SaveEvery};
+pub use config::TrainConfig;
 pub use datasets::Datasets;
 pub use early_stop::EarlyStop;
 pub use evaluate::Evaluation;
 pub use history::{EpochRecord, History};
 pub use loss::{CrossEntropy, Loss};
 pub use monitor::Monitor;
-pub use save::{SaveBest, SaveWeights};
+pub use save::SaveWeights;
 pub use stop::StopHandle;
 pub use trainer::Trainer;
 

@@ -61,7 +61,7 @@ impl Monitor {
             }
             Some(direction) if direction != self.direction => {
                 let (value, expected) = (self.to_string(), "the other one: the direction that the metric itself has");
-                Err(Error::Config(ConfigError::InvalidValue { field: "monitor", value, expected }))
+                Err(Error::invalid_value("monitor", value, expected))
             }
             Some(_) => Ok(()),
         }

@@ -27,7 +27,7 @@ impl<'a> RunData<'a> {
             }
         }
         let warning = check_classes(model, train)?;
-        check_batches(config, model, train, &config.train_loader(), config.train_mode())?;
+        check_batches(config, model, train, &config.train_loader(), config.mode)?;
         for (_, dataset) in datasets.evaluated() {
             check_batches(config, model, dataset, &config.evaluation_loader(), Mode::Eval)?;
         }

@@ -8,7 +8,7 @@ use crate::error::CheckpointError;
 use crate::error::Difference;
 use crate::metrics::{MetricSet, MetricStates};
 use crate::optim::Optimizer;
-use crate::torch::{Variable, named_variables, release_free_memory, versions};
+use crate::torch::{Variable, Versions, named_variables, release_free_memory};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -74,7 +74,7 @@ impl RunState<'_> {
         let variables =
             named_variables(self.vs).into_iter().map(|variable| (MODEL.to_owned() + &variable.name, variable.tensor));
         let state = self.optimizer.state().into_iter().map(|(name, tensor)| (OPTIMIZER.to_owned() + &name, tensor));
-        let found = versions();
+        let found = Versions::current();
         let saved = Saved {
             run: run.clone(),
             progress: progress.clone(),

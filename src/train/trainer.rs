@@ -8,7 +8,7 @@ use super::run_data::RunData;
 use super::run_loop::RunLoop;
 use super::{CheckpointConfig, CrossEntropy, Datasets, Evaluation, History, Loss, StopHandle, TrainConfig};
 use crate::data::Dataset;
-use crate::error::{LibtorchError, TrainingError};
+use crate::error::TrainingError;
 use crate::metrics::{BatchOutput, Metric, MetricSet};
 use crate::models::Model;
 use crate::optim::Optimizer;
@@ -172,11 +172,9 @@ impl<M: Model> Trainer<M> {
     pub fn fit(&mut self, datasets: &Datasets) -> Result<History> {
         let data = RunData::check(&self.config, &self.model, datasets)?;
         self.metrics.check_names()?;
-        if let Some(CheckpointConfig { keep_best, .. }) = &self.checkpoint_config
-            && keep_best.count > 0
-        {
+        if let Some(CheckpointConfig { keep_best: Some((_, monitor)), .. }) = &self.checkpoint_config {
             let has_validation = datasets.validation.is_some();
-            keep_best.monitor.check("keeping the best checkpoints", has_validation, &self.metrics)?;
+            monitor.check("keeping the best checkpoints", has_validation, &self.metrics)?;
         }
         // Callbacks read the trainer while they are called.
         let mut callbacks = std::mem::take(&mut self.callbacks);
@@ -207,7 +205,7 @@ impl<M: Model> Trainer<M> {
     ) -> Result<f64> {
         // Whatever the model draws, such as dropout, is a function of the seed and the step.
         tch::manual_seed(step_seed(self.config.seed, epoch, step));
-        let ctx = self.config.context(self.config.train_mode());
+        let ctx = self.config.context(self.config.mode);
 
         self.optimizer.zero_grad()?;
         let outputs = self.model.forward(inputs, &ctx)?;
@@ -216,9 +214,7 @@ impl<M: Model> Trainer<M> {
         if !value.is_finite() {
             return Err(Error::Training(TrainingError::NonFiniteLoss { loss: value, epoch, step }));
         }
-        loss.f_backward().map_err(|error| {
-            Error::Libtorch(LibtorchError::Call { what: "backward pass", message: error.to_string() })
-        })?;
+        loss.f_backward().map_err(Error::libtorch("backward pass"))?;
         self.optimizer.step(learning_rate)?;
         self.metrics.update(&BatchOutput::new(&outputs, targets, value))?;
         Ok(value)

@@ -5,7 +5,6 @@ use super::open::open;
 use super::report::{LoadReport, LoadedTensor};
 use super::source::{TensorInfo, TensorSource};
 use crate::error::WeightsProblem;
-use crate::error::{ConfigError, LibtorchError};
 use crate::tensor_file::dtype_name;
 use crate::torch::{Variable, named_variables};
 use crate::{Error, Result};
@@ -14,70 +13,31 @@ use std::path::Path;
 use tch::nn::VarStore;
 use tch::{Kind, Tensor, no_grad};
 
-/// Choice of what happens to the classifier, the last layer of the model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Head {
-    /// Load the classifier from the file as every other layer.
-    #[default]
-    Load,
-    /// Keep the classifier as the model was built, to fine-tune on a different number of classes.
-    Keep,
-}
-
-/// Choice of what happens where the file's first convolution has three input channels and the
-/// model's has one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum StemChannels {
-    /// Require equal shapes, as for every other tensor.
-    #[default]
-    Exact,
-    /// Sum the weights over the three channels: a gray image then gives the features that it would
-    /// give as an RGB image.
-    Sum,
-}
-
-/// Choice of what happens where the file and the model do not have the same names, as `strict` in
-/// PyTorch's `load_state_dict`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Strictness {
-    /// Refuse a file with a missing or an unexpected tensor.
-    #[default]
-    Strict,
-    /// Load the tensors that the model has variables for. Missing variables keep their values, and
-    /// unexpected tensors are left out.
-    NonStrict {
-        /// Least share of the model's variables, in percent from 1 to 100, that the file has to
-        /// have.
-        min_percent: u32,
-    },
-}
-
 /// Options of [`load`]. By default the file has to have exactly the model's variables.
 ///
 /// # Examples
 ///
 /// ```
-/// use densenet::weights::{Head, LoadConfig, StemChannels, Strictness};
+/// use densenet::weights::LoadConfig;
 ///
 /// // Weights of ImageNet for a model of gray images with other classes.
-/// let config = LoadConfig::new().with_head(Head::Keep).with_stem(StemChannels::Sum);
+/// let config = LoadConfig::new().with_new_head().with_summed_stem();
 ///
 /// // The averaged weights in a larger training checkpoint, even if a few are missing.
 /// let config = LoadConfig::new()
 ///     .with_prefix("state_dict_ema.")
-///     .with_strictness(Strictness::NonStrict { min_percent: 95 });
+///     .non_strict(95);
 /// # let _ = config;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadConfig {
-    /// What happens to the classifier. Default: [`Head::Load`].
-    pub head: Head,
-    /// What happens to a first convolution of three input channels in a model of one.
-    /// Default: [`StemChannels::Exact`].
-    pub stem: StemChannels,
-    /// Whether missing and unexpected tensors are errors. Default: [`Strictness::Strict`].
-    pub strictness: Strictness,
+    /// Whether the classifier stays as the model was built.
+    new_head: bool,
+    /// Whether the three input channels of a first convolution are summed for a model of one.
+    summed_stem: bool,
+    /// Least share of the model's variables in percent where loading is non-strict; `None` where it is strict.
+    min_percent: Option<u32>,
     /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without
     /// it are ignored. Default: `None`, the prefix that gives the most of the model's names. Two
     /// such prefixes are an error.
@@ -90,10 +50,26 @@ impl LoadConfig {
         LoadConfig::default()
     }
 
-    setters! {
-        with_head => head: Head,
-        with_stem => stem: StemChannels,
-        with_strictness => strictness: Strictness,
+    /// Keeps the classifier, the last layer, as the model was built, to fine-tune on a different number of classes.
+    /// Default: it is loaded as every other layer.
+    #[must_use]
+    pub fn with_new_head(self) -> Self {
+        LoadConfig { new_head: true, ..self }
+    }
+
+    /// Sums the weights of the file's first convolution over its three input channels where the model's has one: a gray
+    /// image then gives the features that it would give as an RGB image. Default: shapes have to be equal.
+    #[must_use]
+    pub fn with_summed_stem(self) -> Self {
+        LoadConfig { summed_stem: true, ..self }
+    }
+
+    /// Loads the tensors that the model has variables for, as `load_state_dict(strict=False)` of PyTorch: missing
+    /// variables keep their values, and unexpected tensors are left out. The file has to have at least `min_percent` %
+    /// of the model's variables, 1 to 100. Default: a missing or an unexpected tensor is an error.
+    #[must_use]
+    pub fn non_strict(self, min_percent: u32) -> Self {
+        LoadConfig { min_percent: Some(min_percent), ..self }
     }
 
     /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without
@@ -128,14 +104,14 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
 /// # Errors
 ///
 /// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged, hostile or
-/// of another model; [`ConfigError::InvalidValue`] for a percentage that is not from 1 to 100.
+/// of another model; [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a percentage that is not from 1 to 100.
 ///
 /// # Examples
 ///
 /// ```
 /// use densenet::DenseNetConfig;
 /// use densenet::tch::{Device, nn::VarStore};
-/// use densenet::weights::{Head, LoadConfig, load, save_safetensors};
+/// use densenet::weights::{LoadConfig, load, save_safetensors};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let path = folder.path().join("densenet.safetensors");
@@ -147,14 +123,14 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
 /// // Other classes: everything but the classifier.
 /// let vs = VarStore::new(Device::Cpu);
 /// small.with_classes(3).build(&vs.root())?;
-/// let report = load(&vs, &path, &LoadConfig::new().with_head(Head::Keep))?;
+/// let report = load(&vs, &path, &LoadConfig::new().with_new_head())?;
 /// assert_eq!(report.kept, ["classifier.bias", "classifier.weight"]);
 /// # Ok::<(), densenet::Error>(())
 /// ```
 pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Result<LoadReport> {
-    if let Strictness::NonStrict { min_percent: percent @ (0 | 101..) } = config.strictness {
+    if let Some(percent @ (0 | 101..)) = config.min_percent {
         let (field, value, expected) = ("the least share of variables", format!("{percent} %"), "1 to 100 %");
-        return Err(Error::Config(ConfigError::InvalidValue { field, value, expected }));
+        return Err(Error::invalid_value(field, value, expected));
     }
     let path = path.as_ref();
     let failed = |problem| Error::Weights { path: path.to_owned(), problem };
@@ -169,9 +145,9 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
         let converted = conversion(sum, source.kind(), target.kind());
         // What can fail for want of memory comes before the first copy.
         let summed = if sum { source.f_sum_dim_intlist([1].as_slice(), true, None::<Kind>) } else { Ok(source) };
-        let source = summed.and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind())).map_err(
-            |error| Error::Libtorch(LibtorchError::Call { what: "conversion of weights", message: error.to_string() }),
-        )?;
+        let source = summed
+            .and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind()))
+            .map_err(Error::libtorch("conversion of weights"))?;
         copies.push((target.shallow_clone(), source));
         report.loaded.push(LoadedTensor { variable, tensor, converted });
     }
@@ -207,7 +183,7 @@ fn plan(
     }
     let report = check_names(&mut matched, variables, config)?;
     let steps = matched.tensors.into_iter().map(|(variable, tensor)| {
-        let sum = sums_channels(&infos[&tensor], &variable, &variables[&variable], config.stem)?;
+        let sum = sums_channels(&infos[&tensor], &variable, &variables[&variable], config.summed_stem)?;
         Ok(Step { variable, tensor, sum })
     });
     Ok((report, steps.collect::<Result<_, WeightsProblem>>()?))
@@ -222,7 +198,7 @@ fn check_names(
 ) -> Result<LoadReport, WeightsProblem> {
     let is_head = |name: &str| name.starts_with("classifier.");
     let mut report = LoadReport { ignored: matched.ignored.clone(), ..Default::default() };
-    if config.head == Head::Keep {
+    if config.new_head {
         report.kept = variables.keys().filter(|name| is_head(name)).cloned().collect();
         report.ignored.extend(report.kept.iter().filter_map(|name| matched.tensors.remove(name)));
     }
@@ -230,12 +206,10 @@ fn check_names(
     report.missing = variables.keys().filter(is_missing).cloned().collect();
     report.unexpected = matched.unexpected.clone();
     let (loaded, wanted) = (matched.tensors.len(), variables.len() - report.kept.len());
-    match config.strictness {
-        Strictness::Strict if !report.unexpected.is_empty() => {
-            Err(WeightsProblem::Unexpected { tensors: report.unexpected })
-        }
-        Strictness::Strict if !report.missing.is_empty() => Err(WeightsProblem::Missing { tensors: report.missing }),
-        Strictness::NonStrict { min_percent: percent } if loaded * 100 < wanted * percent as usize => {
+    match config.min_percent {
+        None if !report.unexpected.is_empty() => Err(WeightsProblem::Unexpected { tensors: report.unexpected }),
+        None if !report.missing.is_empty() => Err(WeightsProblem::Missing { tensors: report.missing }),
+        Some(percent) if loaded * 100 < wanted * percent as usize => {
             Err(WeightsProblem::Coverage { used: loaded, variables: wanted, percent })
         }
         _ => Ok(report),
@@ -255,9 +229,9 @@ fn require_float(name: &str, tensor: Tensor) -> Result<Tensor, WeightsProblem> {
 
 /// Decides whether the tensor's three channels are summed; an error where its shape does not fit at
 /// all.
-fn sums_channels(info: &TensorInfo, name: &str, variable: &Tensor, stem: StemChannels) -> Result<bool, WeightsProblem> {
+fn sums_channels(info: &TensorInfo, name: &str, variable: &Tensor, summed_stem: bool) -> Result<bool, WeightsProblem> {
     let (found, wanted) = (&info.shape[..], variable.size());
-    let may_sum = stem == StemChannels::Sum && name == "features.conv0.weight";
+    let may_sum = summed_stem && name == "features.conv0.weight";
     match *found {
         _ if found == wanted => Ok(false),
         [out, 3, h, w] if may_sum && wanted == [out, 1, h, w] => Ok(true),

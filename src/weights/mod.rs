@@ -10,7 +10,7 @@ mod report;
 mod safetensors;
 mod source;
 
-pub use load::{Head, LoadConfig, StemChannels, Strictness, inspect, load};
+pub use load::{LoadConfig, inspect, load};
 pub use report::{LoadReport, LoadedTensor};
 pub use safetensors::save_safetensors;
 pub use source::TensorInfo;

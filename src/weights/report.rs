@@ -29,10 +29,10 @@ pub struct LoadReport {
     /// Names of tensors that the model has no variable for. Empty unless loading is non-strict.
     pub unexpected: Vec<String>,
     /// Names of the classifier's variables, which keep their values, where
-    /// [`Head::Keep`](super::Head::Keep) was chosen.
+    /// [`with_new_head`](super::LoadConfig::with_new_head) was chosen.
     pub kept: Vec<String>,
     /// Names of tensors that are no weights of this model by design: batch counters, the
-    /// classifier's tensors under [`Head::Keep`](super::Head::Keep), and everything without the
+    /// classifier's tensors under [`with_new_head`](super::LoadConfig::with_new_head), and everything without the
     /// prefix, such as the state of an optimizer.
     pub ignored: Vec<String>,
 }

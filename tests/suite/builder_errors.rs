@@ -2,10 +2,8 @@
 
 use densenet::error::{ConfigError, InputError};
 use densenet::models::DenseNetConfig;
-use densenet::nn::{
-    Downsampling, Dropout, Execution, Features, ForwardContext, LayerKind, Mode, NormReluConfig, StemConfig,
-};
-use densenet::optim::{Milestones, Nesterov, Schedule};
+use densenet::nn::{Downsampling, Dropout, Execution, Features, ForwardContext, Mode, NormReluConfig, StemConfig};
+use densenet::optim::Schedule;
 use densenet::tch::{Device, Kind, Tensor, nn, nn::VarStore};
 use densenet::{AdamWConfig, DenseBlockConfig, Error, Result, SgdConfig, TrainConfig, Trainer, TransitionBlockConfig};
 use std::fmt::Debug;
@@ -52,7 +50,7 @@ fn networks_without_a_part_are_errors_that_name_it() {
         (net().with_growth_rate(0), "growth rate"),
         (net().with_layers_per_block([]), "number of dense blocks"),
         (net().with_layers_per_block([2, 0, 2]), "layers of a dense block"),
-        (net().with_layer_kind(LayerKind::Bottleneck { factor: 0 }), "bottleneck factor"),
+        (net().with_bottleneck(0), "bottleneck factor"),
         (net().with_stem(StemConfig::cifar().with_kernel(0)), "kernel of the stem"),
         (net().with_stem(StemConfig::cifar().with_stride(0)), "stride of the stem"),
     ] {
@@ -90,7 +88,7 @@ fn limits_of_the_shares_are_allowed() {
         net().with_dropout(Dropout::new(0.0)),
         net().with_norm(NormReluConfig::default().with_momentum(0.0)),
         net().with_norm(NormReluConfig::default().with_momentum(1.0)),
-        net().with_layer_kind(LayerKind::Bottleneck { factor: 1 }),
+        net().with_bottleneck(1),
         net().with_stem(StemConfig::cifar().with_kernel(1).with_padding(0)),
     ] {
         let vs = VarStore::new(Device::Cpu);
@@ -120,8 +118,8 @@ fn numbers_that_overflow_are_errors() {
         net().with_growth_rate(usize::MAX),
         net().with_layers_per_block([usize::MAX]),
         net().with_layers_per_block([1, 1 << 60]),
-        net().with_layer_kind(LayerKind::Bottleneck { factor: usize::MAX }),
-        net().with_layer_kind(LayerKind::Bottleneck { factor: 1 << 22 }),
+        net().with_bottleneck(usize::MAX),
+        net().with_bottleneck(1 << 22),
     ] {
         assert_overflow(build(&config));
     }
@@ -181,7 +179,7 @@ fn optimizers_with_senseless_constants_are_errors() {
     }
     let (sgd, adamw) = (|| SgdConfig::new(0.1), || AdamWConfig::new(0.1));
     assert_invalid(sgd().with_momentum(1.0).build(&vs), "momentum", "1");
-    assert_invalid(sgd().with_nesterov(Nesterov::On).build(&vs), "momentum", "0");
+    assert_invalid(sgd().with_nesterov_momentum(0.0).build(&vs), "momentum", "0");
     assert_invalid(sgd().with_weight_decay(-1.0).build(&vs), "weight decay", "-1");
     assert_invalid(adamw().with_beta1(1.0).build(&vs), "beta1", "1");
     assert_invalid(adamw().with_beta2(f64::NAN).build(&vs), "beta2", "NaN");
@@ -208,8 +206,7 @@ fn training_configurations_are_checked_before_there_are_data() {
     assert_invalid(trainer(config().with_batch_size(65_537)), "batch size", "65537");
     assert_invalid(trainer(config().with_workers(257)), "number of workers", "257");
     let steps = |shares: &[f64], gamma| {
-        let milestones = Milestones::Shares(shares.to_vec());
-        trainer(config().with_schedule(Schedule::Steps { milestones, gamma }))
+        trainer(config().with_schedule(Schedule::Shares { milestones: shares.to_vec(), gamma }))
     };
     for (gamma, text) in [(0.0, "0"), (-0.1, "-0.1"), (f64::NAN, "NaN"), (10.0, "10")] {
         assert_invalid(steps(&[0.5], gamma), "gamma of the schedule", text);

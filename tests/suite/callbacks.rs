@@ -4,10 +4,10 @@ use crate::small_run::{self, Watch, bits, built, images, net, record, trainer, w
 use densenet::data::{Dataset, Targets};
 use densenet::error::{DataError, IoError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
-use densenet::optim::{Milestones, Schedule};
+use densenet::optim::Schedule;
 use densenet::report::{ConsoleLog, HistoryFile};
 use densenet::tch::{Reduction, Tensor};
-use densenet::train::{Datasets, EpochRecord, Event, History, Run, SaveBest, SaveWeights};
+use densenet::train::{Datasets, EpochRecord, Event, History, Monitor, Run, SaveWeights};
 use densenet::weights::{LoadConfig, load};
 use densenet::{DenseNet, Error, TrainConfig, Trainer};
 use std::cell::RefCell;
@@ -183,7 +183,7 @@ fn a_place_that_cannot_be_written_is_an_error_before_the_first_step() {
         trainer(config()).with_callback(HistoryFile::csv(&nowhere)),
         trainer(config()).with_callback(HistoryFile::json_lines(&nowhere)),
         trainer(config()).with_callback(SaveWeights::to(&nowhere)),
-        trainer(config()).with_callback(SaveBest::to(&nowhere)),
+        trainer(config()).with_callback(SaveWeights::best_to(&nowhere, Monitor::loss())),
         trainer(config()).with_callback(ConsoleLog::to(Broken(io::ErrorKind::StorageFull))),
     ];
     let (train, validation) = (images(20, 0), images(8, 1));
@@ -223,8 +223,7 @@ fn steps_say_their_own_learning_rate_and_the_run_its_base() {
         Event::StepEnded { learning_rate, .. } => Some((*learning_rate, run.base_learning_rate)),
         _ => None,
     });
-    let milestones = Milestones::Epochs(vec![1]);
-    let config = config().with_schedule(Schedule::Steps { milestones, gamma: 0.5 });
+    let config = config().with_schedule(Schedule::Epochs { milestones: vec![1], gamma: 0.5 });
     let history = fit(&mut trainer(config).with_callback(watch)).unwrap();
     assert_eq!(*seen.borrow(), [[(0.1, 0.1); 3], [(0.05, 0.1); 3]].concat());
     assert_eq!(history.epochs.iter().map(|record| record.learning_rate).collect::<Vec<_>>(), [0.1, 0.05]);

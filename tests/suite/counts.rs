@@ -3,7 +3,7 @@
 
 use densenet::error::{ConfigError, InputError};
 use densenet::models::Summary;
-use densenet::nn::{ConvBias, ForwardContext, LayerKind, Mode, StemConfig};
+use densenet::nn::{ForwardContext, Mode, StemConfig};
 use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
 use densenet::torch::named_variables;
 use densenet::{DenseBlockConfig, DenseNetConfig, Error, Model, TransitionBlockConfig};
@@ -83,7 +83,7 @@ fn tutorials_network_has_its_counts_and_sizes() {
 fn books_network_differs_in_the_stems_padding_only() {
     let (tutorial, book) = (DenseNetConfig::fashion_mnist(), DenseNetConfig::d2l());
     assert_eq!(book, tutorial.clone().with_stem(tutorial.stem.with_padding(3)));
-    assert_eq!((tutorial.stem.padding, tutorial.conv_bias), (1, ConvBias::With));
+    assert_eq!((tutorial.stem.padding, tutorial.clone().with_conv_bias()), (1, tutorial));
     let summary = book.summary([1, 96, 96]).unwrap();
     assert_eq!(summary.parameters(), 758_226);
     let sides = ["features.conv0", "features.pool0", "features.transition2.norm", "features.norm5"];
@@ -150,13 +150,7 @@ fn every_row_of_a_summary_is_what_the_built_network_holds_and_returns() {
             DenseNetConfig::new(1000).with_growth_rate(8).with_initial_channels(16).with_layers_per_block([2, 1, 3, 2]),
             64,
         ),
-        (
-            DenseNetConfig::cifar_bc(22, 6)
-                .unwrap()
-                .with_layer_kind(LayerKind::Bottleneck { factor: 2 })
-                .with_compression(0.7),
-            21,
-        ),
+        (DenseNetConfig::cifar_bc(22, 6).unwrap().with_bottleneck(2).with_compression(0.7), 21),
     ];
     for (config, side) in nets {
         let summary = config.summary([config.input_channels, side, side]).unwrap();
@@ -190,7 +184,7 @@ fn every_row_of_a_summary_is_what_the_built_network_holds_and_returns() {
 #[test]
 fn a_block_adds_its_layers_channels_and_a_transition_halves_the_sides() {
     let vs = VarStore::new(Device::Cpu);
-    let block = DenseBlockConfig::new(3, 2).with_growth_rate(10).with_layer_kind(LayerKind::Plain);
+    let block = DenseBlockConfig::new(3, 2).with_growth_rate(10).with_plain_layers();
     let transition = TransitionBlockConfig::new(block.out_channels().unwrap(), 10);
     let block = block.build(&(vs.root() / "block")).unwrap();
     let transition = transition.build(&(vs.root() / "transition")).unwrap();

@@ -1,7 +1,7 @@
 //! Pairs of IDX files: what becomes a data set, and that whatever can be wrong is a typed error.
 
 use densenet::Error;
-use densenet::data::{Dataset, Phase, SampleKey, Targets, Values, open_idx_pair};
+use densenet::data::{Dataset, InMemoryDataset, Phase, SampleKey, Targets, Values};
 use densenet::error::IdxProblem;
 use densenet::error::{DataError, IoError};
 use flate2::{Compression, write::GzEncoder};
@@ -32,7 +32,7 @@ fn web_page_under_the_name_of_a_gzip_file_is_recognized() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("train-images-idx3-ubyte.gz");
     std::fs::write(&path, "<!DOCTYPE html><title>Sign in</title>").unwrap();
-    let text = open_idx_pair(&path, &path, &[]).unwrap_err().to_string();
+    let text = InMemoryDataset::open_idx(&path, &path, &[]).unwrap_err().to_string();
     assert!(text.contains("train-images-idx3-ubyte.gz") && text.contains("web page"), "{text}");
 }
 
@@ -40,7 +40,7 @@ fn web_page_under_the_name_of_a_gzip_file_is_recognized() {
 fn errors_of_the_system_name_the_path() {
     let folder = tempfile::tempdir().unwrap();
     for path in [folder.path().join("missing.gz"), folder.path().to_owned()] {
-        let error = open_idx_pair(&path, &path, &[]).unwrap_err();
+        let error = InMemoryDataset::open_idx(&path, &path, &[]).unwrap_err();
         assert!(matches!(&error, Error::Io(IoError::Failed { path: named, .. }) if *named == path), "{error:?}");
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
@@ -53,7 +53,7 @@ fn open_pair(samples: &[u8], labels: &[u8], classes: usize) -> Result<impl Datas
     std::fs::write(&paths[0], samples).unwrap();
     std::fs::write(&paths[1], labels).unwrap();
     let names = vec!["a class"; classes];
-    open_idx_pair(&paths[0], &paths[1], &names).map_err(|error| match error {
+    InMemoryDataset::open_idx(&paths[0], &paths[1], &names).map_err(|error| match error {
         Error::Data(DataError::Idx { path, problem }) => {
             (path.file_name().unwrap().to_str().unwrap().to_owned(), problem)
         }

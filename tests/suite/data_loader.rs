@@ -2,8 +2,7 @@
 
 use densenet::Error;
 use densenet::data::{
-    Batch, Dataset, InMemoryDataset, LastBatch, Loader, LoaderConfig, Order, Phase, SampleKey, SyntheticConfig,
-    Targets, Values,
+    Batch, Dataset, InMemoryDataset, Loader, LoaderConfig, Phase, SampleKey, SyntheticConfig, Targets, Values,
 };
 use densenet::error::BatchProblem;
 use densenet::error::{ConfigError, DataError};
@@ -54,7 +53,7 @@ fn loader(batch_size: usize, workers: usize) -> Loader {
 }
 
 fn shuffled(batch_size: usize, workers: usize) -> Loader {
-    loader(batch_size, workers).config().clone().with_order(Order::Shuffled).build().unwrap()
+    loader(batch_size, workers).config().clone().with_shuffle().build().unwrap()
 }
 
 /// The indices in each batch of an epoch.
@@ -71,7 +70,7 @@ fn epoch_from(loader: &Loader, dataset: &impl Dataset, epoch: u64, position: usi
 
 /// The shuffled order of an epoch, sample by sample and without workers.
 fn epoch_order(len: usize, seed: u64, number: u64) -> Vec<usize> {
-    let one_by_one = LoaderConfig::new(1).with_workers(0).with_order(Order::Shuffled).with_seed(seed);
+    let one_by_one = LoaderConfig::new(1).with_workers(0).with_shuffle().with_seed(seed);
     epoch(&one_by_one.build().unwrap(), &indices(len, |_, _| Ok(())), number).concat()
 }
 
@@ -200,15 +199,16 @@ fn a_data_set_that_augments_in_training_only_is_not_augmented_in_evaluation_or_p
 
 #[test]
 fn counts_and_sizes_told_in_advance_are_those_that_come() {
-    for last in [LastBatch::Keep, LastBatch::Drop] {
-        let loader = LoaderConfig::new(4).with_last_batch(last).with_workers(0).build().unwrap();
+    for drop_last in [false, true] {
+        let config = LoaderConfig::new(4).with_workers(0);
+        let loader = if drop_last { config.with_drop_last() } else { config }.build().unwrap();
         for len in 4..13 {
             let mut sizes: Vec<_> = epoch(&loader, &indices(len, |_, _| Ok(())), 0).iter().map(Vec::len).collect();
             assert_eq!(loader.batch_count(len), sizes.len());
             sizes.dedup();
-            assert_eq!(loader.batch_sizes(len), sizes, "{last:?} {len}");
+            assert_eq!(loader.batch_sizes(len), sizes, "{drop_last} {len}");
         }
-        assert_eq!(loader.batch_sizes(3), if last == LastBatch::Keep { vec![3] } else { vec![] });
+        assert_eq!(loader.batch_sizes(3), if drop_last { vec![] } else { vec![3] });
         assert!(loader.batch_sizes(0).is_empty());
     }
 }
@@ -236,14 +236,14 @@ fn epoch_resumes_at_any_position() {
 fn configurations_outside_the_limits_are_errors() {
     let config = LoaderConfig::new(64);
     for bad in [
-        config.clone().with_batch_size(0),
-        config.clone().with_batch_size(65_537),
+        LoaderConfig::new(0),
+        LoaderConfig::new(65_537),
         config.clone().with_workers(257),
         config.clone().with_prefetch_batches(65_537),
     ] {
         assert!(matches!(bad.clone().build(), Err(Error::Config(ConfigError::InvalidValue { .. }))), "{bad:?}");
     }
-    assert!(config.with_batch_size(65_536).with_workers(256).with_prefetch_batches(0).build().is_ok());
+    assert!(LoaderConfig::new(65_536).with_workers(256).with_prefetch_batches(0).build().is_ok());
     let error = LoaderConfig::new(0).build().unwrap_err().to_string();
     assert!(error.contains("batch size is 0"), "{error}");
 }
@@ -253,7 +253,7 @@ fn data_set_that_gives_no_batch_is_an_error() {
     let (empty, small) = (indices(0, |_, _| Ok(())), indices(3, |_, _| Ok(())));
     thread::scope(|scope| {
         assert!(matches!(loader(4, 1).batches(scope, &empty, 0), Err(Error::Data(DataError::EmptyDataset))));
-        let drop = LoaderConfig::new(4).with_last_batch(LastBatch::Drop).build().unwrap();
+        let drop = LoaderConfig::new(4).with_drop_last().build().unwrap();
         assert!(matches!(
             drop.batches(scope, &small, 0),
             Err(Error::Config(ConfigError::InvalidValue { field: "batch size", .. }))

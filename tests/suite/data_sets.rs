@@ -63,7 +63,8 @@ fn samples_that_do_not_fit_together_are_errors() {
 
 #[test]
 fn synthetic_samples_depend_on_seed_and_index_alone() {
-    let dataset = SyntheticConfig::new(50).with_sample_shape([3, 8, 6]).with_classes(7).with_seed(5).build().unwrap();
+    let config = SyntheticConfig::new(50).with_sample_shape([3, 8, 6]).with_classes(7).with_seed(5);
+    let dataset = config.clone().build().unwrap();
     let all = dataset.fetch(&keys(&[0, 11, 49])).unwrap();
     let elsewhere = SampleKey { index: 11, epoch: 0, seed: 1, phase: Phase::Evaluation };
     let alone = dataset.fetch(&[elsewhere]).unwrap();
@@ -71,7 +72,7 @@ fn synthetic_samples_depend_on_seed_and_index_alone() {
     assert_eq!(all_bytes[144..288], bytes[..]);
     assert_eq!(all.targets, Targets::Classes(vec![0, 4, 0]));
 
-    let other_seed = dataset.config().clone().with_seed(6).build().unwrap().fetch(&[elsewhere]).unwrap();
+    let other_seed = config.with_seed(6).build().unwrap().fetch(&[elsewhere]).unwrap();
     assert_ne!(other_seed.values, alone.values);
     assert_eq!(other_seed.targets, alone.targets);
 }

@@ -4,7 +4,7 @@
 use crate::numbers::numbers;
 use densenet::SgdConfig;
 use densenet::models::{DenseNetConfig, Model};
-use densenet::nn::{Dropout, DropoutPlace, Execution, ForwardContext, Memory, Mode};
+use densenet::nn::{Dropout, Execution, ForwardContext, Mode};
 use densenet::optim::Optimizer;
 use densenet::tch::nn::VarStore;
 use densenet::tch::{Device, Kind, Reduction, Tensor, no_grad};
@@ -127,23 +127,22 @@ fn saved_activations_change_no_bit() {
         return;
     }
     let net = DenseNetConfig::cifar_bc(22, 6).expect("a depth").with_dropout(Dropout::new(0.2));
-    for place in [DropoutPlace::LayerOutput, DropoutPlace::EveryConv] {
+    for dropout in [Dropout::new(0.2), Dropout::new(0.2).after_every_conv()] {
         let vs = VarStore::new(Device::Cpu);
-        let dropout = Dropout::new(0.2).with_place(place);
         let net = net.clone().with_dropout(dropout).build(&vs.root()).expect("a valid net");
         disturb(&vs);
         let x = numbers(&[5, 3, 20, 16], 1).to_kind(Kind::Float);
         for mode in [Mode::Train, Mode::TrainFrozenNorms] {
-            let [kept, again] = [Memory::Keep, Memory::Recompute].map(|memory| {
+            let [kept, again] = [false, true].map(|recomputes| {
                 densenet::tch::manual_seed(7);
                 let forward = |x: &Tensor, ctx: &ForwardContext| {
-                    net.forward(x, &ctx.with_memory(memory)).expect("images that fit")
+                    net.forward(x, &if recomputes { ctx.with_recompute() } else { *ctx }).expect("images that fit")
                 };
                 pass(&vs, &x, Execution::Fused, mode, forward)
             });
             assert_eq!(kept.len(), again.len());
             for ((name, kept), (other, again)) in kept.iter().zip(&again) {
-                assert!(name == other && kept.equal(again), "{place:?}, {mode:?}: {name}");
+                assert!(name == other && kept.equal(again), "{dropout:?}, {mode:?}: {name}");
             }
         }
     }

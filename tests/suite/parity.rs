@@ -1,7 +1,7 @@
 //! The same numbers as PyTorch, from the same weights and inputs. `tests/fixtures/golden.py` makes the golden values.
 
-use densenet::nn::{ForwardContext, LayerKind, Mode};
-use densenet::optim::{AdamWConfig, Nesterov, Optimizer, SgdConfig};
+use densenet::nn::{ForwardContext, Mode};
+use densenet::optim::{AdamWConfig, Optimizer, SgdConfig};
 use densenet::tch::{Device, Kind, Reduction, Tensor, nn::VarStore, no_grad};
 use densenet::torch::named_variables;
 use densenet::{DenseNet, DenseNetConfig, Model};
@@ -67,7 +67,7 @@ fn bottleneck() -> Case {
         .with_growth_rate(8)
         .with_layers_per_block([2, 3, 2])
         .with_initial_channels(16)
-        .with_layer_kind(LayerKind::Bottleneck { factor: 4 });
+        .with_bottleneck(4);
     Case { config, shape: vec![3, 3, 64, 64], has_conv_bias: false }
 }
 
@@ -251,7 +251,7 @@ fn ten_steps_of_sgd_with_momentum_equal_pytorch() {
 
 #[test]
 fn ten_steps_of_sgd_with_nesterov_momentum_equal_pytorch() {
-    let config = SgdConfig::new(0.05).with_momentum(0.9).with_nesterov(Nesterov::On);
+    let config = SgdConfig::new(0.05).with_nesterov_momentum(0.9);
     check_ten_steps("sgd_nesterov", 0.05, |vs| config.build(vs));
 }
 

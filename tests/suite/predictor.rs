@@ -5,8 +5,8 @@ use densenet::data::{Image, SyntheticConfig, Values};
 use densenet::error::{ConfigError, DataError, InputError, PredictionError};
 use densenet::models::Model;
 use densenet::nn::{ForwardContext, Mode};
-use densenet::predict::{PredictConfig, Predictor, PredictorConfig, predict, predict_tensor};
-use densenet::tch::{Device, Kind, Tensor};
+use densenet::predict::{PredictConfig, Predictor, PredictorConfig, predict};
+use densenet::tch::{Device, Kind, Tensor, no_grad};
 use densenet::{Error, Preprocess, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
@@ -172,8 +172,6 @@ fn a_model_whose_output_has_not_one_row_per_sample_is_an_error_that_says_so() {
     };
     let predictor = Predictor::start(RowTooFew, plain(4)).unwrap();
     is_output_shape(predictor.predict(numbers(vec![0.5])).map(drop), 1);
-    let x = Tensor::zeros([3, 1, 2, 2], (Kind::Float, Device::Cpu));
-    is_output_shape(predict_tensor(&RowTooFew, &x).map(drop), 3);
     let samples = SyntheticConfig::new(6).with_sample_shape([1, 2, 2]).with_classes(3).build().unwrap();
     is_output_shape(predict(&RowTooFew, &samples, &plain(4).predict).map(drop), 4);
 }
@@ -237,7 +235,7 @@ fn try_predict_fails_at_once_where_the_queue_is_full() {
             scope.spawn(|| match predictor.try_predict(numbers(vec![0.5])) {
                 Ok(prediction) => assert_eq!(prediction.outputs, [0.5]),
                 Err(Error::Prediction(PredictionError::QueueFull { limit: 2 })) => {
-                    drop(refused.fetch_add(1, Ordering::SeqCst))
+                    refused.fetch_add(1, Ordering::SeqCst);
                 }
                 Err(other) => panic!("{other:?}"),
             });
@@ -299,7 +297,8 @@ fn many_threads_get_almost_the_throughput_of_batches() {
         work();
         started.elapsed().as_secs_f64()
     };
-    let of_batches = || (0..4).for_each(|_| drop(predict_tensor(&model, &x).unwrap()));
+    let of_batches =
+        || (0..4).for_each(|_| drop(no_grad(|| model.forward(&x, &ForwardContext::new(Mode::Eval))).unwrap()));
     let of_threads = || {
         thread::scope(|scope| {
             for _ in 0..64 {

@@ -1,6 +1,6 @@
 //! A run small enough for a test: a net of some thousand weights, images of 16×16 pixels, a few steps.
 
-use densenet::data::{Batch, Dataset, InMemoryDataset, Phase, SampleKey, SyntheticConfig, SyntheticDataset, Targets};
+use densenet::data::{Batch, Dataset, InMemoryDataset, Phase, SampleKey, SyntheticConfig, Targets};
 use densenet::models::{DenseNet, Model};
 use densenet::tch::{self, Device, Tensor, nn::VarStore, no_grad};
 use densenet::torch::named_variables;
@@ -20,7 +20,7 @@ pub fn net() -> DenseNetConfig {
 }
 
 /// Images that this net tells apart after some epochs.
-pub fn images(len: usize, seed: u64) -> SyntheticDataset {
+pub fn images(len: usize, seed: u64) -> InMemoryDataset {
     SyntheticConfig::new(len).with_sample_shape([1, 16, 16]).with_classes(4).with_seed(seed).build().unwrap()
 }
 

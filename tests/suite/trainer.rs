@@ -1,10 +1,12 @@
 //! Training and evaluation: what changes, what does not, and what the numbers mean.
 
 use crate::small_run::{Watch, bits, built, fit, images, net, record, trainer, trainer_of, with_targets};
-use densenet::data::{Batch, Dataset, InMemoryDataset, LastBatch, Targets, ValidationSize, Values, split_validation};
+use densenet::data::{Batch, Dataset, InMemoryDataset, Targets, ValidationSize, Values, split_validation};
+use densenet::models::Model;
 use densenet::models::ModuleModel;
 use densenet::nn::Dropout;
-use densenet::predict::{PredictConfig, predict, predict_tensor};
+use densenet::nn::{ForwardContext, Mode};
+use densenet::predict::{PredictConfig, predict};
 use densenet::tch::{Device, Kind, Reduction, Tensor, nn, nn::VarStore};
 use densenet::train::{Datasets, Event, Run};
 use densenet::{AdamWConfig, SgdConfig, TrainConfig, Trainer};
@@ -37,7 +39,8 @@ fn prediction_changes_no_variable_and_agrees_with_evaluation() {
     let predictions = predict(trainer.model(), &test, &config).unwrap();
     assert_eq!(predictions.outputs.dim(), (40, 4));
     let x = Tensor::rand([3, 1, 16, 16], (Kind::Float, Device::Cpu));
-    assert_eq!(predict_tensor(trainer.model(), &x).unwrap().outputs.dim(), (3, 4));
+    let logits = trainer.model().forward(&x, &ForwardContext::new(Mode::Eval)).unwrap();
+    assert_eq!(logits.size(), [3, 4]);
     assert!(bits(trainer.var_store()) == before);
 
     let evaluated = trainer.evaluate(&test).unwrap().predictions;
@@ -79,7 +82,7 @@ fn loss_and_accuracy_count_samples_not_batches() {
     let confusion = trainer.evaluate(&dataset).unwrap().confusion.unwrap();
     assert_eq!((confusion.count(0, 0), confusion.count(0, 1)), (3, 2));
 
-    let mut trainer = identity(TrainConfig::new(1).with_batch_size(2).with_last_batch(LastBatch::Drop));
+    let mut trainer = identity(TrainConfig::new(1).with_batch_size(2).with_drop_last());
     let history = fit(&mut trainer, &dataset, &dataset).unwrap();
     let samples = history.last().map(|record| (record.train.samples, record.test.as_ref().unwrap().samples));
     assert_eq!(samples, Some((4, 5)), "the last batch is dropped in training only");

@@ -1,7 +1,7 @@
 //! Runs that cannot be: a typed error, before the first step where it can be known by then, and no weight touched.
 
 use crate::small_run::{bits, fit, images, record, trainer, trainer_of, with_targets};
-use densenet::data::{Batch, Dataset, LastBatch, Preprocess, SampleKey, SyntheticConfig, SyntheticDataset};
+use densenet::data::{Batch, Dataset, InMemoryDataset, Preprocess, SampleKey, SyntheticConfig};
 use densenet::data::{Targets, ValidationSize, split_validation};
 use densenet::error::{ConfigError, DataError, InputError, LibtorchError, TrainingError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
@@ -9,7 +9,7 @@ use densenet::models::Model;
 use densenet::nn::ForwardContext;
 use densenet::tch::{Kind, Tensor};
 use densenet::torch::named_variables;
-use densenet::train::{CheckpointConfig, Datasets, EarlyStop, Event, KeepBest, Loss, Monitor, SaveBest};
+use densenet::train::{CheckpointConfig, Datasets, EarlyStop, Event, Loss, Monitor, SaveWeights};
 use densenet::{DenseNet, Error, Result, TrainConfig, Trainer};
 use std::cell::Cell;
 
@@ -17,7 +17,7 @@ fn config() -> TrainConfig {
     TrainConfig::new(2).with_batch_size(16)
 }
 
-fn sized(len: usize, shape: [usize; 3], classes: usize) -> SyntheticDataset {
+fn sized(len: usize, shape: [usize; 3], classes: usize) -> InMemoryDataset {
     SyntheticConfig::new(len).with_sample_shape(shape).with_classes(classes).build().unwrap()
 }
 
@@ -52,7 +52,7 @@ fn last_batch_of_one_is_refused_where_it_leaves_one_value_per_channel() {
     assert_eq!(named(refused_sets(config(), &sets)), layer);
 
     // The same samples without the last one, in other batches, or as a test set.
-    fit(&mut trainer(config().with_last_batch(LastBatch::Drop)), &tiny(17), &tiny(17)).unwrap();
+    fit(&mut trainer(config().with_drop_last()), &tiny(17), &tiny(17)).unwrap();
     fit(&mut trainer(config().with_batch_size(15)), &tiny(17), &tiny(1)).unwrap();
     // Larger images leave more than one value.
     fit(&mut trainer(config()), &images(17, 0), &images(1, 1)).unwrap();
@@ -97,7 +97,7 @@ fn data_sets_without_samples_are_refused() {
 
 #[test]
 fn dropping_the_only_batch_is_refused_with_both_numbers() {
-    let error = refused(config().with_last_batch(LastBatch::Drop), &images(15, 0), &images(4, 1));
+    let error = refused(config().with_drop_last(), &images(15, 0), &images(4, 1));
     assert!(matches!(error, Error::Config(ConfigError::InvalidValue { field: "batch size", .. })), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("16") && text.contains("15"), "{text}");
@@ -196,11 +196,10 @@ fn a_monitor_of_an_unknown_metric_or_the_wrong_direction_is_refused_before_the_f
     let file = folder.path().join("best.safetensors");
     let refused = |monitor: Monitor| {
         let own = || trainer(config()).with_metric(Named("own".to_owned()));
-        let keep_best = KeepBest::new(1, monitor.clone());
         let trainers = [
             own().with_callback(EarlyStop::after(1).with_monitor(monitor.clone())),
-            own().with_callback(SaveBest::to(&file).with_monitor(monitor.clone())),
-            own().with_checkpoints(CheckpointConfig::in_folder(folder.path()).with_keep_best(keep_best)),
+            own().with_callback(SaveWeights::best_to(&file, monitor.clone())),
+            own().with_checkpoints(CheckpointConfig::in_folder(folder.path()).with_keep_best(1, monitor.clone())),
         ];
         trainers.map(|mut trainer| {
             let before = bits(trainer.var_store());
@@ -318,7 +317,7 @@ fn a_loss_that_is_no_scalar_and_one_that_fails_end_the_run_with_their_error() {
 
 #[test]
 fn a_sample_that_cannot_be_had_ends_the_run_with_its_error() {
-    struct Holed(SyntheticDataset);
+    struct Holed(InMemoryDataset);
     impl Dataset for Holed {
         fn len(&self) -> usize {
             self.0.len()

@@ -4,8 +4,8 @@ use crate::small_run::{Watch, bits, built, fit, images, net, record, trainer};
 use densenet::data::{Dataset, ValidationSize, split_validation};
 use densenet::error::ConfigError;
 use densenet::tch::{Kind, Tensor};
-use densenet::train::{CheckpointConfig, Datasets, EarlyStop, Event, KeepBest, Monitor, Outcome, Run};
-use densenet::train::{SaveBest, SaveWeights, StopHandle};
+use densenet::train::{CheckpointConfig, Datasets, EarlyStop, Event, Monitor, Outcome, Run};
+use densenet::train::{SaveWeights, StopHandle};
 use densenet::weights::{LoadConfig, load};
 use densenet::{DenseNet, Error, SgdConfig, TrainConfig, Trainer};
 use std::cell::Cell;
@@ -168,7 +168,8 @@ fn save_best_keeps_the_epoch_that_is_the_best_on_the_validation_set() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("best.safetensors");
     let (epochs, watch) = record(|event, run| matches!(event, Event::EpochEnded { .. }).then(|| bits(run.vs)));
-    let trainer = scripted(&SCRIPT[..4]).with_callback(SaveBest::to(&file)).with_callback(watch);
+    let trainer =
+        scripted(&SCRIPT[..4]).with_callback(SaveWeights::best_to(&file, Monitor::loss())).with_callback(watch);
     assert_eq!(run_scripted(trainer).2, 4);
     let (vs, _model) = built(&net());
     load(&vs, &file, &LoadConfig::new()).unwrap();
@@ -195,9 +196,8 @@ fn what_chooses_needs_a_validation_set_and_a_value_to_monitor() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("best.safetensors");
     let stop = trainer(config(2)).with_callback(EarlyStop::after(1));
-    let save = trainer(config(2)).with_callback(SaveBest::to(&file));
-    let keep_best = KeepBest::new(1, Monitor::loss());
-    let keep = CheckpointConfig::in_folder(folder.path().join("checkpoints")).with_keep_best(keep_best);
+    let save = trainer(config(2)).with_callback(SaveWeights::best_to(&file, Monitor::loss()));
+    let keep = CheckpointConfig::in_folder(folder.path().join("checkpoints")).with_keep_best(1, Monitor::loss());
     let keep = trainer(config(2)).with_checkpoints(keep);
     for mut trainer in [stop, save, keep] {
         let before = bits(trainer.var_store());

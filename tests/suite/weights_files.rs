@@ -5,7 +5,7 @@ use densenet::error::WeightsProblem;
 use densenet::error::{ConfigError, IoError};
 use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore, no_grad};
 use densenet::torch::named_variables;
-use densenet::weights::{Head, LoadConfig, StemChannels, Strictness, load, save_safetensors};
+use densenet::weights::{LoadConfig, load, save_safetensors};
 use densenet::{DenseNetConfig, Error};
 use safetensors::tensor::{Dtype, TensorView};
 use std::collections::BTreeMap;
@@ -248,7 +248,7 @@ fn a_kept_head_stays_as_it_is_and_every_other_variable_is_loaded() {
     let other = net().with_classes(7);
     let (vs, _model) = built(&other);
     let before: BTreeMap<_, _> = bits(&vs).into_iter().collect();
-    let report = load(&vs, &case.file, &LoadConfig::new().with_head(Head::Keep)).unwrap();
+    let report = load(&vs, &case.file, &LoadConfig::new().with_new_head()).unwrap();
     assert_eq!(report.kept, ["classifier.bias", "classifier.weight"]);
     assert_eq!(report.ignored, ["classifier.bias", "classifier.weight"]);
     let trained: BTreeMap<_, _> = bits(&trained(&net())).into_iter().collect();
@@ -258,7 +258,7 @@ fn a_kept_head_stays_as_it_is_and_every_other_variable_is_loaded() {
     // A body that does not fit is not tolerated with it.
     let (vs, _model) = built(&other.with_growth_rate(5));
     let before = bits(&vs);
-    assert!(load(&vs, &case.file, &LoadConfig::new().with_head(Head::Keep)).is_err());
+    assert!(load(&vs, &case.file, &LoadConfig::new().with_new_head()).is_err());
     assert!(bits(&vs) == before);
 }
 
@@ -270,7 +270,7 @@ fn a_stem_of_three_channels_is_summed_for_gray_images_on_request() {
     save_safetensors(&colored, &file).unwrap();
     assert_eq!(refused(&file).0, "features.conv0.weight");
     let (vs, model) = built(&net());
-    let report = load(&vs, &file, &LoadConfig::new().with_stem(StemChannels::Sum)).unwrap();
+    let report = load(&vs, &file, &LoadConfig::new().with_summed_stem()).unwrap();
     let converted: Vec<_> = report.loaded.iter().filter(|loaded| loaded.converted.is_some()).collect();
     assert_eq!((converted.len(), converted[0].converted.as_deref()), (1, Some("3 channels summed")));
     let gray = Tensor::rand([2, 1, 16, 16], (Kind::Float, Device::Cpu));
@@ -288,7 +288,7 @@ fn non_strict_loading_takes_a_part_of_the_variables_if_it_is_large_enough() {
     case.tensors.remove("features.norm5.bias");
     case.tensors.insert("another".to_owned(), (Dtype::F32, vec![1], vec![0; 4]));
     write(&case.file, &case.tensors);
-    let non_strict = |min_percent| LoadConfig::new().with_strictness(Strictness::NonStrict { min_percent });
+    let non_strict = |min_percent| LoadConfig::new().non_strict(min_percent);
     let (vs, _model) = built(&net());
     let report = load(&vs, &case.file, &non_strict(90)).unwrap();
     assert_eq!((report.loaded.len(), &report.missing[..]), (all - 1, &["features.norm5.bias".to_owned()][..]));

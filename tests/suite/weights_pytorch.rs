@@ -5,7 +5,6 @@ use crate::alone::alone;
 use crate::parity::{fill, uniform};
 use crate::small_run::bits;
 use densenet::error::WeightsProblem;
-use densenet::nn::LayerKind;
 use densenet::tch::{Device, Kind, Tensor, nn::VarStore};
 use densenet::torch::named_variables;
 use densenet::weights::{LoadConfig, LoadReport, inspect, load};
@@ -23,7 +22,7 @@ fn fixture(name: &str) -> PathBuf {
 fn net() -> VarStore {
     let vs = VarStore::new(Device::Cpu);
     let net = DenseNetConfig::new(3).with_growth_rate(4).with_layers_per_block([2, 2]).with_initial_channels(8);
-    net.with_layer_kind(LayerKind::Bottleneck { factor: 2 }).build(&vs.root()).unwrap();
+    net.with_bottleneck(2).build(&vs.root()).unwrap();
     vs
 }
 

@@ -2,7 +2,6 @@
 
 use super::Download;
 use crate::data::known_file::KnownFile;
-use crate::error::ConfigError;
 use crate::error::DownloadProblem;
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -24,11 +23,7 @@ impl Mirror {
             Ok(uri) if uri.scheme_str() == Some("http") && uri.host().is_some_and(is_this_machine) => false,
             _ => {
                 let expected = "an https address (http only on this machine)";
-                return Err(Error::Config(ConfigError::InvalidValue {
-                    field: "mirror",
-                    value: url.to_owned(),
-                    expected,
-                }));
+                return Err(Error::invalid_value("mirror", url, expected));
             }
         };
         let mut settings = ureq::Agent::config_builder()

@@ -9,8 +9,8 @@ use super::idx::open;
 use super::known_file::KnownFile;
 use super::locate::{cache_folder, find_file};
 use super::{FashionMnist, Split};
-use crate::error::{ConfigError, DataError, IoError};
-use crate::error::{DownloadAttempt, DownloadProblem};
+use crate::error::DataError;
+use crate::error::DownloadProblem;
 use crate::{Error, Result, files};
 use mirror::Mirror;
 use std::fs::create_dir_all;
@@ -57,8 +57,7 @@ impl Download {
     /// Fetches the files that are not in the folder yet. The folder is created where it is missing.
     fn fetch_into(&self, folder: &Path) -> Result<PathBuf> {
         let mirrors = self.mirrors.iter().map(|url| Mirror::new(url, self)).collect::<Result<Vec<_>>>()?;
-        create_dir_all(folder)
-            .map_err(|source| Error::Io(IoError::Failed { action: "create", path: folder.to_owned(), source }))?;
+        create_dir_all(folder).map_err(Error::io("create", folder))?;
         for file in &self.files {
             let target = folder.join(format!("{}.gz", file.name));
             files::remove_old_temporaries(&target);
@@ -87,7 +86,7 @@ impl Download {
             });
             match verified {
                 Ok(bytes) => return files::replace(target, &bytes),
-                Err(problem) => attempts.push(DownloadAttempt { url: mirror.url(file), problem }),
+                Err(problem) => attempts.push((mirror.url(file), problem)),
             }
         }
         Err(Error::Data(DataError::Download { name: file.name.to_owned(), attempts }))
@@ -103,11 +102,11 @@ impl FashionMnist {
     ///
     /// # Errors
     ///
-    /// As [`download_into`](Self::download_into); [`ConfigError::InvalidValue`] where there is no home
+    /// As [`download_into`](Self::download_into); [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where there is no home
     /// folder.
     pub fn download() -> Result<PathBuf> {
         let (value, expected) = ("unknown".to_owned(), "named by XDG_CACHE_HOME or HOME, or given to download_into");
-        let no_home = Error::Config(ConfigError::InvalidValue { field: "folder for the download", value, expected });
+        let no_home = Error::invalid_value("folder for the download", value, expected);
         Self::download_into(cache_folder(FOLDER).ok_or(no_home)?)
     }
 
@@ -122,7 +121,7 @@ impl FashionMnist {
     /// # Errors
     ///
     /// [`DataError::Download`] where no mirror delivered a file, with the reason of each;
-    /// [`DataError::OtherContent`]; [`IoError::DiskFull`], [`IoError::Failed`].
+    /// [`DataError::OtherContent`]; [`IoError::DiskFull`](crate::error::IoError::DiskFull), [`IoError::Failed`](crate::error::IoError::Failed).
     pub fn download_into(folder: impl AsRef<Path>) -> Result<PathBuf> {
         Download::fashion_mnist().fetch_into(folder.as_ref())
     }

@@ -192,7 +192,7 @@ fn problem_with(response: impl Fn() -> Response + Send + 'static) -> DownloadPro
     let text = error.to_string();
     let Error::Data(DataError::Download { name, mut attempts }) = error else { panic!("{error:?}") };
     assert_eq!((&*name, attempts.len()), ("labels", 1));
-    let DownloadAttempt { url, problem } = attempts.remove(0);
+    let (url, problem) = attempts.remove(0);
     assert_eq!(url, format!("{}/labels.gz", server.url));
     assert!(text.contains(&url) && text.contains(&problem.to_string()), "{text}");
     problem
@@ -287,7 +287,7 @@ fn server_that_never_stalls_but_never_ends_is_given_up() {
         .unwrap_err();
     assert!(
         matches!(&error, Error::Data(DataError::Download { attempts, .. })
-        if matches!(attempts[0].problem, DownloadProblem::Connection(_))),
+        if matches!(attempts[0].1, DownloadProblem::Connection(_))),
         "{error:?}"
     );
     assert!(begin.elapsed() < Duration::from_secs(20));

@@ -3,72 +3,51 @@
 use super::batches::Batches;
 use super::epoch::Epoch;
 use crate::data::{Batch, Dataset, Phase};
-use crate::error::{ConfigError, DataError};
+use crate::error::DataError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::iter::FusedIterator;
 use std::thread::Scope;
 
-/// The order in which an epoch goes through the samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Order {
-    /// The order of the data set.
-    #[default]
-    Sequential,
-    /// A random order, another one in each epoch: a pure function of the number of samples, the
-    /// seed and the epoch that stays the same in all versions of this crate and on all machines.
-    Shuffled,
-}
-
-/// What happens to the last samples of an epoch where they do not fill a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum LastBatch {
-    /// They form a smaller batch.
-    #[default]
-    Keep,
-    /// They are left out in this epoch.
-    Drop,
-}
-
-/// Configuration of a [`Loader`].
-///
-/// # Examples
-///
-/// ```
-/// use densenet::data::{LastBatch, LoaderConfig, Order, Phase};
-///
-/// let training = LoaderConfig::new(128)                 // samples per batch
-///     .with_order(Order::Shuffled)
-///     .with_last_batch(LastBatch::Drop)
-///     .with_workers(4)
-///     .with_seed(42)
-///     .build()?;
-/// let evaluation = LoaderConfig::new(128).with_phase(Phase::Evaluation).build()?;
-/// assert_eq!((training.batch_count(1000), evaluation.batch_count(1000)), (7, 8));
-/// # Ok::<(), densenet::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct LoaderConfig {
-    /// Samples per batch, from 1 to 65,536.
-    pub batch_size: usize,
-    /// The order of the samples. Default: sequential.
-    pub order: Order,
-    /// What happens to the last samples where they do not fill a batch. Default: they are kept.
-    pub last_batch: LastBatch,
-    /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own
-    /// thread fetches them. The batches do not depend on it. Default: 1.
-    pub workers: usize,
-    /// Batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching.
-    /// Default: 2.
-    pub prefetch_batches: usize,
-    /// The seed of the run, which decides the shuffled order and is passed on to the data set.
-    /// Default: 0.
-    pub seed: u64,
-    /// What the samples are for, which is passed on to the data set. Default: training.
-    pub phase: Phase,
+config! {
+    /// Configuration of a [`Loader`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::data::{LoaderConfig, Phase};
+    ///
+    /// let training = LoaderConfig::new(128)                 // samples per batch
+    ///     .with_shuffle()
+    ///     .with_drop_last()
+    ///     .with_workers(4)
+    ///     .with_seed(42)
+    ///     .build()?;
+    /// let evaluation = LoaderConfig::new(128).with_phase(Phase::Evaluation).build()?;
+    /// assert_eq!((training.batch_count(1000), evaluation.batch_count(1000)), (7, 8));
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[non_exhaustive]
+    pub struct LoaderConfig {
+        /// Samples per batch, from 1 to 65,536.
+        pub batch_size: usize,
+        /// Whether the order of samples is random.
+        pub(super) shuffle: bool,
+        /// Whether the last samples are left out where they do not fill a batch.
+        pub(super) drop_last: bool,
+        /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own
+        /// thread fetches them. The batches do not depend on it. Default: 1.
+        pub workers: usize => with_workers,
+        /// Batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching.
+        /// Default: 2.
+        pub prefetch_batches: usize => with_prefetch_batches,
+        /// The seed of the run, which decides the shuffled order and is passed on to the data set.
+        /// Default: 0.
+        pub seed: u64 => with_seed,
+        /// What the samples are for, which is passed on to the data set. Default: training.
+        pub phase: Phase => with_phase,
+    }
 }
 
 impl LoaderConfig {
@@ -76,8 +55,8 @@ impl LoaderConfig {
     pub fn new(batch_size: usize) -> Self {
         LoaderConfig {
             batch_size,
-            order: Order::default(),
-            last_batch: LastBatch::default(),
+            shuffle: false,
+            drop_last: false,
             workers: 1,
             prefetch_batches: 2,
             seed: 0,
@@ -85,25 +64,27 @@ impl LoaderConfig {
         }
     }
 
-    setters! {
-        with_batch_size => batch_size: usize,
-        with_order => order: Order,
-        with_last_batch => last_batch: LastBatch,
-        with_workers => workers: usize,
-        with_prefetch_batches => prefetch_batches: usize,
-        with_seed => seed: u64,
-        with_phase => phase: Phase,
+    /// Goes through the samples in a random order, another one in each epoch: a pure function of the number of samples,
+    /// the seed and the epoch that stays the same in all versions of this crate and on all machines. Default: the order
+    /// of the data set.
+    #[must_use]
+    pub fn with_shuffle(self) -> Self {
+        LoaderConfig { shuffle: true, ..self }
+    }
+
+    /// Leaves out the last samples of an epoch where they do not fill a batch. Default: they form a smaller batch.
+    #[must_use]
+    pub fn with_drop_last(self) -> Self {
+        LoaderConfig { drop_last: true, ..self }
     }
 
     /// Checks the configuration and builds the loader.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] for a field outside its range.
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a field outside its range.
     pub fn build(self) -> Result<Loader> {
-        let invalid = |field, value: usize, expected| {
-            Err(Error::Config(ConfigError::InvalidValue { field, value: value.to_string(), expected }))
-        };
+        let invalid = |field, value: usize, expected| Err(Error::invalid_value(field, value, expected));
         match &self {
             Self { batch_size: 0 | 65_537.., .. } => invalid("batch size", self.batch_size, "from 1 to 65,536"),
             Self { workers: 257.., .. } => invalid("number of workers", self.workers, "at most 256"),
@@ -124,10 +105,10 @@ impl LoaderConfig {
 /// # Examples
 ///
 /// ```
-/// use densenet::data::{LoaderConfig, Order, SyntheticConfig};
+/// use densenet::data::{LoaderConfig, SyntheticConfig};
 ///
 /// let dataset = SyntheticConfig::new(100).build()?;
-/// let loader = LoaderConfig::new(32).with_order(Order::Shuffled).with_workers(2).build()?;
+/// let loader = LoaderConfig::new(32).with_shuffle().with_workers(2).build()?;
 /// std::thread::scope(|scope| {
 ///     let mut sizes = Vec::new();
 ///     for batch in loader.batches(scope, &dataset, 0)? {
@@ -151,9 +132,9 @@ impl Loader {
 
     /// The number of batches in an epoch of `len` samples.
     pub fn batch_count(&self, len: usize) -> usize {
-        match self.config.last_batch {
-            LastBatch::Keep => len.div_ceil(self.config.batch_size),
-            LastBatch::Drop => len / self.config.batch_size,
+        match self.config.drop_last {
+            false => len.div_ceil(self.config.batch_size),
+            true => len / self.config.batch_size,
         }
     }
 
@@ -162,7 +143,7 @@ impl Loader {
     pub fn batch_sizes(&self, len: usize) -> Vec<usize> {
         let full = self.config.batch_size;
         let (has_full, rest) = (len >= full, len % full);
-        let has_rest = rest > 0 && self.config.last_batch == LastBatch::Keep;
+        let has_rest = rest > 0 && !self.config.drop_last;
         has_full.then_some(full).into_iter().chain(has_rest.then_some(rest)).collect()
     }
 
@@ -174,7 +155,7 @@ impl Loader {
         if self.batch_count(len) == 0 {
             let value = format!("{} for {len} samples", self.config.batch_size);
             let expected = "at most the number of samples where the last batch is dropped";
-            return Err(Error::Config(ConfigError::InvalidValue { field: "batch size", value, expected }));
+            return Err(Error::invalid_value("batch size", value, expected));
         }
         Ok(())
     }
@@ -190,7 +171,7 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`DataError::EmptyDataset`], [`ConfigError::InvalidValue`] where the data set is smaller than a batch
+    /// [`DataError::EmptyDataset`], [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where the data set is smaller than a batch
     /// and the last batch is dropped, [`DataError::WorkerStart`].
     pub fn batches<'scope, D: Dataset + ?Sized>(
         &self,
@@ -206,7 +187,7 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// As [`batches`](Self::batches), and [`ConfigError::InvalidValue`] for a position behind the last
+    /// As [`batches`](Self::batches), and [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a position behind the last
     /// sample.
     pub fn batches_from<'scope, D: Dataset + ?Sized>(
         &self,
@@ -219,7 +200,7 @@ impl Loader {
         self.check_len(len)?;
         if position > len {
             let (value, expected) = (format!("{position} of {len} samples"), "at most the number of samples");
-            return Err(Error::Config(ConfigError::InvalidValue { field: "position in the epoch", value, expected }));
+            return Err(Error::invalid_value("position in the epoch", value, expected));
         }
         let batches = self.batch_count(len - position);
         let epoch = Epoch::new(dataset, &self.config, epoch, position);

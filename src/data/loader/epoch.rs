@@ -1,6 +1,6 @@
 //! Fetches and checks single batches of one epoch.
 
-use super::{LoaderConfig, Order};
+use super::LoaderConfig;
 use crate::data::check::check_batch;
 use crate::data::random::{Purpose, Random};
 use crate::data::{Batch, Dataset, Phase, SampleKey};
@@ -27,10 +27,7 @@ pub(super) struct Epoch<'a, D: ?Sized> {
 impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
     pub(super) fn new(dataset: &'a D, config: &LoaderConfig, epoch: u64, start: usize) -> Self {
         let (end, seed, phase) = (dataset.len(), config.seed, config.phase);
-        let order = match config.order {
-            Order::Sequential => None,
-            Order::Shuffled => Some(Random::new(Purpose::EpochOrder, seed, epoch).permutation(end)),
-        };
+        let order = config.shuffle.then(|| Random::new(Purpose::EpochOrder, seed, epoch).permutation(end));
         Epoch { dataset, order, epoch, seed, phase, start, end, batch_size: config.batch_size }
     }
 

@@ -5,4 +5,4 @@ mod config;
 mod epoch;
 mod queue;
 
-pub use config::{LastBatch, Loader, LoaderConfig, Order};
+pub use config::{Loader, LoaderConfig};

@@ -1,7 +1,6 @@
 //! The description of a dense block that all backends share, and the interface that a backend
 //! implements.
 
-use crate::error::LibtorchError;
 use crate::nn::{Memory, Statistics};
 use crate::torch::to_channels_last;
 use crate::{Error, Result};
@@ -20,7 +19,7 @@ pub(crate) trait Backend: Sync {
     ///
     /// # Errors
     ///
-    /// [`LibtorchError::Call`] where a convolution fails.
+    /// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where a convolution fails.
     fn forward(
         &self,
         block: &Block,
@@ -34,7 +33,7 @@ pub(crate) trait Backend: Sync {
     ///
     /// # Errors
     ///
-    /// [`LibtorchError::Call`] where a convolution fails.
+    /// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where a convolution fails.
     fn backward(
         &self,
         block: &Block,
@@ -129,7 +128,7 @@ impl Stage {
         let (bias, padding) = (self.bias.as_ref().map(|bias| bias.to_kind(normalized.kind())), self.padding());
         normalized
             .f_conv2d(weight, bias.as_ref(), [1, 1], [padding, padding], [1, 1], 1)
-            .map_err(|error| Error::Libtorch(LibtorchError::Call { what: "convolution", message: error.to_string() }))
+            .map_err(Error::libtorch("convolution"))
     }
 }
 

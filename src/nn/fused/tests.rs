@@ -8,7 +8,7 @@ mod exactness;
 mod slopes;
 mod support;
 
-use super::super::{ConvBias, DenseBlock, DenseBlockConfig, Features, ForwardContext, Memory, Mode};
+use super::super::{DenseBlock, DenseBlockConfig, Features, ForwardContext, Memory, Mode};
 use super::Engine;
 use crate::torch::named_variables;
 use support::{
@@ -47,11 +47,10 @@ fn blocks_equal_the_reference_in_f64() {
         (4, 32, [3, 64, 11, 11]),
         (8, 3, [5, 6, 1, 2]),
     ] {
-        for (kind, bias) in LAYER_KINDS.iter().flat_map(|kind| [ConvBias::Without, ConvBias::With].map(|b| (*kind, b)))
-        {
+        for (kind, bias) in LAYER_KINDS.iter().flat_map(|kind| [false, true].map(|b| (*kind, b))) {
             let config = DenseBlockConfig::new(size[1] as usize, layers).with_growth_rate(growth);
             // Products and sums in another order, in f64.
-            check_block(&config.with_layer_kind(kind).with_conv_bias(bias), size, 1e-11);
+            check_block(&config.with_layer_kind(kind).with_bias(bias), size, 1e-11);
         }
     }
 }
@@ -115,7 +114,7 @@ fn frozen_variables_get_no_gradient_and_the_others_the_same() {
     ] {
         for (input_too, kind) in [false, true].into_iter().flat_map(|input| LAYER_KINDS.map(|kind| (input, kind))) {
             let config = DenseBlockConfig::new(5, 4).with_growth_rate(3).with_layer_kind(kind);
-            let (vs, block) = built(&config.with_conv_bias(ConvBias::With), Kind::Double);
+            let (vs, block) = built(&config.with_conv_bias(), Kind::Double);
             freeze(&vs, &frozen);
             let x = numbers(&[3, 5, 6, 7], 2);
             let ctx = ForwardContext::new(Mode::Train);

@@ -5,7 +5,7 @@ use super::support::{
 };
 use crate::nn::fused::Engine;
 use crate::nn::{
-    ConvBias, DenseBlockConfig, Dropout, DropoutPlace, Features, ForwardContext, LayerKind, Memory, Mode, Statistics,
+    DenseBlockConfig, Dropout, DropoutPlace, Features, ForwardContext, LayerKind, Memory, Mode, Statistics,
 };
 use tch::Kind;
 
@@ -13,7 +13,7 @@ const PLACES: [DropoutPlace; 2] = [DropoutPlace::LayerOutput, DropoutPlace::Ever
 
 fn config(kind: LayerKind, place: DropoutPlace) -> DenseBlockConfig {
     let config = DenseBlockConfig::new(5, 3).with_growth_rate(4).with_layer_kind(kind);
-    config.with_conv_bias(ConvBias::With).with_dropout(Dropout::new(0.3).with_place(place))
+    config.with_conv_bias().with_dropout(Dropout { place, ..Dropout::new(0.3) })
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! Gradients beside finite differences.
 
 use super::support::{BACKENDS, LAYER_KINDS, alone, built, numbers, run_on};
-use crate::nn::{ConvBias, DenseBlockConfig, Dropout, DropoutPlace, Features, ForwardContext, LayerKind, Mode};
+use crate::nn::{DenseBlockConfig, Dropout, Features, ForwardContext, LayerKind, Mode};
 use crate::torch::named_variables;
 use tch::{Kind, no_grad};
 
 fn check_slopes(kind: LayerKind, dropout: Dropout) {
     let config = DenseBlockConfig::new(2, 2).with_growth_rate(3).with_layer_kind(kind);
     for (name, engine) in BACKENDS {
-        let (vs, block) = built(&config.clone().with_conv_bias(ConvBias::With).with_dropout(dropout), Kind::Double);
+        let (vs, block) = built(&config.clone().with_conv_bias().with_dropout(dropout), Kind::Double);
         let x = numbers(&[2, 2, 3, 4], 2).set_requires_grad(true);
         let ctx = ForwardContext::new(Mode::Train);
         let value = || {
@@ -58,6 +58,6 @@ fn gradients_are_slopes_with_dropout_and_without() {
     }
     for kind in LAYER_KINDS {
         check_slopes(kind, Dropout::default());
-        check_slopes(kind, Dropout::new(0.3).with_place(DropoutPlace::EveryConv));
+        check_slopes(kind, Dropout::new(0.3).after_every_conv());
     }
 }
