@@ -49,9 +49,14 @@ impl Dropout {
         }))
     }
 
+    /// Whether a pass drops values.
+    pub(crate) fn drops_in(&self, ctx: &ForwardContext) -> bool {
+        ctx.mode.drops() && self.rate > 0.0
+    }
+
     /// Drops from the output of a dense layer.
     pub(crate) fn after_layer(&self, x: Tensor, ctx: &ForwardContext) -> Tensor {
-        match ctx.drops(self) {
+        match self.drops_in(ctx) {
             true => x.dropout(self.rate, true),
             false => x,
         }

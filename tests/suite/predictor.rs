@@ -44,6 +44,7 @@ fn sixty_four_threads_get_what_single_calls_get() {
                 for _ in 0..10 {
                     let prediction = predictor.predict(image(number, 12 + number % 3)).unwrap();
                     // Convolutions of larger batches may sum in another order.
+                    assert_eq!(prediction.outputs.len(), expected.outputs.len());
                     let deviation = prediction
                         .outputs
                         .iter()
@@ -237,7 +238,7 @@ fn try_predict_fails_at_once_where_the_queue_is_full() {
             scope.spawn(|| match predictor.try_predict(numbers(vec![0.5])) {
                 Ok(prediction) => assert_eq!(prediction.outputs, [0.5]),
                 Err(Error::Prediction(PredictionError::QueueFull { limit: 2 })) => {
-                    drop(refused.fetch_add(1, Ordering::SeqCst))
+                    refused.fetch_add(1, Ordering::SeqCst);
                 }
                 Err(other) => panic!("{other:?}"),
             });
