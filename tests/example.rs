@@ -2,9 +2,11 @@
 //!
 //! Cargo builds the examples for `cargo test`; for this file alone: `cargo build --example fashion_mnist` first.
 
-use densenet::error::DataError;
-use densenet::{Error, FashionMnist, Split};
-use sha2::{Digest, Sha256};
+#[path = "suite/support/real_data.rs"]
+mod real_data;
+
+use densenet::Split;
+use real_data::real_data;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
@@ -25,19 +27,6 @@ fn example(arguments: &str) -> Command {
     command
 }
 
-/// Whether the real data are there. A test that cannot run without them says so and, in CI, fails.
-fn has_data() -> bool {
-    match FashionMnist::open(Split::Test) {
-        Ok(_) => true,
-        Err(error @ Error::Data(DataError::DatasetNotFound { .. })) => {
-            assert!(std::env::var_os("CI").is_none(), "the real data are needed in CI: {error}");
-            eprintln!("not run: {error}");
-            false
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
-
 /// Each digit as 0, so that a line shows its form alone.
 fn form(line: &str) -> String {
     line.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
@@ -54,7 +43,7 @@ fn assert_five_files(folder: &Path) {
 
 #[test]
 fn short_run_prints_the_tutorials_lines_and_leaves_five_files() {
-    if !has_data() {
+    if real_data(Split::Test).is_none() {
         return;
     }
     let parent = tempfile::tempdir().unwrap();
@@ -96,7 +85,7 @@ fn refusal(output: Output) -> String {
 
 #[test]
 fn arguments_that_make_no_sense_are_one_line_each_and_train_nothing() {
-    if !has_data() {
+    if real_data(Split::Test).is_none() {
         return;
     }
     let parent = tempfile::tempdir().unwrap();
@@ -121,7 +110,7 @@ fn arguments_that_make_no_sense_are_one_line_each_and_train_nothing() {
 
 #[test]
 fn a_file_or_another_run_in_the_way_is_one_line_and_stays() {
-    if !has_data() {
+    if real_data(Split::Test).is_none() {
         return;
     }
     let parent = tempfile::tempdir().unwrap();
@@ -143,7 +132,7 @@ fn a_file_or_another_run_in_the_way_is_one_line_and_stays() {
 #[cfg(unix)]
 #[test]
 fn a_reader_that_goes_away_ends_the_run_without_a_panic() {
-    if !has_data() {
+    if real_data(Split::Test).is_none() {
         return;
     }
     let parent = tempfile::tempdir().unwrap();
@@ -200,7 +189,7 @@ fn end_within(mut child: Child, limit: Duration) -> std::process::ExitStatus {
 #[cfg(unix)]
 #[test]
 fn ctrl_c_in_the_first_epoch_ends_the_run_soon_and_leaves_what_was_reached() {
-    if !has_data() {
+    if real_data(Split::Test).is_none() {
         return;
     }
     let parent = tempfile::tempdir().unwrap();
@@ -232,7 +221,7 @@ fn ctrl_c_in_the_first_epoch_ends_the_run_soon_and_leaves_what_was_reached() {
 
 #[test]
 fn runs_with_as_many_threads_give_the_same_bits_with_every_instruction_set() {
-    if !has_data() {
+    if real_data(Split::Test).is_none() {
         return;
     }
     let parent = tempfile::tempdir().unwrap();
@@ -287,7 +276,7 @@ fn history(folder: &Path) -> Vec<Vec<String>> {
 #[cfg(unix)]
 #[test]
 fn a_run_killed_at_random_moments_resumes_and_ends_with_the_same_weights() {
-    if !has_data() {
+    if real_data(Split::Test).is_none() {
         return;
     }
     let kills: usize = std::env::var("DENSENET_KILLS").map_or(50, |kills| kills.parse().unwrap());
@@ -346,7 +335,7 @@ const SIGNALS: [(&str, i32); 2] = [("-INT", 130), ("-TERM", 143)];
 #[cfg(unix)]
 #[test]
 fn a_run_ended_by_signals_saves_and_resumes_and_ends_with_the_same_weights() {
-    if !has_data() {
+    if real_data(Split::Test).is_none() {
         return;
     }
     let parent = tempfile::tempdir().unwrap();
@@ -390,7 +379,7 @@ fn a_run_ended_by_signals_saves_and_resumes_and_ends_with_the_same_weights() {
 #[cfg(unix)]
 #[test]
 fn the_second_signal_does_not_wait_for_the_step() {
-    if !has_data() {
+    if real_data(Split::Test).is_none() {
         return;
     }
     for (signal, code) in SIGNALS {
@@ -411,7 +400,7 @@ fn the_second_signal_does_not_wait_for_the_step() {
 #[cfg(unix)]
 #[test]
 fn of_two_runs_in_one_folder_one_names_the_other_and_a_kill_frees_the_folder() {
-    if !has_data() {
+    if real_data(Split::Test).is_none() {
         return;
     }
     let parent = tempfile::tempdir().unwrap();

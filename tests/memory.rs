@@ -1,25 +1,26 @@
 //! Memory over a run. A binary of its own, since what is measured is the whole process.
 
+#[path = "suite/support/memory.rs"]
+mod memory;
+
 use densenet::data::SyntheticConfig;
 use densenet::tch::{self, nn::VarStore};
 use densenet::train::{Callback, Datasets, Event, Run};
 use densenet::{DenseNetConfig, Result, SgdConfig, TrainConfig, Trainer};
+use memory::memory_mib;
 use std::cell::RefCell;
-use std::fs;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
 const STEPS: usize = 300;
 
-/// The process's resident pages after each step.
-struct ResidentPages(Rc<RefCell<Vec<u64>>>);
+/// The process's resident memory in MiB after each step.
+struct Resident(Rc<RefCell<Vec<f64>>>);
 
-impl Callback for ResidentPages {
+impl Callback for Resident {
     fn on_event(&mut self, event: &Event, _: &Run) -> Result<ControlFlow<()>> {
         if let Event::StepEnded { .. } = event {
-            let numbers = fs::read_to_string("/proc/self/statm").expect("Linux's file of a process's memory");
-            let resident = numbers.split(' ').nth(1).expect("the second number is the resident pages");
-            self.0.borrow_mut().push(resident.parse().expect("a number"));
+            self.0.borrow_mut().push(memory_mib("VmRSS").expect("Linux's file of a process's status"));
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -34,18 +35,18 @@ fn training_needs_no_more_memory_after_300_steps_than_after_100() {
     let vs = VarStore::new(tch::Device::Cpu);
     let model = DenseNetConfig::fashion_mnist().build(&vs.root()).unwrap();
     let optimizer = SgdConfig::new(0.01).build(&vs).unwrap();
-    let pages = Rc::new(RefCell::new(Vec::new()));
+    let resident = Rc::new(RefCell::new(Vec::new()));
     let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(8))
         .unwrap()
-        .with_callback(ResidentPages(pages.clone()));
+        .with_callback(Resident(resident.clone()));
     let samples = SyntheticConfig::new(8 * STEPS).with_sample_shape([1, 48, 48]);
     trainer.fit(&Datasets::new(&samples.build().unwrap())).unwrap();
 
-    let pages = pages.borrow();
-    assert_eq!(pages.len(), STEPS);
-    let growth = pages[STEPS - 1] as f64 / pages[99] as f64 - 1.0;
-    println!("{} pages after 100 steps, {} after {STEPS}", pages[99], pages[STEPS - 1]);
-    // The allocator keeps what it was given back and moves by a per cent or two. A lost batch a step is 10 %, a lost graph
-    // many times as much.
+    let resident = resident.borrow();
+    assert_eq!(resident.len(), STEPS);
+    let growth = resident[STEPS - 1] / resident[99] - 1.0;
+    println!("{:.0} MiB after 100 steps, {:.0} after {STEPS}", resident[99], resident[STEPS - 1]);
+    // The allocator keeps what it was given back and moves by a per cent or two. One lost batch per step is 10 %,
+    // a lost graph many times as much.
     assert!(growth < 0.05, "{:.1} % more memory", 100.0 * growth);
 }

@@ -1,12 +1,18 @@
 //! Memory of a run that was resumed, beside that of one that was not. A binary of its own, which starts itself once for each: what is
 //! measured is the whole process.
 
+#[path = "suite/support/memory.rs"]
+mod memory;
+#[path = "suite/support/process.rs"]
+mod process;
+
 use densenet::data::SyntheticConfig;
 use densenet::optim::AdamWConfig;
 use densenet::tch::{self, nn::VarStore};
 use densenet::train::{Callback, CheckpointConfig, Datasets, Event, Resume, Run, SaveEvery};
 use densenet::{DenseNetConfig, Result, TrainConfig, Trainer};
-use std::fs;
+use memory::memory_mib;
+use process::{only, passes};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +20,10 @@ use std::process::Command;
 const RUN: &str = "DENSENET_TEST_RUN";
 const FOLDER: &str = "DENSENET_TEST_FOLDER";
 
-/// Ends the run after some steps and prints the process's memory in KiB then: what it has, and the most that it had. The checkpoint
+/// Resident memory and its peak.
+const FIELDS: [&str; 2] = ["VmRSS", "VmHWM"];
+
+/// Ends the run after some steps and prints the process's memory in MiB then: what it has, and the most that it had. The checkpoint
 /// of the end is not counted.
 struct Report {
     steps_left: usize,
@@ -27,10 +36,8 @@ impl Callback for Report {
         if self.steps_left > 0 {
             return Ok(ControlFlow::Continue(()));
         }
-        let status = fs::read_to_string("/proc/self/status").expect("Linux's file of a process's memory");
-        for name in ["VmRSS:", "VmHWM:"] {
-            let line = status.lines().find(|line| line.starts_with(name)).expect("a line of it");
-            println!("{line}");
+        for field in FIELDS {
+            println!("{field} {}", memory_mib(field).expect("Linux's file of a process's status"));
         }
         Ok(ControlFlow::Break(()))
     }
@@ -62,17 +69,16 @@ fn a_resumed_run_needs_no_more_memory_than_a_fresh_one() {
     }
     let parent = tempfile::tempdir().unwrap();
     let memory_of = |kind: &str| {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.arg("--nocapture").env(RUN, kind).env(FOLDER, parent.path().join("run"));
-        let output = command.output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-        ["VmRSS:", "VmHWM:"].map(|name| {
-            let number = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
-            number.expect("what `Report` printed").parse::<f64>().unwrap()
+        let [program, arguments @ ..] = only("a_resumed_run_needs_no_more_memory_than_a_fresh_one");
+        let mut command = Command::new(program);
+        command.args(arguments).arg("--nocapture").env(RUN, kind).env(FOLDER, parent.path().join("run"));
+        let text = passes(&mut command);
+        FIELDS.map(|field| {
+            let number = text.lines().find_map(|line| line.strip_prefix(field));
+            number.expect("what `Report` printed").trim().parse::<f64>().unwrap()
         })
     };
     let (fresh, resumed) = (memory_of("fresh"), memory_of("resumed"));
-    println!("KiB, now and at most: fresh {fresh:?}, resumed {resumed:?}");
+    println!("MiB, now and at most: fresh {fresh:?}, resumed {resumed:?}");
     assert!(resumed[0] <= 1.05 * fresh[0] && resumed[1] <= 1.05 * fresh[1], "fresh {fresh:?}, resumed {resumed:?}");
 }

@@ -1,8 +1,11 @@
 //! A run that is stopped anywhere and resumed ends with the same bits. A binary of its own: dropout draws from libtorch's generator, which
 //! is the whole process's.
 
+#[path = "suite/support/real_data.rs"]
+mod real_data;
+
 use densenet::data::{Dataset, Subset, ValidationSize, split_validation};
-use densenet::error::{CheckpointError, DataError};
+use densenet::error::CheckpointError;
 use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::nn::{Dropout, Execution, StemConfig};
 use densenet::optim::{AdamWConfig, SgdConfig};
@@ -12,6 +15,7 @@ use densenet::train::{
     SaveWeights, StopHandle,
 };
 use densenet::{DenseNet, DenseNetConfig, Error, FashionMnist, Result, Split, TrainConfig, Trainer};
+use real_data::real_data;
 use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 use std::cell::RefCell;
@@ -34,18 +38,10 @@ const HELD_OUT: usize = 20;
 /// Of an epoch: 80 samples.
 const STEPS: usize = 5;
 
-/// The real data, a little of it. A test that cannot run without them says so and, in CI, fails.
+/// A little of the real data, for training and for the test.
 fn data() -> Option<[Subset<FashionMnist>; 2]> {
-    let open = |split, samples| FashionMnist::open(split).map(|dataset| Subset::first(dataset, samples));
-    match (open(Split::Train, SAMPLES), open(Split::Test, 24)) {
-        (Ok(train), Ok(test)) => Some([train, test]),
-        (Err(error @ Error::Data(DataError::DatasetNotFound { .. })), _) => {
-            assert!(std::env::var_os("CI").is_none(), "the real data are needed in CI: {error}");
-            eprintln!("not run: {error}");
-            None
-        }
-        (train, test) => panic!("{:?} {:?}", train.err(), test.err()),
-    }
+    let first = |split, samples| Some(Subset::first(real_data(split)?, samples));
+    Some([first(Split::Train, SAMPLES)?, first(Split::Test, 24)?])
 }
 
 /// What a run is made of.
@@ -56,7 +52,7 @@ struct Kind {
     adamw: bool,
 }
 
-/// Asks for an end after this many steps of this process.
+/// Stops the run after this number of steps of this process.
 struct StopAfter(usize, StopHandle);
 
 impl Callback for StopAfter {
@@ -194,7 +190,7 @@ fn digest(folder: &Path) -> String {
 }
 
 /// The uninterrupted run of two epochs.
-fn whole(kind: Kind, [train, test]: &[Subset<FashionMnist>; 2]) -> String {
+fn uninterrupted(kind: Kind, [train, test]: &[Subset<FashionMnist>; 2]) -> String {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trainer(kind, 2, folder.path()).with_checkpoints(checkpoints(folder.path()));
     assert_eq!(fit(&mut trainer, train, test).unwrap().epochs.len(), 2);
@@ -210,7 +206,7 @@ fn a_run_stopped_after_any_step_and_resumed_equals_the_uninterrupted_one() {
         for (workers, adamw, threads) in [(0, false, 1), (1, false, 2), (4, true, 1)] {
             tch::set_num_threads(threads);
             let kind = Kind { execution, workers, adamw };
-            let expected = whole(kind, &data);
+            let expected = uninterrupted(kind, &data);
             for stop in 1..2 * STEPS {
                 let folder = tempfile::tempdir().unwrap();
                 let first = trainer(kind, 2, folder.path());

@@ -1,16 +1,14 @@
 //! The configuration of a DenseNet, from which its blocks, transitions and channel counts follow.
 
-use super::DenseNet;
 use crate::nn::{
     ConvGeometry, DenseBlockConfig, DenseLayerConfig, Downsampling, Dropout, Initialization, LayerKind, NormReluConfig,
     StemConfig, TransitionBlockConfig, checked,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use tch::nn::Path;
 
 config! {
-    /// Configuration of a [`DenseNet`].
+    /// Configuration of a [`DenseNet`](super::DenseNet).
     ///
     /// The defaults are those of DenseNet-121 as torchvision builds it. Presets are
     /// [`densenet121`](Self::densenet121) and its larger variants, [`cifar`](Self::cifar),
@@ -139,16 +137,6 @@ impl DenseNetConfig {
     /// Those of [`build`](Self::build).
     pub fn out_channels(&self) -> Result<usize> {
         Ok(self.stages()?.last().expect("there is at least one block").out_channels)
-    }
-
-    /// Builds the network with torchvision's variable names under `path`. Its initial weights
-    /// follow from [`seed`](Self::seed).
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`ConfigError::Overflow`](crate::error::ConfigError::Overflow), [`ConfigError::VariableExists`](crate::error::ConfigError::VariableExists).
-    pub fn build(&self, path: &Path) -> Result<DenseNet> {
-        DenseNet::new(self, path)
     }
 
     /// The convolutions of the stem, in their order.

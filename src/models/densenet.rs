@@ -23,8 +23,22 @@ pub struct DenseNet {
     classifier: nn::Linear,
 }
 
+impl DenseNetConfig {
+    /// Builds the network with torchvision's variable names under `path`. Its initial weights
+    /// follow from [`seed`](Self::seed).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue),
+    /// [`ConfigError::Overflow`](crate::error::ConfigError::Overflow),
+    /// [`ConfigError::VariableExists`](crate::error::ConfigError::VariableExists).
+    pub fn build(&self, path: &Path) -> Result<DenseNet> {
+        DenseNet::new(self, path)
+    }
+}
+
 impl DenseNet {
-    pub(super) fn new(config: &DenseNetConfig, path: &Path) -> Result<Self> {
+    fn new(config: &DenseNetConfig, path: &Path) -> Result<Self> {
         let stages = config.stages()?;
         let convs = config.stem_convs();
         let layout = layout(config, &convs, &stages);

@@ -139,11 +139,6 @@ impl ForwardContext {
         self.with_memory(Memory::Recompute)
     }
 
-    /// Whether this pass drops values.
-    pub(crate) fn drops(&self, dropout: &super::Dropout) -> bool {
-        self.mode.drops() && dropout.rate > 0.0
-    }
-
     /// Runs a part of a forward pass in [`precision`](Self::precision) on a device. A model of your
     /// own calls this to follow the precision of a run.
     ///

@@ -86,7 +86,7 @@ impl DenseLayer {
     /// The layer's modules as the fused engine takes them.
     pub(super) fn modules(&self, ctx: &ForwardContext) -> LayerModules<'_> {
         let last = self.stages.len() - 1;
-        let drop_rate = |stage| match ctx.drops(&self.dropout)
+        let drop_rate = |stage| match self.dropout.drops_in(ctx)
             && (stage == last || self.dropout.place == DropoutPlace::EveryConv)
         {
             true => self.dropout.rate,

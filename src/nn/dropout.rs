@@ -46,9 +46,14 @@ impl Dropout {
         Err(Error::invalid_value("drop rate", self.rate, "a number in [0, 1)"))
     }
 
+    /// Whether a pass drops values.
+    pub(crate) fn drops_in(&self, ctx: &ForwardContext) -> bool {
+        ctx.mode.drops() && self.rate > 0.0
+    }
+
     /// Drops from the output of a dense layer.
     pub(crate) fn after_layer(&self, x: Tensor, ctx: &ForwardContext) -> Tensor {
-        match ctx.drops(self) {
+        match self.drops_in(ctx) {
             true => x.dropout(self.rate, true),
             false => x,
         }

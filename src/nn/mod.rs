@@ -12,6 +12,7 @@ mod dense_layer;
 mod dropout;
 mod features;
 pub(crate) mod fused;
+mod head;
 mod initialization;
 mod norm_relu;
 mod stem;

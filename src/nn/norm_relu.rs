@@ -1,7 +1,6 @@
 //! Batch normalization followed by ReLU, as everywhere in a DenseNet.
 
 use super::conv::{checked, ensure_free};
-use super::fused::{self, Engine};
 use super::{Features, ForwardContext, Statistics};
 use crate::error::InputError;
 use crate::{Error, Result};
@@ -97,19 +96,6 @@ impl NormRelu {
                 )
                 .relu_(),
         })
-    }
-
-    /// Normalizes, rectifies and averages over all pixels: `[N, C]`, in the dtype of the norm's
-    /// weight.
-    pub fn forward_pooled(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
-        if Engine::of(&features.data, ctx) == Engine::CpuKernels {
-            self.check(&features.data, ctx)?;
-            let [.., h, w] = features.data.size()[..] else { unreachable!("the rank has been checked") };
-            let window = [h as usize, w as usize];
-            let pooled = fused::norm_relu_average_pool(features, self, window, self.weight.kind(), ctx)?;
-            return Ok(pooled.flatten(1, -1));
-        }
-        Ok(self.forward(features, ctx)?.mean_dim([2, 3].as_slice(), false, self.weight.kind()))
     }
 
     /// Checks that features have the norm's channels and, in training, more than one value per

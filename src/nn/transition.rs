@@ -122,7 +122,7 @@ pub struct TransitionBlock {
 impl TransitionBlock {
     /// Whether values are dropped between the convolution and the pooling.
     fn drops(&self, ctx: &ForwardContext) -> bool {
-        self.dropout.place == DropoutPlace::EveryConv && ctx.drops(&self.dropout)
+        self.dropout.place == DropoutPlace::EveryConv && self.dropout.drops_in(ctx)
     }
 
     /// Compresses the features and halves their sides.

@@ -1,5 +1,7 @@
 //! Autograd functions written in Rust: their gradients, what they refuse, and what they keep.
 
+use crate::memory::memory_mib;
+use crate::numbers::numbers;
 use densenet::error::DataError;
 use densenet::tch::{Device, Kind, TchError, Tensor, no_grad};
 use densenet::torch::{Forward, Function, apply};
@@ -7,14 +9,8 @@ use densenet::{Error, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Numbers without structure: each a different function of its index.
-fn numbers(shape: &[i64], seed: f64) -> Tensor {
-    let count: i64 = shape.iter().product();
-    (Tensor::arange(count, (Kind::Double, Device::Cpu)) * 1.7 + seed).sin().view(shape)
-}
-
-fn variable(shape: &[i64], seed: f64) -> Tensor {
-    numbers(shape, seed).set_requires_grad(true)
+fn variable(shape: &[i64], salt: i64) -> Tensor {
+    numbers(shape, salt).set_requires_grad(true)
 }
 
 /// `y = tanh(x·w + b)` and `s = Σ x²` of each row. Keeps an input, an output and an intermediate result.
@@ -57,13 +53,13 @@ impl Function for Layer {
 }
 
 fn layer_inputs() -> Vec<Tensor> {
-    vec![variable(&[5, 4], 0.3), variable(&[4, 3], 0.7), variable(&[3], 1.1)]
+    vec![variable(&[5, 4], 0), variable(&[4, 3], 1), variable(&[3], 2)]
 }
 
 /// A number that depends on all values of all outputs.
 fn project(outputs: &[Tensor]) -> Tensor {
     let parts = outputs.iter().enumerate();
-    parts.map(|(i, y)| (y * numbers(&y.size(), 2.0 + i as f64)).sum(Kind::Double)).sum()
+    parts.map(|(i, y)| (y * numbers(&y.size(), 3 + i as i64)).sum(Kind::Double)).sum()
 }
 
 fn gradients(of: &Tensor, inputs: &[Tensor]) -> Vec<Tensor> {
@@ -71,6 +67,7 @@ fn gradients(of: &Tensor, inputs: &[Tensor]) -> Vec<Tensor> {
 }
 
 fn assert_close(ours: &Tensor, theirs: &Tensor, tolerance: f64, what: &str) {
+    assert_eq!(ours.size(), theirs.size(), "{what}");
     let scale = theirs.abs().max().double_value(&[]);
     let error = (ours - theirs).abs().max().double_value(&[]);
     assert!(error <= tolerance * scale, "{what}: {error} of {scale}");
@@ -85,6 +82,7 @@ fn gradients_are_those_of_the_composition() {
     let inputs = layer_inputs();
     let ours = gradients(&project(&apply(Layer, &references(&inputs)).unwrap()), &inputs);
     let theirs = gradients(&project(&Layer::composed(&inputs)), &inputs);
+    assert_eq!(ours.len(), theirs.len());
     for (i, (ours, theirs)) in ours.iter().zip(&theirs).enumerate() {
         // A few roundings of f64.
         assert_close(ours, theirs, 1e-14, &format!("gradient of input {i}"));
@@ -113,7 +111,7 @@ fn gradients_agree_with_finite_differences() {
 }
 
 #[test]
-fn an_output_that_nobody_uses_has_no_gradient() {
+fn an_unused_output_has_no_gradient() {
     let inputs = layer_inputs();
     for used in 0..2 {
         let one = |outputs: Vec<Tensor>| project(&outputs[used..=used]);
@@ -125,7 +123,7 @@ fn an_output_that_nobody_uses_has_no_gradient() {
 }
 
 #[test]
-fn none_stands_for_a_gradient_that_does_not_arrive() {
+fn none_stands_for_an_output_gradient_that_is_missing() {
     let probe = Probe {
         forward: |x| Ok(Forward { outputs: vec![&x[0] * 1.0, &x[0] * 2.0, &x[0] * 3.0], saved: vec![] }),
         backward: |_, gradients| {
@@ -135,7 +133,7 @@ fn none_stands_for_a_gradient_that_does_not_arrive() {
         },
         ..Probe::new(&Arc::default())
     };
-    let x = variable(&[3], 0.0);
+    let x = variable(&[3], 0);
     apply(probe, &[&x]).unwrap()[1].sum(Kind::Double).f_backward().unwrap();
     assert!(!x.grad().defined(), "none is given back either");
 }
@@ -159,10 +157,10 @@ impl Drop for Counted {
 
 type Backward = fn(Vec<Tensor>, Vec<Option<Tensor>>) -> Result<Vec<Option<Tensor>>>;
 
-/// Twice each input, and writes down what it is asked for. The passes can be exchanged.
+/// Twice each input, and records of which inputs a gradient is wanted. The passes can be exchanged.
 struct Probe {
     counted: Counted,
-    asked: Arc<Mutex<Vec<Vec<bool>>>>,
+    wanted: Arc<Mutex<Vec<Vec<bool>>>>,
     forward: fn(&[Tensor]) -> Result<Forward>,
     backward: Backward,
     differentiable: fn(usize) -> bool,
@@ -172,7 +170,7 @@ impl Probe {
     fn new(alive: &Arc<AtomicUsize>) -> Self {
         Probe {
             counted: Counted::new(alive),
-            asked: Arc::default(),
+            wanted: Arc::default(),
             forward: |inputs| {
                 let outputs: Vec<Tensor> = inputs.iter().map(|input| input * 2.0).collect();
                 Ok(Forward { outputs, saved: inputs.iter().map(Tensor::shallow_clone).collect() })
@@ -203,7 +201,7 @@ impl Function for Probe {
         gradients: Vec<Option<Tensor>>,
         needs: &[bool],
     ) -> Result<Vec<Option<Tensor>>> {
-        self.asked.lock().unwrap().push(needs.to_vec());
+        self.wanted.lock().unwrap().push(needs.to_vec());
         (self.backward)(saved, gradients)
     }
 }
@@ -214,7 +212,7 @@ fn an_error<T>() -> Result<T> {
 
 /// The sum of a probe's output for a trained input.
 fn probed(probe: Probe) -> Tensor {
-    apply(probe, &[&variable(&[3], 0.0)]).unwrap()[0].sum(Kind::Double)
+    apply(probe, &[&variable(&[3], 0)]).unwrap()[0].sum(Kind::Double)
 }
 
 fn message(result: Result<(), TchError>) -> String {
@@ -223,7 +221,7 @@ fn message(result: Result<(), TchError>) -> String {
 
 #[test]
 fn errors_and_panics_of_the_forward_pass_are_returned() {
-    let x = variable(&[3], 0.0);
+    let x = variable(&[3], 0);
     let failing = |forward| {
         let alive = Arc::default();
         let error = apply(Probe { forward, ..Probe::new(&alive) }, &[&x]).unwrap_err();
@@ -263,7 +261,7 @@ fn gradients_of_wrong_number_or_shape_are_refused() {
 
 #[test]
 fn an_undefined_input_or_output_is_an_error() {
-    let x = variable(&[3], 0.0);
+    let x = variable(&[3], 0);
     let forward = |_: &[Tensor]| Ok(Forward { outputs: vec![Tensor::new()], saved: vec![] });
     for (inputs, probe) in [
         (vec![&x], Probe { forward, ..Probe::new(&Arc::default()) }),
@@ -294,23 +292,23 @@ fn a_second_derivative_is_refused_and_the_first_is_not() {
 }
 
 #[test]
-fn only_inputs_that_need_one_are_asked_for_a_gradient() {
-    let (trained, frozen) = (variable(&[3], 0.0), numbers(&[3], 1.0));
-    let other = variable(&[3], 2.0);
+fn a_gradient_is_wanted_only_of_inputs_that_need_one() {
+    let (trained, frozen) = (variable(&[3], 0), numbers(&[3], 1));
+    let other = variable(&[3], 2);
     let probe = Probe::new(&Arc::default());
-    let asked = probe.asked.clone();
+    let wanted = probe.wanted.clone();
     let outputs = apply(probe, &[&trained, &frozen, &other]).unwrap();
     let sum: Tensor = outputs.iter().map(|y| y.sum(Kind::Double)).sum();
     let _ = Tensor::run_backward(&[&sum], &[&other], true, false);
     sum.backward();
-    assert_eq!(*asked.lock().unwrap(), [vec![false, false, true], vec![true, false, true]]);
+    assert_eq!(*wanted.lock().unwrap(), [vec![false, false, true], vec![true, false, true]]);
     assert!(!frozen.grad().defined());
     assert_eq!(trained.grad(), trained.full_like(2.0));
 }
 
 #[test]
-fn marked_outputs_and_whole_numbers_carry_no_gradient() {
-    let x = variable(&[3], 0.0);
+fn marked_outputs_and_integers_carry_no_gradient() {
+    let x = variable(&[3], 0);
     let probe = Probe {
         forward: |x| Ok(Forward { outputs: vec![&x[0] * 2.0, &x[0] * 3.0, x[0].argmax(0, false)], saved: vec![] }),
         backward: |_, gradients| Ok(gradients.into_iter().take(1).map(|gradient| Some(gradient? * 2.0)).collect()),
@@ -324,8 +322,8 @@ fn marked_outputs_and_whole_numbers_carry_no_gradient() {
 }
 
 #[test]
-fn an_input_that_is_passed_on_has_a_gradient_of_its_own() {
-    let x = variable(&[3], 0.0);
+fn an_input_returned_as_output_has_a_gradient_of_its_own() {
+    let x = variable(&[3], 0);
     let forward = |x: &[Tensor]| Ok(Forward { outputs: vec![x[0].shallow_clone()], saved: vec![] });
     let y = &apply(Probe { forward, ..Probe::new(&Arc::default()) }, &[&x]).unwrap()[0];
     y.sum(Kind::Double).backward();
@@ -345,17 +343,17 @@ fn an_output_can_be_written_into_like_any_other() {
 }
 
 #[test]
-fn running_backward_twice_needs_a_kept_graph() {
+fn running_backward_twice_needs_a_retained_graph() {
     let sum = probed(Probe::new(&Arc::default()));
     sum.backward();
     let text = message(sum.f_backward());
     assert!(text.contains("backward through the graph a second time"), "{text}");
-    // What keeps nothing does not mind, as with libtorch's own operations.
+    // A function that saves nothing allows it, as with libtorch's own operations.
     let forward = |x: &[Tensor]| Ok(Forward { outputs: vec![&x[0] * 2.0], saved: vec![] });
     let sum =
-        apply(Probe { forward, ..Probe::new(&Arc::default()) }, &[&variable(&[3], 0.0)]).unwrap()[0].sum(Kind::Double);
+        apply(Probe { forward, ..Probe::new(&Arc::default()) }, &[&variable(&[3], 0)]).unwrap()[0].sum(Kind::Double);
     (0..2).for_each(|_| sum.backward());
-    let x = [variable(&[3], 0.0)];
+    let x = [variable(&[3], 0)];
     let sum = apply(Probe::new(&Arc::default()), &references(&x)).unwrap()[0].sum(Kind::Double);
     for _ in 0..2 {
         assert_eq!(gradients(&sum, &x)[0], x[0].full_like(2.0));
@@ -366,7 +364,7 @@ fn running_backward_twice_needs_a_kept_graph() {
 fn a_saved_tensor_that_was_written_into_is_an_error() {
     // One of two inputs, or the output.
     for which in 0..3i64 {
-        let (x, kept) = (variable(&[3], 0.0), numbers(&[3], 1.0));
+        let (x, kept) = (variable(&[3], 0), numbers(&[3], 1));
         let probe = Probe {
             forward: |inputs| {
                 let output = &inputs[0] * &inputs[1];
@@ -386,9 +384,9 @@ fn a_saved_tensor_that_was_written_into_is_an_error() {
 
 #[test]
 fn nothing_is_recorded_without_gradients() {
-    let (x, alive) = (variable(&[3], 0.0), Arc::default());
+    let (x, alive) = (variable(&[3], 0), Arc::default());
     let y = no_grad(|| apply(Probe::new(&alive), &[&x]).unwrap());
-    let z = apply(Probe::new(&Arc::default()), &[&numbers(&[3], 0.0)]).unwrap();
+    let z = apply(Probe::new(&Arc::default()), &[&numbers(&[3], 0)]).unwrap();
     assert!(!y[0].requires_grad() && !z[0].requires_grad());
     assert_eq!(alive.load(Ordering::SeqCst), 0, "the function is dropped at once");
 }
@@ -408,7 +406,7 @@ fn nothing_is_recorded_within_the_passes() {
         },
         ..Probe::new(&Arc::default())
     };
-    let x = [variable(&[3], 0.0)];
+    let x = [variable(&[3], 0)];
     let y = &apply(probe, &[&x[0]]).unwrap()[0];
     assert!(y.requires_grad());
     // With create_graph, too.
@@ -438,19 +436,15 @@ fn nothing_is_left_of_three_hundred_steps() {
             sum.backward();
         }
     };
+    // Of this process; 0 where the system does not tell in this way.
+    let resident = || memory_mib("VmRSS").unwrap_or(0.0);
     step(true);
-    let before = resident_megabytes();
+    let before = resident();
     for number in 0..300 {
         step(number % 2 == 0);
         assert_eq!(alive.load(Ordering::SeqCst), 0, "after step {number}");
     }
-    // A tensor has 4 MB, so that one kept in each step would be 1200 MB. Other tests run at the same time.
-    let grown = resident_megabytes() - before;
-    assert!(grown < 300.0, "{grown} MB more");
-}
-
-/// Of this process; 0 where the system does not tell in this way.
-fn resident_megabytes() -> f64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    pages.split(' ').nth(1).and_then(|pages| pages.parse::<f64>().ok()).unwrap_or(0.0) * 4096.0 / 1e6
+    // A tensor has 4 MiB, so that one kept in each step would be 1200 MiB. Other tests run at the same time.
+    let grown = resident() - before;
+    assert!(grown < 300.0, "{grown} MiB more");
 }

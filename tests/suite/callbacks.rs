@@ -1,6 +1,7 @@
 //! Callbacks: in which order they are called, which lines they print, and what an error of theirs does.
 
-use crate::small_run::{self, Watch, bits, built, images, net, record, trainer, with_targets};
+use crate::small_run::{self, Watch, built, images, net, record, trainer, with_targets};
+use crate::variables::bits;
 use densenet::data::{Dataset, Targets};
 use densenet::error::{DataError, IoError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
@@ -72,7 +73,7 @@ fn console_log_prints_the_tutorials_lines() {
 }
 
 #[test]
-fn console_log_says_what_a_run_has() {
+fn console_log_prints_the_metrics_that_a_run_has() {
     let lines_of = |trainer: Trainer<DenseNet>, datasets: &Datasets| {
         let console = Console::default();
         trainer.with_callback(ConsoleLog::to(console.clone())).fit(datasets).unwrap();

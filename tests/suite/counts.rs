@@ -1,12 +1,17 @@
 //! Counts and shapes: what a summary says, what is published, and what the built network really
 //! holds.
 
+use crate::alone::alone;
+use crate::process::{only, passes};
+use crate::small_run::built;
+use crate::variables::{bits, named_variables};
 use densenet::error::{ConfigError, InputError};
 use densenet::models::Summary;
 use densenet::nn::{ForwardContext, Mode, StemConfig};
 use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore};
-use densenet::torch::named_variables;
 use densenet::{DenseBlockConfig, DenseNetConfig, Error, Model, TransitionBlockConfig};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::process::Command;
 
 fn output<'a>(summary: &'a Summary, name: &str) -> &'a [usize; 3] {
     &summary.rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("a row {name}")).output
@@ -266,9 +271,25 @@ fn initial_weights_follow_from_the_seed_alone() {
 }
 
 #[test]
+fn initial_weights_are_the_same_in_every_process() {
+    const EXPECTED: &str = "DENSENET_TEST_WEIGHTS";
+    let (vs, _model) = built(&DenseNetConfig::fashion_mnist().with_seed(3));
+    let mut hasher = DefaultHasher::new();
+    bits(&vs).hash(&mut hasher);
+    let own = hasher.finish().to_string();
+    match std::env::var(EXPECTED) {
+        Ok(expected) => assert_eq!(own, expected),
+        Err(_) => {
+            let [program, arguments @ ..] = only("counts::initial_weights_are_the_same_in_every_process");
+            passes(Command::new(program).args(arguments).env(EXPECTED, own));
+        }
+    }
+}
+
+#[test]
 fn building_a_network_leaves_libtorchs_generator_alone() {
     // The generator is the whole process's.
-    if !crate::alone::alone("counts::building_a_network_leaves_libtorchs_generator_alone") {
+    if !alone("counts::building_a_network_leaves_libtorchs_generator_alone") {
         return;
     }
     let next = |build: bool| {

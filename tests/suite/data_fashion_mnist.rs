@@ -1,5 +1,7 @@
 //! Fashion-MNIST: found, verified, and not confused with its relatives.
 
+use crate::idx_files::idx;
+use crate::real_data::real_data;
 use densenet::Error;
 use densenet::data::{Dataset, FashionMnist, Split, Targets, Values};
 use densenet::error::DataError;
@@ -8,19 +10,6 @@ use flate2::read::GzDecoder;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-
-/// The real data. A test that cannot run without them says so and, in CI, fails.
-fn real(split: Split) -> Option<FashionMnist> {
-    match FashionMnist::open(split) {
-        Ok(dataset) => Some(dataset),
-        Err(error @ Error::Data(DataError::DatasetNotFound { .. })) => {
-            assert!(std::env::var_os("CI").is_none(), "the real data are needed in CI: {error}");
-            eprintln!("not run: {error}");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 fn classes(dataset: &FashionMnist) -> &[u32] {
     match &dataset.in_memory().samples().targets {
@@ -33,7 +22,7 @@ fn classes(dataset: &FashionMnist) -> &[u32] {
 fn real_data_are_complete_and_balanced() {
     let first = [(Split::Train, 60_000, [9, 0, 0, 3, 0, 2, 7, 2]), (Split::Test, 10_000, [9, 2, 1, 1, 6, 1, 4, 6])];
     for (split, len, first_labels) in first {
-        let Some(dataset) = real(split) else { return };
+        let Some(dataset) = real_data(split) else { return };
         assert_eq!((dataset.split(), dataset.len(), dataset.sample_shape()), (split, len, &[1, 28, 28][..]));
         assert_eq!(dataset.classes(), FashionMnist::CLASSES);
         assert_eq!(classes(&dataset)[..8], first_labels);
@@ -46,7 +35,7 @@ fn real_data_are_complete_and_balanced() {
 
 /// The test split's files, decompressed, with their names.
 fn real_test_files() -> Option<[(&'static str, Vec<u8>); 2]> {
-    let dataset = real(Split::Test)?;
+    let dataset = real_data(Split::Test)?;
     let read = |path: &Path| {
         let bytes = fs::read(path).unwrap();
         let mut plain = Vec::new();
@@ -95,12 +84,8 @@ fn one_changed_pixel_is_noticed() {
 /// A folder with intact files of this many images under Fashion-MNIST's training names.
 fn relative(count: u32) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let header = |rank: u8, sizes: &[u32]| {
-        let sizes = sizes.iter().flat_map(|size| size.to_be_bytes());
-        [0, 0, 8, rank].into_iter().chain(sizes).collect::<Vec<_>>()
-    };
-    let images = [header(3, &[count, 28, 28]), vec![3; 784 * count as usize]].concat();
-    let labels = [header(1, &[count]), vec![7; count as usize]].concat();
+    let images = idx(0x08, &[count, 28, 28], &vec![3; 784 * count as usize]);
+    let labels = idx(0x08, &[count], &vec![7; count as usize]);
     fs::write(folder.path().join("train-images-idx3-ubyte"), images).unwrap();
     fs::write(folder.path().join("train-labels-idx1-ubyte"), labels).unwrap();
     folder

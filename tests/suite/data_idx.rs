@@ -1,25 +1,10 @@
 //! Pairs of IDX files: what becomes a data set, and that whatever can be wrong is a typed error.
 
+use crate::idx_files::{gzip, idx};
 use densenet::Error;
 use densenet::data::{Dataset, InMemoryDataset, Phase, SampleKey, Targets, Values};
 use densenet::error::IdxProblem;
 use densenet::error::{DataError, IoError};
-use flate2::{Compression, write::GzEncoder};
-use std::io::Write;
-
-/// An IDX file of the type with this byte.
-fn idx(kind: u8, sizes: &[u32], data: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![0, 0, kind, sizes.len() as u8];
-    sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
-    bytes.extend(data);
-    bytes
-}
-
-fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
 
 #[test]
 fn web_page_under_the_name_of_a_gzip_file_is_recognized() {

@@ -1,5 +1,6 @@
 //! The loader: what it yields, what it never does, and how it fails.
 
+use crate::datasets::{Changed, Indices};
 use densenet::Error;
 use densenet::data::{
     Batch, Dataset, InMemoryDataset, Loader, LoaderConfig, Phase, SampleKey, SyntheticConfig, Targets, Values,
@@ -20,32 +21,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// `len` samples whose value is their index, changed by a function before they are returned.
-struct Indices<F>(usize, F);
-
-impl<F: Fn(&[SampleKey], &mut Batch) -> densenet::Result<()> + Send + Sync> Dataset for Indices<F> {
-    fn len(&self) -> usize {
-        self.0
-    }
-    fn sample_shape(&self) -> &[usize] {
-        &[1]
-    }
-    fn classes(&self) -> &[String] {
-        static CLASSES: [String; 1] = [String::new()];
-        &CLASSES
-    }
-    fn fetch(&self, keys: &[SampleKey]) -> densenet::Result<Batch> {
-        let values = Values::F32(keys.iter().map(|key| key.index as f32).collect());
-        let mut batch = Batch { sample_shape: vec![1], values, targets: Targets::Classes(vec![0; keys.len()]) };
-        (self.1)(keys, &mut batch).map(|()| batch)
-    }
-}
-
-/// A data set that calls `f` before it returns a batch; the bounds give the closure its type.
-fn indices<F>(len: usize, f: F) -> Indices<F>
-where
-    F: Fn(&[SampleKey], &mut Batch) -> densenet::Result<()> + Send + Sync,
-{
-    Indices(len, f)
+fn indices(
+    len: usize,
+    change: impl Fn(&[SampleKey], &mut Batch) -> densenet::Result<()> + Send + Sync,
+) -> impl Dataset {
+    Changed::new(Indices(len), change)
 }
 
 fn loader(batch_size: usize, workers: usize) -> Loader {
@@ -135,28 +115,14 @@ fn keys_carry_epoch_seed_and_phase() {
     assert_eq!(loader(2, 1).config().phase, Phase::Train);
 }
 
-/// Samples that are augmented in training only: every one that is fetched for training becomes 255.
-struct Augmented(InMemoryDataset);
-
-impl Dataset for Augmented {
-    fn len(&self) -> usize {
-        self.0.len()
+/// Turns every pixel that is fetched for training into 255: an augmentation that is easy to see.
+fn augment(keys: &[SampleKey], batch: &mut Batch) -> densenet::Result<()> {
+    if let Values::U8(pixels) = &mut batch.values {
+        let width = pixels.len() / keys.len();
+        let train = pixels.chunks_mut(width).zip(keys).filter(|(_, key)| key.phase == Phase::Train);
+        train.for_each(|(sample, _)| sample.fill(255));
     }
-    fn sample_shape(&self) -> &[usize] {
-        self.0.sample_shape()
-    }
-    fn classes(&self) -> &[String] {
-        self.0.classes()
-    }
-    fn fetch(&self, keys: &[SampleKey]) -> densenet::Result<Batch> {
-        let mut batch = self.0.fetch(keys)?;
-        if let Values::U8(pixels) = &mut batch.values {
-            let width = pixels.len() / keys.len();
-            let train = pixels.chunks_mut(width).zip(keys).filter(|(_, key)| key.phase == Phase::Train);
-            train.for_each(|(sample, _)| sample.fill(255));
-        }
-        Ok(batch)
-    }
+    Ok(())
 }
 
 /// A linear model that notes the largest pixel of each batch, with whether it was in training.
@@ -179,7 +145,7 @@ fn a_data_set_that_augments_in_training_only_is_not_augmented_in_evaluation_or_p
         values: Values::U8(vec![51; 16]),
         targets: Targets::Classes(vec![0, 1, 0, 1, 0, 1, 0, 1]),
     };
-    let dataset = Augmented(InMemoryDataset::new(samples, &["a", "b"]).unwrap());
+    let dataset = Changed::new(InMemoryDataset::new(samples, &["a", "b"]).unwrap(), augment);
     let vs = nn::VarStore::new(Device::Cpu);
     let largest = Arc::<Mutex<Vec<_>>>::default();
     let model = Notes { layer: nn::linear(vs.root(), 2, 2, Default::default()), largest: Arc::clone(&largest) };
@@ -198,7 +164,7 @@ fn a_data_set_that_augments_in_training_only_is_not_augmented_in_evaluation_or_p
 }
 
 #[test]
-fn counts_and_sizes_told_in_advance_are_those_that_come() {
+fn batch_counts_and_sizes_are_those_of_the_epoch() {
     for drop_last in [false, true] {
         let config = LoaderConfig::new(4).with_workers(0);
         let loader = if drop_last { config.with_drop_last() } else { config }.build().unwrap();
@@ -430,7 +396,7 @@ fn ten_thousand_batches_leak_no_thread() {
     let batches: usize = (0..4).map(|number| epoch(&loader, &dataset, number).len()).sum();
     assert_eq!(batches, 10_000);
 
-    let seen = seen.into_inner().unwrap();
+    let seen = seen.lock().unwrap();
     assert!((1..=8).contains(&seen.len()), "{} threads for four epochs of two workers", seen.len());
     // A scope waits for the threads' work; the system may take a moment longer to remove them.
     let begin = Instant::now();
@@ -441,7 +407,7 @@ fn ten_thousand_batches_leak_no_thread() {
 }
 
 #[test]
-fn loader_takes_trait_objects_and_shared_data_sets() {
+fn loader_supports_trait_objects_and_shared_data_sets() {
     let synthetic = SyntheticConfig::new(20).build().unwrap();
     let boxed: Box<dyn Dataset> = Box::new(synthetic.clone());
     let expected = thread::scope(|scope| {

@@ -1,5 +1,6 @@
 //! Data sets in memory, synthetic ones, and parts of others.
 
+use crate::datasets::{Changed, Indices};
 use densenet::Error;
 use densenet::data::{
     Batch, Dataset, InMemoryDataset, Phase, SampleKey, Subset, SyntheticConfig, Targets, ValidationSize, Values,
@@ -122,45 +123,34 @@ fn synthetic_configurations_that_make_no_sense_are_errors() {
     ));
 }
 
-/// Answers with the keys that it is asked with.
-struct Echo;
-
-impl Dataset for Echo {
-    fn len(&self) -> usize {
-        100
-    }
-    fn sample_shape(&self) -> &[usize] {
-        &[1]
-    }
-    fn classes(&self) -> &[String] {
-        &[]
-    }
-    fn fetch(&self, keys: &[SampleKey]) -> densenet::Result<Batch> {
-        let values = Values::F32(keys.iter().map(|key| key.index as f32).collect());
+/// A hundred samples whose targets are the epoch and the seed of the key that they are fetched by.
+fn of_keys() -> impl Dataset {
+    Changed::new(Indices(100), |keys, batch| {
         let data = keys.iter().flat_map(|key| [key.epoch as f32, key.seed as f32]).collect();
-        Ok(batch(&[1], values, Targets::Values { data, width: 2 }))
-    }
+        batch.targets = Targets::Values { data, width: 2 };
+        Ok(())
+    })
 }
 
 #[test]
 fn subset_passes_on_the_other_data_sets_own_index_with_epoch_and_seed() {
-    let subset = Subset::new(Echo, vec![40, 7, 40]).unwrap();
+    let subset = Subset::new(of_keys(), vec![40, 7, 40]).unwrap();
     let fetched = subset.fetch(&keys(&[2, 1])).unwrap();
     assert_eq!(fetched.values, Values::F32(vec![40.0, 7.0]));
     assert_eq!(fetched.targets, Targets::Values { data: vec![3.0, 9.0, 3.0, 9.0], width: 2 });
     assert!(matches!(subset.fetch(&keys(&[3])), Err(Error::Data(DataError::IndexOutOfRange { index: 3, len: 3 }))));
     assert!(matches!(
-        Subset::new(Echo, vec![100]),
+        Subset::new(of_keys(), vec![100]),
         Err(Error::Data(DataError::IndexOutOfRange { index: 100, len: 100 }))
     ));
-    assert_eq!(Subset::first(Echo, 3).indices(), [0, 1, 2]);
-    assert_eq!(Subset::first(Echo, 1000).len(), 100);
+    assert_eq!(Subset::first(of_keys(), 3).indices(), [0, 1, 2]);
+    assert_eq!(Subset::first(of_keys(), 1000).len(), 100);
 }
 
 #[test]
 fn validation_split_is_disjoint_complete_and_decided_by_the_seed() {
     let split = |size, seed| {
-        let (train, validation) = split_validation(&Echo, size, seed).unwrap();
+        let (train, validation) = split_validation(&Indices(100), size, seed).unwrap();
         (train.indices().to_vec(), validation.indices().to_vec())
     };
     let (train, validation) = split(ValidationSize::Fraction(0.204), 1);
@@ -179,19 +169,25 @@ fn validation_split_is_disjoint_complete_and_decided_by_the_seed() {
 fn validation_split_with_an_empty_side_is_an_error() {
     for size in [ValidationSize::Count(0), ValidationSize::Count(100), ValidationSize::Count(101)] {
         assert!(
-            matches!(split_validation(&Echo, size, 0), Err(Error::Data(DataError::EmptySplit { samples: 100, .. }))),
+            matches!(
+                split_validation(&Indices(100), size, 0),
+                Err(Error::Data(DataError::EmptySplit { samples: 100, .. }))
+            ),
             "{size:?}"
         );
     }
     for fraction in [0.001, 0.999] {
         let size = ValidationSize::Fraction(fraction);
         assert!(
-            matches!(split_validation(&Echo, size, 0), Err(Error::Data(DataError::EmptySplit { samples: 100, .. }))),
+            matches!(
+                split_validation(&Indices(100), size, 0),
+                Err(Error::Data(DataError::EmptySplit { samples: 100, .. }))
+            ),
             "{size:?}"
         );
     }
     for fraction in [0.0, 1.0, -0.1, f64::NAN, f64::INFINITY] {
-        let result = split_validation(&Echo, ValidationSize::Fraction(fraction), 0);
+        let result = split_validation(&Indices(100), ValidationSize::Fraction(fraction), 0);
         assert!(matches!(result, Err(Error::Config(ConfigError::InvalidValue { .. }))), "{fraction}");
     }
 }

@@ -1,6 +1,8 @@
 //! Real disks that are full or cannot be written: file systems of a test's own, in memory.
 
+use crate::process::{only, passes};
 use crate::small_run::{fit, images, trainer};
+use crate::variables::bits;
 use densenet::error::IoError;
 use densenet::report::HistoryFile;
 use densenet::train::{Callback, CheckpointConfig, Event, Resume, Run, SaveEvery, SaveWeights};
@@ -14,20 +16,17 @@ use std::rc::Rc;
 
 const INSIDE: &str = "DENSENET_TEST_DISK";
 
-/// Runs the named test again with a file system of this many KiB that only it sees, and gives the place in that second run alone.
+/// Runs the named test again with a file system of this many KiB that only it sees, and returns its folder in that second run alone.
 /// The file system is gone when the test's process is.
 fn own_disk(test: &str, kib: u32) -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os(INSIDE) {
         return Some(folder.into());
     }
     let folder = tempfile::tempdir().unwrap();
-    let script = r#"mount -t tmpfs -o size="$1"k tmpfs "$2" && exec "$3" "$4" --exact"#;
+    let script = r#"mount -t tmpfs -o size="$1"k tmpfs "$2" && shift 2 && exec "$@""#;
     let mut command = Command::new("unshare");
     command.args(["--mount", "--map-root-user", "sh", "-c", script, "sh", &kib.to_string()]);
-    command.arg(folder.path()).arg(std::env::current_exe().unwrap()).arg(test).env(INSIDE, folder.path());
-    let output = command.output().expect("unshare of util-linux");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    passes(command.arg(folder.path()).args(only(test)).env(INSIDE, folder.path()));
     None
 }
 
@@ -112,12 +111,12 @@ fn a_disk_that_is_read_only_is_an_error_at_the_start() {
         is_at(densenet::report::RunFolder::at(&wanted).map(drop));
     }
     let refused_before_the_first_step = |path: &Path, mut trainer: densenet::Trainer<densenet::DenseNet>| {
-        let before = crate::small_run::bits(trainer.var_store());
+        let before = bits(trainer.var_store());
         match fit(&mut trainer, &images(16, 0), &images(8, 1)) {
             Err(Error::Io(IoError::Failed { path: named, .. })) => assert_eq!(named, path),
             other => panic!("{other:?}"),
         }
-        assert!(crate::small_run::bits(trainer.var_store()) == before);
+        assert!(bits(trainer.var_store()) == before);
     };
     let file = disk.join("run/file");
     refused_before_the_first_step(&file, run().with_callback(SaveWeights::to(&file)));

@@ -1,14 +1,16 @@
 //! Whole networks give by the fused engine what they give by the reference. Blocks:
 //! `src/nn/fused/tests.rs`.
 
+use crate::alone::alone;
 use crate::numbers::numbers;
+use crate::passes::{Pass, assert_equal, assert_same};
+use crate::variables::named_variables;
 use densenet::SgdConfig;
 use densenet::models::{DenseNetConfig, Model};
-use densenet::nn::{Dropout, Execution, ForwardContext, Mode};
+use densenet::nn::{Dropout, Execution, ForwardContext, Initialization, Mode};
 use densenet::optim::Optimizer;
 use densenet::tch::nn::VarStore;
 use densenet::tch::{Device, Kind, Reduction, Tensor, no_grad};
-use densenet::torch::named_variables;
 
 /// Makes norm weights negative and zero here and there, and everything else no round number.
 fn disturb(vs: &VarStore) {
@@ -39,7 +41,7 @@ fn pass(
     execution: Execution,
     mode: Mode,
     forward: impl Fn(&Tensor, &ForwardContext) -> Tensor,
-) -> Vec<(String, Tensor)> {
+) -> Pass {
     let before: Vec<_> = named_variables(vs).into_iter().map(|v| (v.tensor.copy(), v)).collect();
     let x = x.copy().set_requires_grad(true);
     let y = forward(&x, &ForwardContext::new(mode).with_execution(execution));
@@ -61,41 +63,8 @@ fn pass(
     result
 }
 
-/// Fails where two passes deviate from one another by more than `tolerance` of a tensor's largest
-/// value.
-fn assert_equal(own: &[(String, Tensor)], reference: &[(String, Tensor)], tolerance: f64, what: &str) {
-    let largest = reference.iter().map(|(_, t)| t.abs().max().double_value(&[])).fold(0.0, f64::max);
-    assert_eq!(own.len(), reference.len(), "{what}");
-    for ((name, own), (expected_name, reference)) in own.iter().zip(reference) {
-        assert_eq!(name, expected_name, "{what}");
-        assert_eq!(own.size(), reference.size(), "{what}: {name}");
-        let deviation = (own - reference).abs().max().double_value(&[]);
-        // The gradient of a bias before a norm is 0 but for rounding and has no scale of its own.
-        let scale = match name.contains("conv") && name.ends_with("bias") {
-            true => largest,
-            false => reference.abs().max().double_value(&[]).max(1e-3 * largest),
-        };
-        assert!(deviation <= tolerance * scale, "{what}: {name} deviates by {deviation:e} of {scale:e}");
-    }
-}
-
-/// Gives kernels and matrices values of a formula: libtorch's generator is the whole process's, and
-/// tests beside this one draw from it.
-fn fill_kernels(vs: &VarStore, salt: i64) {
-    for (number, mut variable) in (0..).zip(named_variables(vs)) {
-        let size = variable.tensor.size();
-        if let [_, of_each @ ..] = &size[..]
-            && !of_each.is_empty()
-        {
-            let scale = (6.0 / of_each.iter().product::<i64>() as f64).sqrt();
-            no_grad(|| variable.tensor.copy_(&(numbers(&size, salt + number) * scale)));
-        }
-    }
-}
-
 fn check_net(config: &DenseNetConfig, size: [i64; 4], tolerance: f64) {
     let mut vs = VarStore::new(Device::Cpu);
-    densenet::tch::manual_seed(2);
     let net = config.build(&vs.root()).expect("a valid net");
     vs.double();
     disturb(&vs);
@@ -123,7 +92,7 @@ fn fused_net_equals_the_reference_in_f64() {
 #[test]
 fn saved_activations_change_no_bit() {
     // libtorch's generator, which decides what is dropped, is the whole process's.
-    if !crate::alone::alone("fused::saved_activations_change_no_bit") {
+    if !alone("fused::saved_activations_change_no_bit") {
         return;
     }
     let net = DenseNetConfig::cifar_bc(22, 6).expect("a depth").with_dropout(Dropout::new(0.2));
@@ -140,10 +109,7 @@ fn saved_activations_change_no_bit() {
                 };
                 pass(&vs, &x, Execution::Fused, mode, forward)
             });
-            assert_eq!(kept.len(), again.len());
-            for ((name, kept), (other, again)) in kept.iter().zip(&again) {
-                assert!(name == other && kept.equal(again), "{dropout:?}, {mode:?}: {name}");
-            }
+            assert_same(&again, &kept, &format!("{dropout:?}, {mode:?}"));
         }
     }
 }
@@ -165,8 +131,8 @@ fn one_pixel_that_is_no_number_reaches_the_loss() {
 /// All trainable variables in one row, in f64, after 50 steps of SGD on one batch.
 fn after_fifty_steps(seed: i64, kind: Kind, execution: Execution) -> Tensor {
     let mut vs = VarStore::new(Device::Cpu);
-    let net = DenseNetConfig::fashion_mnist().build(&vs.root()).expect("a valid net");
-    fill_kernels(&vs, 100 * seed);
+    let net = DenseNetConfig::fashion_mnist().with_initialization(Initialization::KaimingFanIn).with_seed(seed as u64);
+    let net = net.build(&vs.root()).expect("a valid net");
     let x = numbers(&[4, 1, 36, 36], seed).abs().to_kind(kind);
     let y = Tensor::from_slice(&[3_i64, 1, 4, 1]);
     vs.set_kind(kind);

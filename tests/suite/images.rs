@@ -66,7 +66,7 @@ fn jpegs_are_decoded_and_turned_as_their_orientation_says() {
 }
 
 #[test]
-fn what_is_cut_damaged_too_large_or_something_else_is_an_error() {
+fn truncated_damaged_too_large_and_other_files_are_errors() {
     let refused = |bytes: &[u8]| match Image::decode(bytes, Color::Rgb) {
         Err(Error::Data(DataError::Image { problem })) => problem,
         other => panic!("{other:?}"),

@@ -1,6 +1,5 @@
-//! Public behavior, one file a subject.
+//! Public behavior, one file per subject.
 
-mod alone;
 mod autograd;
 mod builder_errors;
 mod callbacks;
@@ -16,12 +15,11 @@ mod history_files;
 #[cfg(feature = "images")]
 mod images;
 mod layers;
-mod numbers;
 mod parity;
 mod precision;
 mod predictor;
 mod run_folder;
-mod small_run;
+mod support;
 mod timm;
 mod trainer;
 mod trainer_errors;
@@ -29,3 +27,5 @@ mod trainer_stop;
 mod weights_files;
 #[cfg(feature = "pth")]
 mod weights_pytorch;
+
+use support::{alone, datasets, golden, idx_files, memory, numbers, passes, process, real_data, small_run, variables};

@@ -44,6 +44,7 @@ fn sixty_four_threads_get_what_single_calls_get() {
                 for _ in 0..10 {
                     let prediction = predictor.predict(image(number, 12 + number % 3)).unwrap();
                     // Convolutions of larger batches may sum in another order.
+                    assert_eq!(prediction.outputs.len(), expected.outputs.len());
                     let deviation = prediction
                         .outputs
                         .iter()

@@ -90,7 +90,8 @@ fn numbered_folders_take_the_first_free_number() {
 #[cfg(feature = "report")]
 mod report {
     use super::FILES;
-    use crate::small_run::{Watch, bits, fit, images, record, trainer};
+    use crate::small_run::{Watch, fit, images, record, trainer};
+    use crate::variables::bits;
     use densenet::error::{CheckpointError, IoError};
     use densenet::report::{HistoryFile, Report, RunFolder};
     use densenet::train::{Event, Run, SaveWeights};

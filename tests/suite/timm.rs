@@ -1,10 +1,10 @@
 //! The same numbers as timm with the options that it adds: a deep stem, blurs, maps of each stage. `tests/fixtures/timm_golden.py` makes the
 //! golden values.
 
-use crate::parity::{cross_entropy, deviation, fill, uniform};
+use crate::golden::{cross_entropy, deviation, fill, uniform};
+use crate::variables::named_variables;
 use densenet::nn::{Downsampling, Execution, ForwardContext, Mode, StemConfig, StemPool};
 use densenet::tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
-use densenet::torch::named_variables;
 use densenet::{DenseNetConfig, Model};
 use serde_json::Value;
 

@@ -1,6 +1,8 @@
 //! Training and evaluation: what changes, what does not, and what the numbers mean.
 
-use crate::small_run::{Watch, bits, built, fit, images, net, record, trainer, trainer_of, with_targets};
+use crate::alone::alone;
+use crate::small_run::{Watch, built, fit, images, net, record, trainer, trainer_of, with_targets};
+use crate::variables::bits;
 use densenet::data::{Batch, Dataset, InMemoryDataset, Targets, ValidationSize, Values, split_validation};
 use densenet::models::Model;
 use densenet::models::ModuleModel;
@@ -11,7 +13,6 @@ use densenet::tch::{Device, Kind, Reduction, Tensor, nn, nn::VarStore};
 use densenet::train::{Datasets, Event, Run};
 use densenet::{AdamWConfig, SgdConfig, TrainConfig, Trainer};
 use std::ops::ControlFlow;
-use std::process::Command;
 
 /// A trainer after an epoch, so that its running statistics are not those of a new net.
 fn trained() -> Trainer<densenet::DenseNet> {
@@ -171,7 +172,7 @@ fn a_closure_trains_a_regression() {
     let (train, test) = (brightness(&images(96, 0)), brightness(&images(16, 1)));
     let history = fit(&mut trainer, &train, &test).unwrap();
     let losses: Vec<f64> = history.epochs.iter().map(|record| record.train.loss()).collect();
-    // 1.25 is the variance of the targets: what a constant answer reaches at best.
+    // 1.25 is the variance of the targets: what a constant prediction reaches at best.
     assert!(losses[0] > losses[5] && losses[5] < 1.0, "{losses:?}");
     assert_eq!(history.last().unwrap().test.as_ref().unwrap().accuracy(), None);
 }
@@ -191,15 +192,8 @@ fn run_with_dropout(draws: i64) -> Vec<(String, Vec<u32>)> {
 
 #[test]
 fn dropout_depends_on_seed_and_step_not_on_what_was_drawn_before() {
-    // libtorch's generator is the process's, and tests beside this one draw from it: a process of its own.
-    const ALONE: &str = "DENSENET_TEST_ALONE";
-    if std::env::var_os(ALONE).is_some() {
+    // libtorch's generator is the whole process's, and tests beside this one draw from it.
+    if alone("trainer::dropout_depends_on_seed_and_step_not_on_what_was_drawn_before") {
         assert!(run_with_dropout(0) == run_with_dropout(1000));
-        return;
     }
-    let name = "trainer::dropout_depends_on_seed_and_step_not_on_what_was_drawn_before";
-    let mut alone = Command::new(std::env::current_exe().unwrap());
-    let output = alone.args(["--exact", name]).env(ALONE, "1").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }

@@ -1,14 +1,15 @@
 //! Runs that cannot be: a typed error, before the first step where it can be known by then, and no weight touched.
 
-use crate::small_run::{bits, fit, images, record, trainer, trainer_of, with_targets};
-use densenet::data::{Batch, Dataset, InMemoryDataset, Preprocess, SampleKey, SyntheticConfig};
+use crate::datasets::Changed;
+use crate::small_run::{fit, images, net, record, trainer, trainer_of, with_targets};
+use crate::variables::{bits, named_variables};
+use densenet::data::{Dataset, InMemoryDataset, Preprocess, SyntheticConfig};
 use densenet::data::{Targets, ValidationSize, split_validation};
 use densenet::error::{ConfigError, DataError, InputError, LibtorchError, TrainingError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::models::Model;
 use densenet::nn::ForwardContext;
 use densenet::tch::{Kind, Tensor};
-use densenet::torch::named_variables;
 use densenet::train::{CheckpointConfig, Datasets, EarlyStop, Event, Loss, Monitor, SaveWeights};
 use densenet::{DenseNet, Error, Result, TrainConfig, Trainer};
 use std::cell::Cell;
@@ -21,7 +22,7 @@ fn sized(len: usize, shape: [usize; 3], classes: usize) -> InMemoryDataset {
     SyntheticConfig::new(len).with_sample_shape(shape).with_classes(classes).build().unwrap()
 }
 
-/// The error of a run of which no callback heard and that left all variables as they were.
+/// The error of a run that called no callback and left all variables as they were.
 fn refused(config: TrainConfig, train: &dyn Dataset, test: &dyn Dataset) -> Error {
     refused_sets(config, &Datasets::new(train).with_test(test))
 }
@@ -243,7 +244,7 @@ fn weights(trainer: &Trainer<DenseNet>) -> Vec<(String, Vec<u32>)> {
 #[test]
 fn a_loss_that_is_not_finite_ends_the_run_before_its_update() {
     for (bad, word) in [(f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
-        // The two first epochs have two steps each; every step and every batch of evaluation asks once.
+        // The two first epochs have two steps each; every step and every batch of evaluation computes the loss once.
         let calls = Cell::new(0);
         let loss = move |outputs: &Tensor, _: &Tensor| {
             calls.set(calls.get() + i32::from(outputs.requires_grad()));
@@ -273,7 +274,7 @@ fn a_loss_that_is_not_finite_ends_the_run_before_its_update() {
 
 #[test]
 fn a_learning_rate_that_blows_up_is_named_as_the_cause() {
-    let mut trainer = trainer_of(&crate::small_run::net(), 1e30, config());
+    let mut trainer = trainer_of(&net(), 1e30, config());
     let error = fit(&mut trainer, &images(64, 0), &images(8, 1)).unwrap_err();
     assert!(matches!(error, Error::Training(TrainingError::NonFiniteLoss { epoch: 1, step: 2.., .. })), "{error:?}");
     assert!(error.to_string().contains("learning rate"), "{error}");
@@ -316,29 +317,15 @@ fn a_loss_that_is_no_scalar_and_one_that_fails_end_the_run_with_their_error() {
 }
 
 #[test]
-fn a_sample_that_cannot_be_had_ends_the_run_with_its_error() {
-    struct Holed(InMemoryDataset);
-    impl Dataset for Holed {
-        fn len(&self) -> usize {
-            self.0.len()
-        }
-        fn sample_shape(&self) -> &[usize] {
-            self.0.sample_shape()
-        }
-        fn classes(&self) -> &[String] {
-            self.0.classes()
-        }
-        fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
-            match keys.iter().find(|key| key.index == 5 && key.epoch == 1) {
-                Some(key) => Err(Error::Data(DataError::SampleUnavailable { index: key.index, source: "lost".into() })),
-                None => self.0.fetch(keys),
-            }
-        }
-    }
+fn an_unavailable_sample_ends_the_run_with_its_error() {
+    let holed = Changed::new(images(32, 0), |keys, _| match keys.iter().find(|key| key.index == 5 && key.epoch == 1) {
+        Some(key) => Err(Error::Data(DataError::SampleUnavailable { index: key.index, source: "lost".into() })),
+        None => Ok(()),
+    });
     for workers in [0, 2] {
         let (epochs, watch) = record(|event, _| matches!(event, Event::EpochEnded { .. }).then_some(()));
         let mut trainer = trainer(config().with_workers(workers).with_batch_size(4)).with_callback(watch);
-        let error = fit(&mut trainer, &Holed(images(32, 0)), &images(4, 1)).unwrap_err();
+        let error = fit(&mut trainer, &holed, &images(4, 1)).unwrap_err();
         assert!(matches!(error, Error::Data(DataError::SampleUnavailable { index: 5, .. })), "{error:?}");
         assert_eq!(epochs.borrow().len(), 1);
     }

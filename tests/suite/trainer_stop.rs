@@ -1,6 +1,7 @@
 //! Runs that end early: by a handle, by a callback, by the validation set and never by the test set.
 
-use crate::small_run::{Watch, bits, built, fit, images, net, record, trainer};
+use crate::small_run::{Watch, built, fit, images, net, record, trainer, with_targets};
+use crate::variables::bits;
 use densenet::data::{Dataset, ValidationSize, split_validation};
 use densenet::error::ConfigError;
 use densenet::tch::{Kind, Tensor};
@@ -37,8 +38,8 @@ fn run_on(trainer: Trainer<DenseNet>, datasets: &Datasets) -> ((Outcome, usize, 
     ((outcomes[0], steps.borrow().len(), history.epochs.len()), trainer)
 }
 
-/// Asks the handle at the first event for which the function says so.
-fn ask_when(
+/// Stops the run through its handle at events for which the function is true.
+fn stop_when(
     handle: StopHandle,
     when: impl Fn(&Event) -> bool + 'static,
 ) -> Watch<impl FnMut(&Event, &Run) -> densenet::Result<ControlFlow<()>>> {
@@ -62,8 +63,8 @@ fn a_handle_ends_the_run_after_the_current_step_in_the_first_epoch_too() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("weights.safetensors");
         let is_it = move |event: &Event| matches!(event, Event::StepEnded { epoch: e, step: s, .. } if (*e, *s) == (epoch, step));
-        let ask = ask_when(trainer.stop_handle(), is_it);
-        let trainer = trainer.with_callback(ask).with_callback(SaveWeights::to(&file));
+        let stop = stop_when(trainer.stop_handle(), is_it);
+        let trainer = trainer.with_callback(stop).with_callback(SaveWeights::to(&file));
         let outcome = Outcome::Stopped { epoch, step, epoch_completed: false };
         let (ended, trainer) = run(trainer);
         assert_eq!(ended, (outcome, 3 * (epoch - 1) + step, epoch - 1));
@@ -77,16 +78,16 @@ fn a_handle_ends_the_run_after_the_current_step_in_the_first_epoch_too() {
 }
 
 #[test]
-fn a_handle_asked_during_evaluation_ends_the_run_with_the_epoch() {
+fn a_stop_during_evaluation_ends_the_run_with_the_epoch() {
     let at = |epoch| move |event: &Event| matches!(event, Event::EvaluationStarted { epoch: e } if *e == epoch);
     let early = trainer(config(5));
-    let ask = ask_when(early.stop_handle(), at(2));
-    assert_eq!(run(early.with_callback(ask)).0, (Outcome::Stopped { epoch: 2, step: 3, epoch_completed: true }, 6, 2));
+    let stop = stop_when(early.stop_handle(), at(2));
+    assert_eq!(run(early.with_callback(stop)).0, (Outcome::Stopped { epoch: 2, step: 3, epoch_completed: true }, 6, 2));
 
-    // With the last epoch everything was done that was asked for.
+    // With the last epoch the run is complete.
     let late = trainer(config(2));
-    let ask = ask_when(late.stop_handle(), at(2));
-    assert_eq!(run(late.with_callback(ask)).0, (Outcome::Finished, 6, 2));
+    let stop = stop_when(late.stop_handle(), at(2));
+    assert_eq!(run(late.with_callback(stop)).0, (Outcome::Finished, 6, 2));
 }
 
 #[test]
@@ -106,7 +107,7 @@ fn a_handle_works_from_another_thread() {
 }
 
 #[test]
-fn a_callback_ends_the_run_after_the_step_or_the_epoch_in_which_it_wants_to() {
+fn a_callback_ends_the_run_after_the_step_or_the_epoch_in_which_it_returns_break() {
     let stop_at = |wanted: fn(&Event) -> bool| {
         Watch(move |event: &Event, _: &Run| {
             Ok(if wanted(event) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -209,7 +210,7 @@ fn what_chooses_needs_a_validation_set_and_a_value_to_monitor() {
     let mut trainer = scripted(SCRIPT).with_callback(EarlyStop::after(1).with_monitor(Monitor::accuracy()));
     let images = images(24, 0);
     let targets = densenet::data::Targets::Values { data: vec![0.0; images.len()], width: 1 };
-    let numbers = crate::small_run::with_targets(&images, targets, &[]);
+    let numbers = with_targets(&images, targets, &[]);
     match trainer.fit(&Datasets::new(&numbers).with_validation(&numbers).with_test(&numbers)) {
         Err(Error::Config(ConfigError::MetricHasNoValue { name, epoch: 1 })) => assert_eq!(name, "accuracy"),
         other => panic!("{other:?}"),

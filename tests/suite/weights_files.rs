@@ -1,10 +1,10 @@
 //! Weights saved and loaded: all of them, bit for bit, or an error and none.
 
-use crate::small_run::{bits, built, net};
+use crate::small_run::{built, net};
+use crate::variables::{bits, named_variables};
 use densenet::error::WeightsProblem;
 use densenet::error::{ConfigError, IoError};
 use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore, no_grad};
-use densenet::torch::named_variables;
 use densenet::weights::{LoadConfig, load, save_safetensors};
 use densenet::{DenseNetConfig, Error};
 use safetensors::tensor::{Dtype, TensorView};

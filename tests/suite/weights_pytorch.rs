@@ -2,11 +2,12 @@
 //! change nothing. `tests/fixtures/weights.py` writes the files.
 
 use crate::alone::alone;
-use crate::parity::{fill, uniform};
-use crate::small_run::bits;
+use crate::golden::{fill, uniform};
+use crate::memory::memory_mib;
+use crate::passes::{Pass, assert_same, pairs};
+use crate::variables::{bits, named_variables};
 use densenet::error::WeightsProblem;
 use densenet::tch::{Device, Kind, Tensor, nn::VarStore};
-use densenet::torch::named_variables;
 use densenet::weights::{LoadConfig, LoadReport, inspect, load};
 use densenet::{DenseNetConfig, Error, Result};
 use std::fs::{self, File};
@@ -26,13 +27,18 @@ fn net() -> VarStore {
     vs
 }
 
+/// The variables by name.
+fn values(vs: &VarStore) -> Pass {
+    named_variables(vs).into_iter().map(|variable| (variable.name, variable.tensor.detach())).collect()
+}
+
 /// The variables with the values of the formula that the files were written by.
-fn expected() -> Vec<(String, Tensor)> {
+fn expected() -> Pass {
     let mut vs = net();
     vs.double();
     fill(&vs);
     vs.float();
-    named_variables(&vs).into_iter().map(|variable| (variable.name, variable.tensor.detach())).collect()
+    values(&vs)
 }
 
 fn loaded(path: &Path) -> (VarStore, Result<LoadReport>) {
@@ -44,10 +50,7 @@ fn loaded(path: &Path) -> (VarStore, Result<LoadReport>) {
 fn assert_loaded(name: &str) -> LoadReport {
     let (vs, outcome) = loaded(&fixture(name));
     let report = outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
-    for ((variable, expected), own) in expected().into_iter().zip(named_variables(&vs)) {
-        assert_eq!(own.tensor.kind(), Kind::Float);
-        assert!(own.tensor.equal(&expected), "{name}: {variable}");
-    }
+    assert_same(&values(&vs), &expected(), name);
     assert_eq!(report.loaded.len(), expected().len());
     assert!(report.missing.is_empty() && report.unexpected.is_empty() && report.kept.is_empty());
     report
@@ -78,9 +81,9 @@ fn half_precision_in_the_file_leaves_the_variables_in_f32() {
     let (vs, outcome) = loaded(&fixture("half.pth"));
     let report = outcome.unwrap();
     assert!(report.loaded.iter().all(|loaded| loaded.converted.as_deref() == Some("f16 to f32")), "{report:?}");
-    for ((name, expected), own) in expected().into_iter().zip(named_variables(&vs)) {
-        assert_eq!(own.tensor.kind(), Kind::Float);
-        assert!(own.tensor.equal(&expected.to_kind(Kind::Half).to_kind(Kind::Float)), "{name}");
+    for (name, own, expected) in pairs(&values(&vs), &expected()) {
+        assert_eq!(own.kind(), Kind::Float);
+        assert!(own.equal(&expected.to_kind(Kind::Half).to_kind(Kind::Float)), "{name}");
     }
 }
 
@@ -106,7 +109,7 @@ fn refused(path: &Path) -> WeightsProblem {
 }
 
 #[test]
-fn a_whole_model_is_refused_by_the_name_of_its_class() {
+fn a_pickled_model_is_refused_by_the_name_of_its_class() {
     let problem = refused(&fixture("model.pth"));
     assert_eq!(problem, WeightsProblem::NotAllowed("torchvision.models.densenet.DenseNet".to_owned()));
 }
@@ -131,11 +134,7 @@ fn a_file_truncated_anywhere_or_with_a_flipped_bit_changes_nothing_or_is_noticed
                 Err(Error::Weights { .. }) => assert!(bits(&vs) == before, "{name}, byte {place}"),
                 // A bit that is not read, or in a format without checksums a bit of a value.
                 Ok(_) if name == "legacy.pth" => {}
-                Ok(_) => {
-                    let own = named_variables(&vs).into_iter().map(|variable| variable.tensor);
-                    let whole = expected().into_iter().map(|(_, tensor)| tensor);
-                    assert!(own.zip(whole).all(|(own, whole)| own.equal(&whole)), "{name}, byte {place}");
-                }
+                Ok(_) => assert_same(&values(&vs), &expected(), &format!("{name}, byte {place}")),
                 Err(other) => panic!("{name}, byte {place}: {other:?}"),
             }
         }
@@ -376,11 +375,7 @@ fn no_file_takes_more_memory_than_the_limit() {
     if !alone("weights_pytorch::no_file_takes_more_memory_than_the_limit") {
         return;
     }
-    let peak = || {
-        let status = fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
-    };
+    let peak = || memory_mib("VmHWM").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bomb.pth");
     let text = [&b"X\x00\x00\x01\x00"[..], &[b'a'; 1 << 16]].concat();
@@ -412,7 +407,7 @@ fn no_file_takes_more_memory_than_the_limit() {
         zipped(&path, &[("a/data.pkl", pickle)]);
         refused(&path);
         // Values of 64 bytes or so, a million of them, and what they are read from.
-        assert!(peak() - before < 300, "{what}: {} MiB", peak() - before);
+        assert!(peak() - before < 300.0, "{what}: {:.0} MiB", peak() - before);
     }
     // Sizes that lie: a header of safetensors, and a storage of a legacy file.
     let mut lies = vec![(1_u64 << 60).to_le_bytes().to_vec(), ((16_u64 << 20) - 1).to_le_bytes().to_vec()];
@@ -424,6 +419,6 @@ fn no_file_takes_more_memory_than_the_limit() {
     for bytes in lies {
         fs::write(&path, bytes).unwrap();
         refused(&path);
-        assert!(peak() - before < 300, "{} MiB", peak() - before);
+        assert!(peak() - before < 300.0, "{:.0} MiB", peak() - before);
     }
 }

@@ -2,15 +2,14 @@
 
 use densenet::data::{Batch, Dataset, InMemoryDataset, Phase, SampleKey, SyntheticConfig, Targets};
 use densenet::models::{DenseNet, Model};
-use densenet::tch::{self, Device, Tensor, nn::VarStore, no_grad};
-use densenet::torch::named_variables;
+use densenet::tch::{self, Device, nn::VarStore};
 use densenet::train::{Callback, Datasets, Event, History, Run};
 use densenet::{DenseNetConfig, Result, SgdConfig, TrainConfig, Trainer};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-/// Four outputs, gray images; two blocks, so that 8×8 pixels leave one value a channel at the end.
+/// Four outputs, gray images; two blocks, so that 8×8 pixels leave one value per channel at the end.
 pub fn net() -> DenseNetConfig {
     DenseNetConfig::new(4)
         .with_input_channels(1)
@@ -24,14 +23,12 @@ pub fn images(len: usize, seed: u64) -> InMemoryDataset {
     SyntheticConfig::new(len).with_sample_shape([1, 16, 16]).with_classes(4).with_seed(seed).build().unwrap()
 }
 
-/// A network whose first weights are the same every time, and its variables.
+/// A network and its variables. Its initial weights follow from the configuration's seed.
 pub fn built(net: &DenseNetConfig) -> (VarStore, DenseNet) {
     // Tests run side by side, and threads that wait for each other on a busy machine are slower than one.
     tch::set_num_threads(1);
     let vs = VarStore::new(Device::Cpu);
     let model = net.build(&vs.root()).unwrap();
-    // libtorch's generator is the whole process's, and tests beside this one draw from it: no weights from there.
-    fill(&vs);
     (vs, model)
 }
 
@@ -48,29 +45,6 @@ pub fn trainer(config: TrainConfig) -> Trainer<DenseNet> {
 /// Trains on one data set and reports on another.
 pub fn fit<M: Model>(trainer: &mut Trainer<M>, train: &dyn Dataset, test: &dyn Dataset) -> Result<History> {
     trainer.fit(&Datasets::new(train).with_test(test))
-}
-
-/// Gives every convolution and linear layer weights from a formula, as large as Kaiming's.
-fn fill(vs: &VarStore) {
-    for (number, mut variable) in named_variables(vs).into_iter().enumerate() {
-        let shape = variable.tensor.size();
-        if shape.len() > 1 {
-            let fan_in: i64 = shape[1..].iter().product();
-            let wave: Vec<f32> =
-                (0..variable.tensor.numel()).map(|i| ((i + 1) as f64 * 2.4 + number as f64).sin() as f32).collect();
-            let weights = Tensor::from_slice(&wave).view(shape.as_slice()) * (4.0 / fan_in as f64).sqrt();
-            no_grad(|| variable.tensor.copy_(&weights));
-        }
-    }
-}
-
-/// Every variable's name and exact bits, running statistics too.
-pub fn bits(vs: &VarStore) -> Vec<(String, Vec<u32>)> {
-    let bits = |tensor: &Tensor| {
-        let values = Vec::<f32>::try_from(tensor.detach().contiguous().view(-1)).unwrap();
-        values.into_iter().map(f32::to_bits).collect()
-    };
-    named_variables(vs).iter().map(|variable| (variable.name.clone(), bits(&variable.tensor))).collect()
 }
 
 /// What a run's callback saw, to be read after the run.
