@@ -43,36 +43,36 @@ pub use weights::WeightsProblem;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A configuration, a device or a precision that cannot be used.
+    /// A configuration, a device or a precision cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Samples, data sets or the files that hold them.
+    /// Samples, a data set or one of its files are wrong or unavailable.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// An input that a model cannot take.
+    /// A model does not accept an input.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// A file of weights that does not fit the model, or is none.
+    /// A file of weights does not fit the model, or is damaged.
     #[error("weights {}: {problem}", path.display())]
     Weights {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is wrong with the weights.
         problem: WeightsProblem,
     },
-    /// A checkpoint, a saved state, or the folder of a run.
+    /// A checkpoint, a saved state or the folder of a run cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A training run that cannot continue.
+    /// A training run cannot continue.
     #[error(transparent)]
     Training(#[from] TrainingError),
-    /// A prediction that cannot be made.
+    /// A prediction cannot be made.
     #[error(transparent)]
     Prediction(#[from] PredictionError),
-    /// A file operation that failed.
+    /// A file operation failed.
     #[error(transparent)]
     Io(#[from] IoError),
-    /// A call into libtorch that failed.
+    /// A call into libtorch failed.
     #[error(transparent)]
     Libtorch(#[from] LibtorchError),
 }
@@ -101,7 +101,7 @@ impl Error {
         matches!(self, Error::Data(_))
     }
 
-    /// Whether a model cannot take an input.
+    /// Whether a model does not accept an input.
     pub fn is_input(&self) -> bool {
         matches!(self, Error::Input(_))
     }

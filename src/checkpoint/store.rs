@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Fewer checkpoints are never kept: the newest may turn out to be damaged.
+/// Smallest number of checkpoints that remain, since the newest may turn out to be damaged.
 const AT_LEAST: usize = 2;
 
 /// A folder of checkpoints, which belongs to this value alone as long as it lives.
@@ -27,14 +27,14 @@ pub struct Store {
 pub struct LoadedCheckpoint {
     /// The number of steps of the run, counted over all epochs, after which it was saved.
     pub step: u64,
-    /// The saved state.
+    /// The state that was saved.
     pub checkpoint: Checkpoint,
     /// Why newer checkpoints, if any, were skipped.
     pub skipped: Vec<Error>,
 }
 
 impl Store {
-    /// Opens the store in a folder, which has to exist, and removes what a killed save left there.
+    /// Opens the store in a folder, which has to exist, and removes the temporary files of killed processes.
     ///
     /// # Errors
     ///
@@ -43,11 +43,11 @@ impl Store {
         Store::open_on(RealDisk, folder)
     }
 
-    /// Opens the store with the file calls of `disk`.
+    /// Opens the store with the file operations of `disk`.
     pub(super) fn open_on(disk: impl Disk + 'static, folder: impl Into<PathBuf>) -> Result<Self> {
         let (disk, folder) = (Box::new(disk), folder.into());
         let store = Store { _lock: FolderLock::take(&folder)?, folder, disk };
-        // Nobody else can be writing one of them.
+        // No other process can be writing one of them.
         let is_temporary = |name: &String| target_of_temporary(name).and_then(step_of).is_some();
         for name in store.names()?.into_iter().filter(is_temporary) {
             store.remove(&store.folder.join(name))?;
@@ -55,7 +55,7 @@ impl Store {
         Ok(store)
     }
 
-    /// The folder of the checkpoints.
+    /// Returns the folder of the checkpoints.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -65,8 +65,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`IoError::DiskFull`], [`IoError::Failed`], [`CheckpointError::Invalid`]. What was there before is
-    /// unchanged then, and no incomplete file stays.
+    /// [`IoError::DiskFull`], [`IoError::Failed`], [`CheckpointError::Invalid`]. Then the folder is unchanged, without
+    /// an incomplete file.
     pub fn save(&self, step: u64, checkpoint: &Checkpoint) -> Result<PathBuf> {
         let path = self.path(step);
         let bytes = checkpoint
@@ -98,12 +98,12 @@ impl Store {
                 Err(problem) => skipped.push(Error::Checkpoint(CheckpointError::Invalid { path, problem })),
             }
         }
-        // To start anew would in the end push out what may still be saved by hand.
+        // A new run would in time remove checkpoints that could still be repaired by hand.
         skipped.into_iter().next().map_or(Ok(None), Err)
     }
 
-    /// Renames a damaged checkpoint, with "damaged-" before its name, so that it stays for
-    /// inspection and does not count among the checkpoints that [`keep`](Self::keep) leaves.
+    /// Renames a damaged checkpoint, with "damaged-" before its name, so that it remains for inspection and is not
+    /// counted by [`keep`](Self::keep).
     ///
     /// # Errors
     ///
@@ -126,8 +126,7 @@ impl Store {
         Ok(steps)
     }
 
-    /// Removes all checkpoints but the newest `last`, of which two stay in any case, and those of
-    /// the steps in `also`.
+    /// Removes all checkpoints except the newest `last`, at least two, and those of the steps in `also`.
     ///
     /// # Errors
     ///
@@ -167,7 +166,7 @@ fn name_of(step: u64) -> String {
     format!("{PREFIX}{step:09}{SUFFIX}")
 }
 
-/// The step in the name of a checkpoint; `None` for all other names.
+/// Reads the step from the name of a checkpoint; `None` for all other names.
 fn step_of(name: &str) -> Option<u64> {
     let step = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()?;
     (name_of(step) == name).then_some(step)

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// One of the parts that the publisher of a data set divided it into.
+/// A part of a data set as its publisher divided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Split {
     /// The samples that a model learns from.
     Train,
-    /// The samples that only tell how good the model became.
+    /// The samples that only evaluate the model.
     Test,
 }
 
@@ -102,22 +102,22 @@ impl FashionMnist {
         Ok(FashionMnist { split, images_path, labels_path, dataset })
     }
 
-    /// The split that was opened.
+    /// Returns the split that was opened.
     pub fn split(&self) -> Split {
         self.split
     }
 
-    /// The file that the images came from.
+    /// Returns the path of the file with the images.
     pub fn images_path(&self) -> &Path {
         &self.images_path
     }
 
-    /// The file that the labels came from.
+    /// Returns the path of the file with the labels.
     pub fn labels_path(&self) -> &Path {
         &self.labels_path
     }
 
-    /// All samples and labels, as a data set in memory.
+    /// Returns all samples and labels as a data set in memory.
     pub fn in_memory(&self) -> &InMemoryDataset {
         &self.dataset
     }
@@ -141,7 +141,7 @@ impl Dataset for FashionMnist {
     }
 }
 
-/// The data set in messages.
+/// The data set's name in messages.
 pub(super) const NAME: &str = "Fashion-MNIST";
 
 /// The name of the folder in the user's cache and in Debian's package.
@@ -150,7 +150,7 @@ pub(super) const FOLDER: &str = "fashion-mnist";
 const REMEDY: &str = "install Debian's package dataset-fashion-mnist, or name a folder that has the files (the example's --data, \
                       the variable DENSENET_DATA), or call FashionMnist::download()";
 
-/// The files of a split: images, then labels.
+/// Returns the files of a split: images, then labels.
 pub(super) fn known_files(split: Split) -> [KnownFile; 2] {
     match split {
         Split::Train => [

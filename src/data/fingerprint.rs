@@ -1,4 +1,4 @@
-//! Tells one data set from another, so that a run resumes on the data that it began with.
+//! Fingerprints of data sets, so that a run resumes on the data that it started with.
 
 use super::{Dataset, Phase, SampleKey, Targets, Values};
 use crate::Result;
@@ -24,7 +24,7 @@ impl Fingerprint {
     ///
     /// # Errors
     ///
-    /// Those of the data set.
+    /// The data set's errors.
     pub fn of(dataset: &dyn Dataset) -> Result<Self> {
         let samples = dataset.len();
         let count = samples.min(SAMPLES);

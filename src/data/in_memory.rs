@@ -34,8 +34,8 @@ struct Shared {
 }
 
 impl InMemoryDataset {
-    /// Creates a data set of all its `samples` as one batch, and the names of the classes in the
-    /// order of their indices.
+    /// Creates a data set from its `samples`, all in one batch, and the names of its `classes` in the order of their
+    /// indices.
     ///
     /// `classes` is empty for a regression; for soft labels there is one name for each of a
     /// sample's target numbers.
@@ -50,7 +50,7 @@ impl InMemoryDataset {
         Ok(InMemoryDataset { shared: Arc::new(Shared { samples, classes }) })
     }
 
-    /// All samples as one batch.
+    /// Returns all samples as one batch.
     pub fn samples(&self) -> &Batch {
         &self.shared.samples
     }
@@ -85,7 +85,7 @@ impl Dataset for InMemoryDataset {
     }
 }
 
-/// The rows of `width` elements that belong to the keys.
+/// Copies the rows of `width` elements that belong to the keys.
 fn rows<T: Copy>(all: &[T], width: usize, keys: &[SampleKey]) -> Vec<T> {
     let mut rows = Vec::with_capacity(keys.len() * width);
     for key in keys {

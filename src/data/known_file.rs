@@ -1,4 +1,4 @@
-//! Files whose content is known, so that a damaged or a wrong one is noticed.
+//! Files with a known digest, so that damaged and wrong files are detected.
 
 use super::idx::IdxArray;
 use crate::error::DataError;
@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use std::io::Read;
 use std::path::Path;
 
-/// An IDX file whose content is known.
+/// An IDX file with a known digest.
 ///
 /// The digest is of the decompressed content: distributors compress anew, so that the bytes of the
 /// `.gz` differ.

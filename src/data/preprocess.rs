@@ -1,4 +1,4 @@
-//! Makes tensors on the training device of a batch in plain memory.
+//! Conversion of a batch in plain memory to tensors on the training device.
 
 use super::{Batch, Targets, Values};
 use crate::error::{ConfigError, LibtorchError};
@@ -20,7 +20,7 @@ use tch::{Device, Kind, Tensor};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Normalize {
-    /// One mean per channel, in units of the values; bytes are in [0, 1] by then.
+    /// One mean per channel, in units of the values; bytes are scaled to [0, 1] before.
     pub mean: Vec<f64>,
     /// One standard deviation per channel, each positive, in the same units.
     pub std: Vec<f64>,
@@ -48,8 +48,7 @@ impl Normalize {
     }
 }
 
-/// Preprocessing of whole batches on the training device: bytes become numbers in [0, 1], then come
-/// resizing and normalization.
+/// Preprocessing of whole batches on the training device: scaling of bytes to [0, 1], then resizing and normalization.
 ///
 /// # Examples
 ///
@@ -98,11 +97,11 @@ impl Preprocess {
         self
     }
 
-    /// The shape of a sample after preprocessing.
+    /// Returns the shape of a sample after preprocessing.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] where samples of this shape cannot be preprocessed in this way.
+    /// [`ConfigError::InvalidValue`] where samples of this shape cannot be preprocessed by this configuration.
     pub fn output_shape(&self, sample_shape: &[usize]) -> Result<Vec<usize>> {
         if let Some(normalize) = &self.normalize {
             normalize.check(sample_shape.first().copied().unwrap_or(0))?;
@@ -120,8 +119,8 @@ impl Preprocess {
         }
     }
 
-    /// Makes the inputs `[N, …]` of a batch as f32, and its targets: classes as i64 `[N]`, values
-    /// as f32 `[N, width]`.
+    /// Returns the inputs `[N, …]` of a batch as f32, and its targets: classes as i64 `[N]`, values as f32
+    /// `[N, width]`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! A part of another data set.
+//! Selected samples of another data set.
 
 use super::check::check_keys;
 use super::{Batch, Dataset, SampleKey};
@@ -43,7 +43,7 @@ impl<D: Dataset> Subset<D> {
         Subset { dataset, indices }
     }
 
-    /// The indices of the samples in the other data set.
+    /// Returns the indices of the samples in the other data set.
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }

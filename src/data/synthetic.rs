@@ -63,14 +63,14 @@ impl SyntheticConfig {
     }
 }
 
-/// The most values that a sample may have.
+/// Largest number of values of a sample.
 const MAX_VALUES: usize = 1 << 28;
 
-/// A data set that a net learns in seconds: waves with noise, whose direction and frequency tell
-/// the class.
+/// A data set of generated images that a network learns in seconds: waves with noise, whose direction and frequency
+/// depend on the class.
 ///
-/// A sample is a pure function of the configuration and its index, computed when it is fetched. The
-/// classes take turns, so that all have equally many samples.
+/// A sample is a pure function of the configuration and its index, computed when it is fetched. Classes alternate, so
+/// that all have equally many samples, up to one.
 ///
 /// # Examples
 ///
@@ -89,7 +89,7 @@ pub struct SyntheticDataset {
 }
 
 impl SyntheticDataset {
-    /// The configuration it was built from.
+    /// Returns the configuration that the data set was built from.
     pub fn config(&self) -> &SyntheticConfig {
         &self.config
     }
@@ -100,7 +100,7 @@ impl SyntheticDataset {
         let class = index % self.config.classes;
         let (down, right) = waves(class, self.config.classes);
         let mut random = Random::new(Purpose::SyntheticSample, self.config.seed, index as u64);
-        // Up to an eighth of a period to either side: samples of one class differ, but stay alike.
+        // Up to an eighth of a period to either side: samples of one class differ, but remain similar.
         let shift = (random.below(257) as f64 - 128.0) / 1024.0;
         let spread = 2 * u64::from(self.config.noise) + 1;
         for channel in 0..channels {
@@ -117,8 +117,7 @@ impl SyntheticDataset {
     }
 }
 
-/// The number of periods of a class's wave down and across the image; distinct for each class,
-/// never both 0.
+/// Returns the number of periods of a class's wave down and across the image; distinct for each class, never both 0.
 fn waves(class: usize, classes: usize) -> (usize, usize) {
     let side = (classes + 1).isqrt() + usize::from((classes + 1).isqrt().pow(2) < classes + 1);
     ((class + 1) / side, (class + 1) % side)

@@ -1,10 +1,9 @@
-//! The mixing function of SplitMix64, on which all random choices of this crate rest.
+//! The mixing function of SplitMix64, from which all random choices of this crate derive.
 
-/// The step of the counter that [`scramble`] makes random bits of: 2⁶⁴ divided by the golden ratio,
-/// odd.
+/// The increment of the counter that [`scramble`] turns into random bits: 2⁶⁴ divided by the golden ratio, odd.
 pub const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Makes random bits of a counter, by the bijection of SplitMix64.
+/// Turns a counter into random bits, by the bijection of SplitMix64.
 ///
 /// # Source
 ///

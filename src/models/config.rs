@@ -1,4 +1,4 @@
-//! The configuration of a DenseNet, from which its blocks, transitions and channel counts follow.
+//! The configuration of a DenseNet, which determines its blocks, transitions and channel counts.
 
 use super::DenseNet;
 use crate::error::ConfigError;
@@ -42,9 +42,9 @@ use tch::nn::Path;
 pub struct DenseNetConfig {
     /// Number of classes: the network's outputs; at least 1.
     pub classes: usize,
-    /// Channels of the images, at least 1. Default 3.
+    /// Number of channels of the images, at least 1. Default 3.
     pub input_channels: usize,
-    /// Channels that the stem writes, at least 1. Default 64.
+    /// Number of output channels of the stem, at least 1. Default 64.
     pub initial_channels: usize,
     /// Channels that each dense layer adds, at least 1; `k` in the paper. Default 32.
     pub growth_rate: usize,
@@ -58,10 +58,9 @@ pub struct DenseNetConfig {
     /// Output channels of a transition over its input channels, in (0, 1]; θ in the paper. Default
     /// 0.5.
     pub compression: f64,
-    /// The convolution before the first block and what follows it. Default:
-    /// [`StemConfig::imagenet`].
+    /// The stem: convolutions before the first block and the operations after them. Default: [`StemConfig::imagenet`].
     pub stem: StemConfig,
-    /// How transitions halve the feature maps. Default: average pooling.
+    /// The operation that halves the sides of the feature maps in a transition. Default: average pooling.
     #[serde(default)]
     pub downsampling: Downsampling,
     /// Whether convolutions have a bias. Default: without.
@@ -70,18 +69,18 @@ pub struct DenseNetConfig {
     pub initialization: Initialization,
     /// ε and momentum of all norms. Default: 1e-5 and 0.1.
     pub norm: NormReluConfig,
-    /// How much is dropped in training, and where. Default: nothing.
+    /// Dropout in training: its rate and its place. Default: none.
     pub dropout: Dropout,
-    /// Seed of the initial weights: equal configurations with equal seeds give equal weights.
-    /// libtorch's own generator is neither read nor moved. Default 0.
+    /// Seed of the initial weights: equal configurations with equal seeds give equal weights. libtorch's default
+    /// generator is not used. Default 0.
     #[serde(default)]
     pub seed: u64,
 }
 
-/// The layers of a dense block and, but for the last one, the transition after it.
+/// The layers of a dense block and, except after the last block, the transition.
 pub(super) struct StageConfig {
     pub layers: Vec<DenseLayerConfig>,
-    /// Channels that the block writes.
+    /// Number of output channels of the block.
     pub out_channels: usize,
     pub transition: Option<TransitionBlockConfig>,
 }
@@ -123,8 +122,8 @@ impl DenseNetConfig {
         with_seed => seed: u64,
     }
 
-    /// Number of layers of each dense block; as many blocks as there are numbers. Default [6, 12,
-    /// 24, 16].
+    /// Sets the number of layers of each dense block, which also determines the number of blocks. Default [6, 12, 24,
+    /// 16].
     #[must_use]
     pub fn with_layers_per_block(mut self, layers_per_block: impl Into<Vec<usize>>) -> Self {
         self.layers_per_block = layers_per_block.into();
@@ -150,12 +149,12 @@ impl DenseNetConfig {
         DenseNet::new(self, path)
     }
 
-    /// The convolutions of the stem, in their order.
+    /// Returns the convolutions of the stem in their order.
     pub(super) fn stem_convs(&self) -> Vec<ConvGeometry> {
         self.stem.convs(self.input_channels, self.initial_channels, self.conv_bias)
     }
 
-    /// The blocks and transitions, after everything was checked.
+    /// Checks the configuration and returns its blocks and transitions.
     pub(super) fn stages(&self) -> Result<Vec<StageConfig>> {
         self.check()?;
         let mut channels = self.initial_channels;

@@ -8,17 +8,17 @@ use tch::Device;
 /// The mode of a forward pass: training or evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Norms use the batch's statistics and update their running ones; dropout drops.
+    /// Training: norms use batch statistics and update their running statistics; dropout is active.
     Train,
-    /// Training with frozen norms: they use their running statistics and do not update them;
-    /// dropout drops. Usual in fine-tuning, above all with small batches.
+    /// Training with frozen norms: they use their running statistics and do not update them; dropout is active. Common
+    /// in fine-tuning, especially with small batches.
     TrainFrozenNorms,
-    /// Norms use their running statistics; nothing is dropped and nothing changes.
+    /// Evaluation: norms use their running statistics and do not update them; dropout is inactive.
     Eval,
 }
 
 impl Mode {
-    /// Whether norms use the batch's statistics and update their running ones.
+    /// Whether norms use batch statistics and update their running statistics.
     pub fn uses_batch_statistics(self) -> bool {
         self == Mode::Train
     }
@@ -36,8 +36,8 @@ impl From<bool> for Mode {
     }
 }
 
-/// Which implementation of the layers runs. It is chosen at run time and is not part of the
-/// architecture: all compute the same function.
+/// Choice of the implementation of the layers. It is made at run time and is not part of the architecture: all
+/// implementations compute the same function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Execution {
@@ -55,8 +55,8 @@ pub enum Execution {
     Reference,
 }
 
-/// Which activations of a bottleneck layer the fused engine saves for the backward pass. Like
-/// [`Execution`] it is chosen at run time; gradients are the same, bit for bit.
+/// Choice of the activations of a bottleneck layer that the fused engine saves for the backward pass. Like
+/// [`Execution`] it is made at run time; gradients are the same, bit for bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Memory {
@@ -69,18 +69,16 @@ pub enum Memory {
     Recompute,
 }
 
-/// The dtype in which features are stored and convolved. Like [`Execution`] it is chosen at run
-/// time: variables, statistics, gradients of variables and the loss are f32 in any case, and so is
-/// what is saved.
+/// Choice of the dtype in which features are stored and convolved. Like [`Execution`] it is chosen at run time:
+/// variables, statistics, gradients of variables and the loss are f32 in any case, and so are saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precision {
     /// f32; and f64 for a model in f64.
     #[default]
     Float32,
-    /// bf16, which has the range of f32 and 8 of its 24 bits: half the memory, and several times
-    /// faster where the CPU has instructions for it (AVX512-BF16, AMX). Where it has none this is
-    /// an error.
+    /// bf16, which has the range of f32 and 8 of its 24 bits: half the memory, and several times faster where the CPU
+    /// has instructions for it (AVX512-BF16, AMX). Without them it is an error.
     BFloat16,
     /// bf16 also where the CPU has no instructions for it: the same results, slower than f32 there.
     /// For tests.
@@ -107,13 +105,13 @@ impl Precision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ForwardContext {
-    /// Training or evaluation.
+    /// The mode: training or evaluation.
     pub mode: Mode,
-    /// Which implementation runs. Default [`Execution::Auto`].
+    /// The implementation that runs. Default [`Execution::Auto`].
     pub execution: Execution,
     /// The dtype of features. Default [`Precision::Float32`].
     pub precision: Precision,
-    /// Which activations are saved for the backward pass. Default [`Memory::Keep`].
+    /// The activations that are saved for the backward pass. Default [`Memory::Keep`].
     pub memory: Memory,
 }
 
@@ -129,13 +127,13 @@ impl ForwardContext {
         }
     }
 
-    /// Whether this pass drops values.
+    /// Whether dropout is active in this pass.
     pub(crate) fn drops(&self, dropout: &super::Dropout) -> bool {
         self.mode.drops() && dropout.rate > 0.0
     }
 
-    /// Runs a part of a forward pass in [`precision`](Self::precision) on a device. A model of your
-    /// own calls this to follow the precision of a run.
+    /// Runs a part of a forward pass in [`precision`](Self::precision) on a device. A model of your own calls this to
+    /// support the precision of a run.
     ///
     /// # Errors
     ///

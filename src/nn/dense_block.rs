@@ -35,7 +35,7 @@ use tch::nn::{ModuleT, Path};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DenseBlockConfig {
-    /// Channels that the block reads, at least 1.
+    /// Number of input channels, at least 1.
     pub in_channels: usize,
     /// Number of layers, at least 1.
     #[doc(alias = "convs_per_block")]
@@ -50,7 +50,7 @@ pub struct DenseBlockConfig {
     pub initialization: Initialization,
     /// ε and momentum of the norms. Default: 1e-5 and 0.1.
     pub norm: NormReluConfig,
-    /// How much is dropped in training, and where. Default: nothing.
+    /// Dropout in training: its rate and its place. Default: none.
     pub dropout: Dropout,
 }
 
@@ -78,11 +78,11 @@ impl DenseBlockConfig {
         with_dropout => dropout: Dropout,
     }
 
-    /// The number of channels of the output: those of the input and `k` per layer.
+    /// Returns the number of output channels: those of the input and `k` per layer.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`].
+    /// [`Error::Config`] for a field outside its range, or for too many channels.
     pub fn out_channels(&self) -> Result<usize> {
         let added = self.layers.checked_mul(self.growth_rate);
         checked("channels of a dense block", added.and_then(|added| added.checked_add(self.in_channels)))
@@ -105,13 +105,13 @@ impl DenseBlockConfig {
 
     /// Builds the block with the variables `denselayer1.*`, `denselayer2.*` and so on under `path`.
     ///
-    /// Its initial weights are drawn from libtorch's default generator, which [`tch::manual_seed`]
-    /// seeds. A whole [`DenseNet`](crate::models::DenseNet) draws from its configuration's seed
-    /// instead.
+    /// Its initial weights are drawn from libtorch's default generator, which [`tch::manual_seed`] seeds. A
+    /// [`DenseNet`](crate::models::DenseNet) draws from its configuration's seed instead.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`], [`Error::Config`], [`Error::Config`].
+    /// [`Error::Config`] for a field outside its range, for too many channels, or where `path` has such variables
+    /// already.
     pub fn build(&self, path: &Path) -> Result<DenseBlock> {
         DenseBlock::new(&self.layers()?, path, &Draws::Libtorch)
     }
@@ -133,13 +133,12 @@ impl DenseBlock {
         Ok(DenseBlock { layers: layers.collect::<Result<_>>()? })
     }
 
-    /// Adds the layers' features to `features`.
+    /// Appends the features of all layers to `features`.
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if `features` are not `[N, C, H, W]` with the channels that the block
-    /// was built for, [`Error::Input`] in training on one value per channel,
-    /// [`Error::Libtorch`].
+    /// [`Error::Input`] if `features` are not `[N, C, H, W]` with the channels that the block was built for, or in
+    /// training on one value per channel; [`Error::Libtorch`].
     pub fn forward(&self, features: Features, ctx: &ForwardContext) -> Result<Features> {
         match Engine::of(&features.data, ctx).backend() {
             Some(backend) => self.fused(backend, features, ctx),

@@ -29,7 +29,7 @@ pub struct Dropout {
 }
 
 impl Dropout {
-    /// Dropout with this rate after each dense layer.
+    /// Creates dropout with this rate after each dense layer.
     pub fn new(rate: f64) -> Self {
         Dropout { rate, ..Default::default() }
     }
@@ -49,7 +49,7 @@ impl Dropout {
         }))
     }
 
-    /// Drops from the output of a dense layer.
+    /// Applies dropout to the output of a dense layer.
     pub(crate) fn after_layer(&self, x: Tensor, ctx: &ForwardContext) -> Tensor {
         match ctx.drops(self) {
             true => x.dropout(self.rate, true),
@@ -57,7 +57,7 @@ impl Dropout {
         }
     }
 
-    /// Drops from the output of any other convolution.
+    /// Applies dropout to the output of any other convolution.
     pub(crate) fn after_inner_conv(&self, x: Tensor, ctx: &ForwardContext) -> Tensor {
         match self.place {
             DropoutPlace::LayerOutput => x,

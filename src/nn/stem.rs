@@ -1,4 +1,4 @@
-//! The stem: the first convolution and what follows it, before the first dense block.
+//! The stem: the first convolution and the operations between it and the first dense block.
 
 use super::{
     ConvBias, ConvGeometry, Draws, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
@@ -13,12 +13,11 @@ use tch::nn::{self, Module, Path};
 /// The operations that follow the stem's convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StemPool {
-    /// No operation: the first dense block begins with a norm.
+    /// No operation, since the first dense block begins with a norm.
     Bare,
     /// Norm → ReLU → max pooling 3×3, stride 2, padding 1.
     NormReluMaxPool,
-    /// Norm → ReLU → max pooling 3×3, stride 1, padding 1 → each second pixel of a
-    /// [blur](Downsampling::Blur).
+    /// Norm → ReLU → max pooling 3×3, stride 1, padding 1 → every second pixel of a [blur](Downsampling::Blur).
     NormReluMaxPoolBlur,
 }
 
@@ -36,7 +35,7 @@ pub enum StemDepth {
     },
 }
 
-/// How transitions halve the sides of feature maps.
+/// The operation that halves the sides of feature maps in a transition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Downsampling {
     /// 2×2 average pooling, as in the paper.
@@ -51,8 +50,8 @@ pub enum Downsampling {
     Blur,
 }
 
-/// Blurs maps `[N, C, H, W]`, both sides at least 2, by (1, 2, 1)/4 in both directions with
-/// mirrored edges, and takes every second pixel: `[N, C, ⌈H/2⌉, ⌈W/2⌉]`.
+/// Blurs maps `[N, C, H, W]`, both sides at least 2, by (1, 2, 1)/4 in both directions with mirrored edges, and returns
+/// every second pixel: `[N, C, ⌈H/2⌉, ⌈W/2⌉]`.
 pub(crate) fn blurred_half(x: &Tensor) -> Tensor {
     let channels = x.size()[1];
     let line = Tensor::from_slice(&[0.25, 0.5, 0.25]).to_kind(x.kind()).to_device(x.device());
@@ -60,7 +59,7 @@ pub(crate) fn blurred_half(x: &Tensor) -> Tensor {
     x.reflection_pad2d([1, 1, 1, 1]).conv2d(&kernel, None::<Tensor>, [2, 2], [0, 0], [1, 1], channels)
 }
 
-/// Configuration of a stem: one or three square convolutions and what follows them.
+/// Configuration of a stem: one or three square convolutions and the operations that follow them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct StemConfig {
@@ -78,18 +77,18 @@ pub struct StemConfig {
 }
 
 impl StemConfig {
-    /// 7×7, stride 2, padding 3, then norm, ReLU and pooling: the paper's for ImageNet.
+    /// Describes the paper's stem for ImageNet: 7×7, stride 2, padding 3, then norm, ReLU and pooling.
     pub fn imagenet() -> Self {
         StemConfig { kernel: 7, stride: 2, padding: 3, pool: StemPool::NormReluMaxPool, depth: StemDepth::Single }
     }
 
-    /// 3×3, stride 1, padding 1, nothing after it: the paper's for CIFAR.
+    /// Describes the paper's stem for CIFAR: 3×3, stride 1, padding 1, nothing after it.
     pub fn cifar() -> Self {
         StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare, depth: StemDepth::Single }
     }
 
-    /// Three of 3×3, the first with stride 2 and the first two `width` channels wide, then norm,
-    /// ReLU and pooling: timm's deep stem, whose width is the growth rate.
+    /// Describes timm's deep stem: three convolutions 3×3, the first with stride 2 and the first two of `width`
+    /// channels, then norm, ReLU and pooling. timm's width is the growth rate.
     pub fn deep(width: usize) -> Self {
         StemConfig { kernel: 3, stride: 2, padding: 1, depth: StemDepth::Deep { width }, ..StemConfig::imagenet() }
     }
@@ -117,7 +116,7 @@ impl StemConfig {
         Err(Error::Config(ConfigError::InvalidValue { field: "stem", value, expected }))
     }
 
-    /// The convolutions in their order.
+    /// Returns the convolutions in their order.
     pub(crate) fn convs(&self, in_channels: usize, out_channels: usize, bias: ConvBias) -> Vec<ConvGeometry> {
         let StemConfig { kernel, stride, padding, .. } = *self;
         let first = ConvGeometry { in_channels, out_channels, kernel, stride, padding, bias };
@@ -152,8 +151,7 @@ impl StemConfig {
     }
 }
 
-/// Convolutions with norm → ReLU between them, and norm → ReLU → max pooling where the
-/// configuration asks for it.
+/// Convolutions with norm → ReLU between them, and norm → ReLU → max pooling where the configuration says so.
 #[derive(Debug)]
 pub(crate) struct Stem {
     stages: Vec<(nn::Conv2D, Option<NormRelu>)>,

@@ -32,10 +32,9 @@ use tch::nn::{self, Module, ModuleT, Path};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TransitionBlockConfig {
-    /// Channels that the transition reads, at least 1.
+    /// Number of input channels, at least 1.
     pub in_channels: usize,
-    /// Channels that the transition writes, at least 1: compression θ times `in_channels` in the
-    /// paper.
+    /// Number of output channels, at least 1: compression θ times `in_channels` in the paper.
     pub out_channels: usize,
     /// Whether the convolution has a bias. Default: without.
     pub conv_bias: ConvBias,
@@ -43,10 +42,10 @@ pub struct TransitionBlockConfig {
     pub initialization: Initialization,
     /// ε and momentum of the norm. Default: 1e-5 and 0.1.
     pub norm: NormReluConfig,
-    /// How much is dropped in training. Default: nothing. Only
-    /// [`DropoutPlace::EveryConv`](super::DropoutPlace::EveryConv) affects a transition.
+    /// Dropout in training. Default: none. Only [`DropoutPlace::EveryConv`](super::DropoutPlace::EveryConv) affects a
+    /// transition.
     pub dropout: Dropout,
-    /// How the feature maps are halved. Default: 2×2 average pooling.
+    /// The operation that halves the sides of the feature maps. Default: 2×2 average pooling.
     #[serde(default)]
     pub downsampling: Downsampling,
 }
@@ -83,7 +82,7 @@ impl TransitionBlockConfig {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`], [`Error::Config`], [`Error::Config`].
+    /// [`Error::Config`] for a field outside its range, or where `path` has such variables already.
     pub fn build(&self, path: &Path) -> Result<TransitionBlock> {
         self.build_from(path, &Draws::Libtorch)
     }
@@ -136,8 +135,7 @@ impl TransitionBlock {
         self.check(&features.data, ctx)?;
         let pools = self.downsampling == Downsampling::Pool;
         if pools && !self.drops(ctx) && Engine::of(&features.data, ctx) == Engine::CpuKernels {
-            // Averages and a 1×1 convolution commute, and a quarter of the pixels is left to
-            // convolve.
+            // Average pooling and a 1×1 convolution commute, and a quarter of the pixels is left to convolve.
             let kind = features.data.kind();
             let pooled = fused::norm_relu_average_pool(features, &self.norm, [2, 2], kind, ctx)?;
             return Ok(Features::new(self.conv.forward(&pooled)));

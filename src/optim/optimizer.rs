@@ -5,13 +5,13 @@ use tch::Tensor;
 
 /// Updates the variables of a model from their gradients.
 pub trait Optimizer {
-    /// The base learning rate, from the configuration; a schedule makes the rate of each step from it.
+    /// Returns the base learning rate of the configuration, from which a schedule computes the rate of each step.
     fn learning_rate(&self) -> f64;
 
-    /// The optimizer's configuration as JSON: a resumed run has to have the same.
+    /// Returns the optimizer's configuration as JSON. A resumed run has to have the same.
     fn configuration(&self) -> serde_json::Value;
 
-    /// Removes the gradients of all variables, so that the next backward pass starts anew.
+    /// Removes the gradients of all variables, so that the next backward pass does not add to them.
     ///
     /// # Errors
     ///
@@ -26,10 +26,10 @@ pub trait Optimizer {
     /// optimizer was built.
     fn step(&mut self, learning_rate: f64) -> Result<()>;
 
-    /// The state as tensors with unique names, sorted by name. They share memory with the optimizer.
+    /// Returns the state as tensors with unique names, sorted by name. They share memory with the optimizer.
     fn state(&self) -> Vec<(String, Tensor)>;
 
-    /// Takes over a state that [`state`](Self::state) gave: all of it, or nothing and an error.
+    /// Restores a state that [`state`](Self::state) returned. After an error the state is unchanged.
     ///
     /// # Errors
     ///

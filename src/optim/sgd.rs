@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::VarStore;
 
-/// Whether momentum is Nesterov's.
+/// Choice between classical and Nesterov momentum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Nesterov {
-    /// Momentum is the classical one.
+    /// Classical momentum, as in Polyak's method.
     #[default]
     Off,
-    /// Momentum is Nesterov's, as in the paper's recipes.
+    /// Nesterov momentum, as in the paper's recipes.
     On,
 }
 
@@ -36,11 +36,11 @@ config! {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[non_exhaustive]
     pub struct SgdConfig {
-        /// Base learning rate, above 0. A [`Schedule`](super::Schedule) makes the rate of each step from it.
+        /// Base learning rate, above 0. A [`Schedule`](super::Schedule) computes the rate of each step from it.
         pub learning_rate: f64,
         /// Momentum, in [0, 1). Default 0.
         pub momentum: f64 => with_momentum,
-        /// Whether momentum is Nesterov's, for which it has to be above 0. Default: off.
+        /// Whether to use Nesterov momentum, which needs a momentum above 0. Default: off.
         pub nesterov: Nesterov => with_nesterov,
         /// Factor of the L2 penalty, at least 0, which is added to the gradient. Default 0.
         pub weight_decay: f64 => with_weight_decay,
@@ -48,7 +48,7 @@ config! {
 }
 
 impl SgdConfig {
-    /// Plain gradient descent with this base learning rate.
+    /// Creates a configuration of plain gradient descent with this base learning rate.
     pub fn new(learning_rate: f64) -> Self {
         SgdConfig { learning_rate, momentum: 0.0, nesterov: Nesterov::Off, weight_decay: 0.0 }
     }
@@ -63,7 +63,7 @@ impl SgdConfig {
         check("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "a number in [0, 1)")?;
         check("weight decay", self.weight_decay, self.weight_decay >= 0.0, "0 or more")?;
         if self.nesterov == Nesterov::On {
-            check("momentum", self.momentum, self.momentum > 0.0, "above 0, as Nesterov's momentum is asked for")?;
+            check("momentum", self.momentum, self.momentum > 0.0, "above 0 for Nesterov momentum")?;
         }
         let slots = match self.momentum > 0.0 {
             true => Slots::Momentum(parameters::slots(vs)?),
@@ -73,9 +73,10 @@ impl SgdConfig {
     }
 }
 
-/// The optimizer of stochastic gradient descent: v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov's momentum.
+/// The optimizer of stochastic gradient descent: v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p
+/// + m·v) with Nesterov momentum.
 ///
-/// It makes the same steps as PyTorch's, whose momentum starts with the first gradient: so does this, from v = 0.
+/// Its steps equal those of PyTorch's SGD, where momentum starts with the first gradient; here it follows from v = 0.
 #[derive(Debug)]
 pub struct Sgd {
     config: SgdConfig,

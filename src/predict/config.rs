@@ -1,4 +1,4 @@
-//! The configurations of prediction.
+//! Configurations of batched inference and of a predictor.
 
 use crate::Result;
 use crate::data::{LoaderConfig, Preprocess};
@@ -7,16 +7,15 @@ use crate::torch::default_device;
 use std::time::Duration;
 use tch::Device;
 
-/// Configuration of how samples go through a model.
+/// Configuration of batched inference.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PredictConfig {
     /// Most samples that go through the model together, from 1 to 65,536. Default: 64.
     pub batch_size: usize,
-    /// Preprocessing of each batch on the device, which has to be that of the training.
-    /// Default: none.
+    /// Preprocessing of each batch on the device, which has to equal that of the training. Default: none.
     pub preprocess: Preprocess,
-    /// Device that has the model's variables. Default: [`default_device`].
+    /// Device of the model's variables. Default: [`default_device`].
     pub device: Device,
     /// Precision that the model computes in. Default: f32.
     pub precision: Precision,
@@ -41,13 +40,13 @@ impl PredictConfig {
         with_precision => precision: Precision,
     }
 
-    /// Checks the batch size, and that the device has the precision.
+    /// Checks the batch size, and that the device supports the precision.
     pub(super) fn check(&self) -> Result<()> {
         self.precision.check(self.device)?;
         LoaderConfig::new(self.batch_size).build().map(drop)
     }
 
-    /// The context of a forward pass in evaluation mode.
+    /// Returns the context of a forward pass in evaluation mode.
     pub(super) fn context(&self) -> ForwardContext {
         ForwardContext::new(Mode::Eval).with_precision(self.precision)
     }
@@ -76,7 +75,7 @@ impl PredictConfig {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct PredictorConfig {
-    /// How images go through the model. Its batch size is the most requests that form a batch.
+    /// Configuration of the inference. Its batch size is the largest number of requests in a batch.
     pub predict: PredictConfig,
     /// Names of the classes in the order of the model's outputs, for
     /// [`RankedClass::name`](super::RankedClass::name). Default: empty, for no names.
@@ -94,7 +93,7 @@ pub struct PredictorConfig {
 }
 
 impl PredictorConfig {
-    /// The defaults for everything but how images go through the model.
+    /// Creates a configuration with this inference, and defaults for all other fields.
     pub fn new(predict: PredictConfig) -> Self {
         PredictorConfig {
             predict,
@@ -113,8 +112,8 @@ impl PredictorConfig {
         with_max_image_values => max_image_values: usize,
     }
 
-    /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error
-    /// of its request alone.
+    /// Sets the shape `[C, H, W]` that every image has to have after preprocessing; another one is an error of its
+    /// request alone.
     #[must_use]
     pub fn with_sample_shape(mut self, shape: [usize; 3]) -> Self {
         self.sample_shape = Some(shape);

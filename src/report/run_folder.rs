@@ -1,4 +1,4 @@
-//! Folders of runs' results.
+//! Folders for the results of runs.
 
 use crate::error::{CheckpointError, IoError};
 use crate::files::FolderLock;
@@ -69,12 +69,12 @@ impl RunFolder {
         unreachable!("a folder holds fewer entries than there are numbers")
     }
 
-    /// The path of the folder.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a file in the folder.
+    /// Returns the path of a file in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

@@ -5,7 +5,7 @@ use crate::Result;
 use std::ptr;
 use tch::{Tensor, no_grad};
 
-/// What [`convolution_backward`] gives, or which of it is needed.
+/// The gradients that [`convolution_backward`] computes, or which of them are needed.
 pub(crate) struct OfConvolution<T> {
     pub input: T,
     pub weight: T,

@@ -1,13 +1,13 @@
-//! Which libtorch runs, and how.
+//! The versions of libtorch, tch and this crate.
 
 use super::ffi;
 use std::ffi::CStr;
 
-/// What a run stands on, to print and to keep with its results.
+/// The versions and settings that a run depends on, to be printed and saved with its results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Versions {
-    /// This crate's version.
+    /// The version of this crate.
     pub densenet: String,
     /// libtorch's version, such as "2.13.0".
     pub libtorch: String,
@@ -19,7 +19,7 @@ pub struct Versions {
     pub threads: usize,
 }
 
-/// Asks libtorch what it is.
+/// Returns the versions and settings of the libtorch that is loaded.
 pub fn versions() -> Versions {
     // SAFETY: the entry hands out a static string that ends in a zero byte.
     let libtorch = unsafe { CStr::from_ptr(ffi::densenet_libtorch_version()) };

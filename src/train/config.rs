@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum TrainingNorms {
-    /// The statistics of each batch, from which the running ones are learned.
+    /// The statistics of each batch, which also update the running statistics.
     #[default]
     Batch,
     /// The running statistics, which do not change: for fine-tuning a trained network.
@@ -23,8 +23,8 @@ config! {
     ///
     /// # Examples
     ///
-    /// The recipe of the paper for CIFAR: 300 epochs of batches of 64, and a learning rate that is multiplied by 0.1 at
-    /// half and at three quarters of the run.
+    /// The paper's recipe for CIFAR: 300 epochs, batches of 64, and a learning rate that is multiplied by 0.1 at half
+    /// and at three quarters of the run.
     ///
     /// ```
     /// use densenet::data::Preprocess;
@@ -53,7 +53,7 @@ config! {
         /// Number of worker threads that prefetch batches, at most 256; with 0 the training thread fetches them itself.
         /// Changes no result. Default 1.
         pub workers: usize => with_workers,
-        /// Whether a last batch that is smaller than the others is trained on. Default: it is.
+        /// Treatment of a last batch that is smaller than the others. Default: it is trained on.
         pub last_batch: LastBatch => with_last_batch,
         /// Preprocessing of each batch on the training device: resizing and normalization.
         pub preprocess: Preprocess => with_preprocess,
@@ -65,13 +65,13 @@ config! {
         pub execution: Execution => with_execution [serde(skip)],
         /// The dtype in which the model runs, in training and evaluation. Default: f32.
         pub precision: Precision => with_precision [serde(skip)],
-        /// What a step saves between its forward and its backward pass. Changes no result. Default: all that saves time.
+        /// The activations that a step saves for its backward pass. Changes no result. Default: [`Memory::Keep`].
         pub memory: Memory => with_memory [serde(skip)],
     }
 }
 
 impl TrainConfig {
-    /// Trains for `epochs` epochs, with the defaults of all other fields.
+    /// Creates a configuration of `epochs` epochs, with the defaults of all other fields.
     pub fn new(epochs: usize) -> Self {
         TrainConfig {
             epochs,
@@ -111,12 +111,12 @@ impl TrainConfig {
         ctx.with_precision(self.precision).with_memory(self.memory)
     }
 
-    /// The loader of the training set.
+    /// Returns the configuration of the training set's loader.
     pub(super) fn train_loader(&self) -> LoaderConfig {
         self.loader().with_order(Order::Shuffled).with_last_batch(self.last_batch)
     }
 
-    /// The loader of the validation and the test set.
+    /// Returns the configuration of the loader of the validation and the test set.
     pub(super) fn evaluation_loader(&self) -> LoaderConfig {
         self.loader().with_phase(Phase::Evaluation)
     }

@@ -1,12 +1,13 @@
-//! Loss functions.
+//! Loss functions, the objectives of training.
 
 use crate::error::{LibtorchError, TrainingError};
 use crate::{Error, Result};
 use tch::{Reduction, Tensor};
 
-/// A loss function: the number that training minimizes. Any closure from outputs and targets to a scalar tensor is one.
+/// A loss function, which training minimizes. Any closure from outputs and targets to a scalar tensor is a loss
+/// function.
 pub trait Loss {
-    /// The mean loss over the batch, as a scalar tensor.
+    /// Computes the mean loss over the batch, as a scalar tensor.
     ///
     /// # Errors
     ///

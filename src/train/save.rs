@@ -1,4 +1,4 @@
-//! Saving weights during a run.
+//! Callbacks that save weights during a run.
 
 use super::monitor::Best;
 use super::{Callback, Event, Monitor, Run};
@@ -15,7 +15,7 @@ pub struct SaveWeights {
 }
 
 impl SaveWeights {
-    /// Saves to this safetensors file.
+    /// Creates a callback that saves to this safetensors file.
     pub fn to(path: impl Into<PathBuf>) -> Self {
         SaveWeights { path: path.into() }
     }
@@ -43,7 +43,8 @@ pub struct SaveBest {
 }
 
 impl SaveBest {
-    /// Saves to this safetensors file after each epoch with a lower validation loss than all before.
+    /// Creates a callback that saves to this safetensors file after each epoch with a lower validation loss than all
+    /// before.
     pub fn to(path: impl Into<PathBuf>) -> Self {
         SaveBest { path: path.into(), best: Best::by(Monitor::loss()) }
     }

@@ -1,4 +1,4 @@
-//! Loads weights into a model: all of them or none.
+//! Loads weights into a model, all of them or none.
 
 use super::names::{Matched, common_prefix, matched};
 use super::open::open;
@@ -14,7 +14,7 @@ use std::path::Path;
 use tch::nn::VarStore;
 use tch::{Kind, Tensor, no_grad};
 
-/// Choice of what happens to the classifier, the last layer of the model.
+/// Treatment of the classifier, the last layer of the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Head {
     /// Load the classifier from the file as every other layer.
@@ -24,8 +24,7 @@ pub enum Head {
     Keep,
 }
 
-/// Choice of what happens where the file's first convolution has three input channels and the
-/// model's has one.
+/// Treatment of a first convolution that has three input channels in the file and one in the model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StemChannels {
     /// Require equal shapes, as for every other tensor.
@@ -36,15 +35,14 @@ pub enum StemChannels {
     Sum,
 }
 
-/// Choice of what happens where the file and the model do not have the same names, as `strict` in
-/// PyTorch's `load_state_dict`.
+/// Treatment of missing and unexpected names, as `strict` in PyTorch's `load_state_dict`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strictness {
     /// Refuse a file with a missing or an unexpected tensor.
     #[default]
     Strict,
-    /// Load the tensors that the model has variables for. Missing variables keep their values, and
-    /// unexpected tensors are left out.
+    /// Load the tensors that the model has variables for. Missing variables keep their values, and unexpected tensors
+    /// are ignored.
     NonStrict {
         /// Least share of the model's variables, in percent from 1 to 100, that the file has to
         /// have.
@@ -71,10 +69,9 @@ pub enum Strictness {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LoadConfig {
-    /// What happens to the classifier. Default: [`Head::Load`].
+    /// Treatment of the classifier. Default: [`Head::Load`].
     pub head: Head,
-    /// What happens to a first convolution of three input channels in a model of one.
-    /// Default: [`StemChannels::Exact`].
+    /// Treatment of a first convolution of three input channels in a model of one. Default: [`StemChannels::Exact`].
     pub stem: StemChannels,
     /// Whether missing and unexpected tensors are errors. Default: [`Strictness::Strict`].
     pub strictness: Strictness,
@@ -85,7 +82,7 @@ pub struct LoadConfig {
 }
 
 impl LoadConfig {
-    /// Loads every variable and refuses every other tensor.
+    /// Creates options that load every variable and refuse every other tensor.
     pub fn new() -> Self {
         LoadConfig::default()
     }
@@ -96,8 +93,8 @@ impl LoadConfig {
         with_strictness => strictness: Strictness,
     }
 
-    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without
-    /// it are ignored.
+    /// Sets the text before the variables' names in the file, such as "state_dict_ema."; tensors without it are
+    /// ignored.
     #[must_use]
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
@@ -118,9 +115,8 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
 /// Loads pretrained weights from a file: safetensors, or what `torch.save` wrote (with the feature
 /// `pth`).
 ///
-/// Names may be torchvision's, those of its first files, timm's or efficient_densenet_pytorch's,
-/// with or without the prefix of a wrapper such as `module.`. Values of another dtype are converted
-/// to that of the variable.
+/// Names may be those of torchvision, of its first files, of timm or of efficient_densenet_pytorch, with or without the
+/// prefix of a wrapper such as `module.`. Values of another dtype are converted to that of the variable.
 ///
 /// All names and shapes are checked and all tensors are read before the first variable changes: an
 /// error leaves the model as it was. No code in a file is run.
@@ -167,7 +163,7 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
         let target = &variables[&variable];
         let source = file.read(&tensor).and_then(|source| require_float(&tensor, source)).map_err(failed)?;
         let converted = conversion(sum, source.kind(), target.kind());
-        // What can fail for want of memory comes before the first copy.
+        // Operations that can run out of memory come before the first copy.
         let summed = if sum { source.f_sum_dim_intlist([1].as_slice(), true, None::<Kind>) } else { Ok(source) };
         let source = summed.and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind())).map_err(
             |error| Error::Libtorch(LibtorchError::Call { what: "conversion of weights", message: error.to_string() }),
@@ -179,7 +175,7 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
     Ok(report)
 }
 
-/// One tensor that is to be loaded.
+/// One tensor to load.
 struct Step {
     variable: String,
     tensor: String,
@@ -187,7 +183,7 @@ struct Step {
     sum: bool,
 }
 
-/// Decides by names and shapes what is to be loaded, before any tensor is read.
+/// Determines by names and shapes which tensors are loaded, before any tensor is read.
 fn plan(
     file: &dyn TensorSource,
     variables: &BTreeMap<String, Tensor>,
@@ -213,8 +209,7 @@ fn plan(
     Ok((report, steps.collect::<Result<_, WeightsProblem>>()?))
 }
 
-/// Removes what is not to be loaded from `matched`, and checks the rest as strictly as the
-/// configuration says.
+/// Removes tensors that are not to be loaded from `matched`, and checks the rest by the configured strictness.
 fn check_names(
     matched: &mut Matched,
     variables: &BTreeMap<String, Tensor>,
@@ -265,7 +260,7 @@ fn sums_channels(info: &TensorInfo, name: &str, variable: &Tensor, stem: StemCha
     }
 }
 
-/// Says in words what changes before the copy; `None` where nothing does.
+/// Describes the conversion before the copy; `None` where there is none.
 fn conversion(sum: bool, found: Kind, wanted: Kind) -> Option<String> {
     let shape = sum.then(|| "3 channels summed".to_owned());
     let dtype = (found != wanted).then(|| format!("{} to {}", dtype_name(found), dtype_name(wanted)));

@@ -1,4 +1,4 @@
-//! The outcome of loading weights, tensor by tensor and variable by variable.
+//! The report of loading weights.
 
 use std::fmt;
 
@@ -14,8 +14,8 @@ pub struct LoadedTensor {
     pub converted: Option<String>,
 }
 
-/// The outcome of [`load`](super::load): every tensor of the file and every variable of the model
-/// is in exactly one list.
+/// The report of [`load`](super::load): every tensor of the file and every variable of the model is in exactly one
+/// list.
 ///
 /// As text it is one line of counts, such as
 /// `606 loaded (0 renamed, 0 converted), 0 missing, 0 unexpected, 0 kept, 121 ignored`.

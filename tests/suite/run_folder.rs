@@ -1,7 +1,7 @@
 //! The folder of a run's results: fit to be written before the run, and never another run's.
 
 use densenet::Error;
-use densenet::error::IoError;
+use densenet::error::{CheckpointError, IoError};
 use densenet::report::RunFolder;
 use std::fs;
 use std::path::Path;
@@ -91,9 +91,9 @@ fn numbered_folders_take_the_first_free_number() {
 mod report {
     use super::FILES;
     use crate::small_run::{Watch, bits, fit, images, record, trainer};
+    use densenet::error::{CheckpointError, IoError};
     use densenet::report::{HistoryFile, Report, RunFolder};
     use densenet::train::{Event, Run, SaveWeights};
-    use densenet::error::{CheckpointError, IoError};
     use densenet::{Error, TrainConfig};
     use std::fs;
     use std::ops::ControlFlow;

@@ -1,4 +1,4 @@
-//! That every way in which an IDX file can be wrong is a typed error.
+//! Tests that every way in which an IDX file can be wrong is a typed error.
 
 use super::*;
 use crate::error::DataError;
@@ -23,7 +23,7 @@ fn read(bytes: &[u8]) -> Result<IdxArray> {
     IdxArray::read(bytes, Path::new("some-file"), MAX_BYTES)
 }
 
-/// The problem of bytes that are wrong.
+/// The error of bytes that are wrong.
 fn problem(bytes: &[u8]) -> IdxProblem {
     match read(bytes) {
         Err(Error::Data(DataError::Idx { path, problem })) if path == Path::new("some-file") => problem,

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::iter::FusedIterator;
 use std::thread::Scope;
 
-/// The order in which an epoch goes through the samples.
+/// The order of the samples in an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Order {
@@ -21,14 +21,14 @@ pub enum Order {
     Shuffled,
 }
 
-/// What happens to the last samples of an epoch where they do not fill a batch.
+/// Treatment of the last samples of an epoch where they do not fill a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LastBatch {
     /// They form a smaller batch.
     #[default]
     Keep,
-    /// They are left out in this epoch.
+    /// They are skipped in this epoch.
     Drop,
 }
 
@@ -56,18 +56,17 @@ pub struct LoaderConfig {
     pub batch_size: usize,
     /// The order of the samples. Default: sequential.
     pub order: Order,
-    /// What happens to the last samples where they do not fill a batch. Default: they are kept.
+    /// Treatment of the last samples where they do not fill a batch. Default: they form a smaller batch.
     pub last_batch: LastBatch,
     /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own
     /// thread fetches them. The batches do not depend on it. Default: 1.
     pub workers: usize,
-    /// Batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching.
-    /// Default: 2.
+    /// Number of batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching. Default: 2.
     pub prefetch_batches: usize,
     /// The seed of the run, which decides the shuffled order and is passed on to the data set.
     /// Default: 0.
     pub seed: u64,
-    /// What the samples are for, which is passed on to the data set. Default: training.
+    /// Phase that the samples are for, which is passed on to the data set. Default: training.
     pub phase: Phase,
 }
 
@@ -115,7 +114,7 @@ impl LoaderConfig {
     }
 }
 
-/// Goes through a data set in batches, which worker threads prefetch.
+/// Iterates over a data set in batches, which worker threads prefetch.
 ///
 /// The batches are a pure function of data set, configuration and epoch, not of the number of
 /// workers. At most `workers + prefetch_batches` batches are being fetched or waiting, whatever the
@@ -144,12 +143,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// The configuration it was built from.
+    /// Returns the configuration that the loader was built from.
     pub fn config(&self) -> &LoaderConfig {
         &self.config
     }
 
-    /// The number of batches in an epoch of `len` samples.
+    /// Returns the number of batches in an epoch of `len` samples.
     pub fn batch_count(&self, len: usize) -> usize {
         match self.config.last_batch {
             LastBatch::Keep => len.div_ceil(self.config.batch_size),
@@ -157,8 +156,8 @@ impl Loader {
         }
     }
 
-    /// The distinct sizes of the batches in an epoch of `len` samples, largest first; empty where
-    /// there are no batches.
+    /// Returns the distinct sizes of the batches in an epoch of `len` samples, largest first; empty where there are no
+    /// batches.
     pub fn batch_sizes(&self, len: usize) -> Vec<usize> {
         let full = self.config.batch_size;
         let (has_full, rest) = (len >= full, len % full);
@@ -206,8 +205,7 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// As [`batches`](Self::batches), and [`ConfigError::InvalidValue`] for a position behind the last
-    /// sample.
+    /// Those of [`batches`](Self::batches), and [`ConfigError::InvalidValue`] for a position behind the last sample.
     pub fn batches_from<'scope, D: Dataset + ?Sized>(
         &self,
         scope: &'scope Scope<'scope, '_>,

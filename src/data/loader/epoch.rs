@@ -40,8 +40,7 @@ impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
         let positions = self.positions(number);
         let (epoch, position) = (self.epoch, positions.start);
         let keys: Vec<_> = positions.map(|position| self.key(position)).collect();
-        // After a panic the epoch ends; what the data set's own state is worth then is for its
-        // owner to say.
+        // After a panic the epoch ends; the state of the data set is then its owner's responsibility.
         let batch = catch_unwind(AssertUnwindSafe(|| {
             let batch = self.dataset.fetch(&keys)?;
             Ok(self.check(&batch, keys.len()).map(|()| batch))

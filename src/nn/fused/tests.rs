@@ -1,4 +1,4 @@
-//! One suite for all backends of the fused engine: each gives what the reference gives.
+//! One suite for all backends of the fused engine: each computes the same as the reference.
 //!
 //! The tensor backend runs on the CPU here, where stand-ins take the place of the operations that
 //! libtorch has for GPUs only.
@@ -66,7 +66,7 @@ fn a_batch_computed_in_groups_is_one_batch() {
         let x = numbers(&[70, 64, 32, 32], 2);
         let ctx = ForwardContext::new(Mode::Train);
         let expected = Pass::of(&vs, &x, &|x| reference(&block, x, &ctx));
-        // Groups are the kernels' own; the other backend takes a batch as a whole.
+        // Only the kernels have groups; the other backend processes a batch at once.
         let own = Pass::of(&vs, &x, &|x| run_on(Engine::CpuKernels, &block, x, &ctx));
         assert_equal(&own, &expected, 1e-10, &format!("{kind:?}"));
     }

@@ -1,4 +1,4 @@
-//! Blocks with known variables, and what a pass through them gives.
+//! Blocks with known variables, and the results of a pass through them.
 
 use crate::nn::fused::Engine;
 use crate::nn::{DenseBlock, DenseBlockConfig, Features, ForwardContext, LayerKind, Mode};
@@ -58,7 +58,7 @@ pub fn is_in(name: &str, parts: &[&str]) -> bool {
     parts.iter().any(|part| name.contains(part))
 }
 
-/// Turns the gradients of variables off whose names have one of these parts.
+/// Freezes the variables whose names have one of these parts.
 pub fn freeze(vs: &VarStore, parts: &[&str]) {
     for variable in named_variables(vs).into_iter().filter(|variable| is_in(&variable.name, parts)) {
         let _ = variable.tensor.set_requires_grad(false);
