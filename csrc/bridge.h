@@ -97,7 +97,7 @@ int densenet_end_autocast(densenet_autocast before, char** error);
 struct densenet_function {
   // The state of Rust between the passes.
   void* data;
-  // Its name, for messages. Static.
+  // Name of the function in messages. Static.
   const char* name;
   size_t name_length;
   // The number of inputs.

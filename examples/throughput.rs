@@ -29,7 +29,7 @@ struct Args {
     /// Dtype in which the network runs
     #[arg(long, default_value = "f32")]
     precision: PrecisionArg,
-    /// What a step saves for its backward pass
+    /// Activations that a step saves for its backward pass
     #[arg(long, default_value = "keep")]
     memory: MemoryArg,
     /// Time predictions in evaluation mode instead of training steps

@@ -136,7 +136,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             let tensors = Tensor::read_safetensors(&input)?;
             let x = tensors.into_iter().find(|(name, _)| name == "x").map(|(_, x)| x);
             let x = x.ok_or_else(|| format!("{} has no tensor \"x\"", input.display()))?;
-            // In f32 the weights are those of the file; f64 adds nothing to them but exactness of the sums.
+            // Weights have the precision of the file; f64 only makes sums more accurate.
             vs.set_kind(x.kind());
             load(&vs, weights, &LoadConfig::new())?;
             let logits = no_grad(|| model.forward(&x, &ForwardContext::new(Mode::Eval)))?;

@@ -57,7 +57,7 @@ pub enum Error {
     Weights {
         /// Path of the file.
         path: PathBuf,
-        /// What is wrong with the weights.
+        /// The problem with the weights.
         problem: WeightsProblem,
     },
     /// A checkpoint, a saved state or the folder of a run cannot be used.

@@ -123,7 +123,7 @@ struct Volatile(Arc<Mutex<Files>>);
 
 #[derive(Clone, Debug, Default)]
 struct Files {
-    /// What programs see: the number of each file's content.
+    /// The files that programs see: the index of each file's content.
     entries: BTreeMap<PathBuf, usize>,
     /// The entries that are on the disk, and each content, which is there or not.
     on_disk: BTreeMap<PathBuf, usize>,

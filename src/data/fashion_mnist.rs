@@ -29,9 +29,8 @@ impl fmt::Display for Split {
 
 /// Fashion-MNIST in memory: 60,000 training or 10,000 test images of shape `[1, 28, 28]`, as bytes.
 ///
-/// [`open`](Self::open) looks for the files and never fetches them; what it finds is verified by
-/// its digest. MNIST uses the same file names: open it with
-/// [`open_idx_pair`](super::open_idx_pair).
+/// [`open`](Self::open) looks for the files and never downloads them; their digests are verified. MNIST uses the same
+/// file names: open it with [`open_idx_pair`](super::open_idx_pair).
 ///
 /// # Examples
 ///
@@ -65,8 +64,8 @@ impl FashionMnist {
     /// (`$XDG_CACHE_HOME` or `~/.cache`), and `/usr/share/datasets/fashion-mnist` of Debian's
     /// package `dataset-fashion-mnist`.
     ///
-    /// In each, the files may be compressed or not, and named as in the original, with a dot for a
-    /// dash (`train-images.idx3-ubyte`), or in torchvision's folders (`FashionMNIST/raw`).
+    /// In each folder the files may be compressed or not, and named as in the original, with a dot for a dash
+    /// (`train-images.idx3-ubyte`), or in torchvision's folders (`FashionMNIST/raw`).
     ///
     /// # Errors
     ///
@@ -81,7 +80,7 @@ impl FashionMnist {
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// Those of [`open`](Self::open).
     pub fn open_in(folder: impl AsRef<Path>, split: Split) -> Result<Self> {
         Self::open_among(vec![folder.as_ref().to_owned()], split)
     }

@@ -129,7 +129,7 @@ mod decode {
             if u64::from(width) * u64::from(height) > MAX_PIXELS {
                 return Err(failed(format!("it has {width}×{height} pixels, and at most {MAX_PIXELS} are read")));
             }
-            // Of the image as decoded, turned, converted, and divided into planes.
+            // Memory of the image as decoded, rotated, converted, and divided into planes.
             let pixels = u64::from(width) * u64::from(height);
             let memory = 2 * decoder.total_bytes() + if colors == Color::Rgb { 6 * pixels } else { pixels };
             if memory > MAX_MEMORY {

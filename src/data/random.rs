@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn below_draws_surplus_fractions_again() {
-        // Of the bound 3·2⁶², four fractions make three results; without drawing again every third result comes twice as often.
+        // With the bound 3·2⁶², four fractions give three results; without drawing again one result in three would be
+        // twice as frequent.
         let mut random = Random::new(Purpose::EpochOrder, 1, 1);
         let thirds = (0..3_000).filter(|_| random.below(3 << 62).is_multiple_of(3)).count();
         // Six standard deviations: √(3,000 · 1/3 · 2/3) = 26.

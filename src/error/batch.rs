@@ -1,6 +1,6 @@
 //! The ways in which samples and targets can fail to fit together.
 
-/// What is wrong with samples and their targets; the `problem` of [`DataError::Samples`](super::DataError::Samples) and
+/// A problem with samples and their targets; the `problem` of [`DataError::Samples`](super::DataError::Samples) and
 /// [`DataError::WrongBatch`](super::DataError::WrongBatch).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! What can be wrong with a checkpoint.
+//! Errors in the content of a checkpoint.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ pub enum CheckpointProblem {
     Content {
         /// The name of the tensor, or "the file".
         name: String,
-        /// What is wrong with it.
+        /// The problem with it, in words.
         problem: String,
     },
 }

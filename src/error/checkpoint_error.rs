@@ -1,10 +1,10 @@
-//! What is wrong with a checkpoint, a saved state, or the folder of a run.
+//! Errors of checkpoints, saved states and the folders of runs.
 
 use super::join;
 use super::{CheckpointProblem, Difference};
 use std::path::PathBuf;
 
-/// What is wrong with a checkpoint, a saved state, or the folder of a run.
+/// Errors of checkpoints, saved states and the folders of runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -13,7 +13,7 @@ pub enum CheckpointError {
     StateMismatch {
         /// The name of the tensor.
         name: String,
-        /// What is wrong with it.
+        /// The problem with it, in words.
         problem: String,
     },
     /// The folder for a new run holds a run already.
@@ -29,7 +29,7 @@ pub enum CheckpointError {
     Invalid {
         /// Path of the file.
         path: PathBuf,
-        /// What is wrong with the checkpoint.
+        /// The problem with the checkpoint.
         problem: CheckpointProblem,
     },
     /// The folder for the checkpoints of a new run holds checkpoints already.

@@ -1,8 +1,8 @@
-//! What is wrong with a configuration, or with what it requires of this machine.
+//! Errors in configurations, or in what they require of this machine.
 
 use super::join;
 
-/// What is wrong with a configuration, or with what it requires of this machine.
+/// Errors in configurations, or in what they require of this machine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {

@@ -1,10 +1,10 @@
-//! What is wrong with samples, a data set, or a file of one.
+//! Errors in samples, data sets or their files.
 
 use super::join;
 use super::{BatchProblem, DownloadAttempt, IdxProblem};
 use std::path::PathBuf;
 
-/// What is wrong with samples, a data set, or a file of one.
+/// Errors in samples, data sets or their files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -30,7 +30,7 @@ pub enum DataError {
     /// Samples and targets do not fit together.
     #[error("samples and targets do not fit together: {problem}")]
     Samples {
-        /// What is wrong with the samples.
+        /// The problem with the samples.
         problem: BatchProblem,
     },
     /// A sample is unavailable. For data sets of your own; those of this crate return more precise variants.

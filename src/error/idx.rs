@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-/// What is wrong with an IDX file, or with a pair of them; the `problem` of [`DataError::Idx`](super::DataError::Idx).
+/// A problem with an IDX file, or with a pair of them; the `problem` of [`DataError::Idx`](super::DataError::Idx).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdxProblem {

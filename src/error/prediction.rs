@@ -1,6 +1,6 @@
-//! Why a prediction cannot be made.
+//! Errors in making a prediction.
 
-/// Why a prediction cannot be made.
+/// Errors in making a prediction.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PredictionError {

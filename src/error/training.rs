@@ -1,6 +1,6 @@
-//! Why a training run cannot continue.
+//! Errors that end a training run.
 
-/// Why a training run cannot continue.
+/// Errors that end a training run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainingError {

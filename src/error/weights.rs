@@ -1,4 +1,4 @@
-//! What can be wrong with a file of weights.
+//! Errors in files of weights.
 
 /// Why weights cannot be loaded. The model is then unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum WeightsProblem {
     Tensor {
         /// The tensor's name in the file.
         tensor: String,
-        /// What is wrong with it.
+        /// The problem with it, in words.
         problem: String,
     },
     /// Two tensors of the file belong to the same variable.

@@ -16,7 +16,7 @@ fn in_f64<T: Element>(value: T) -> f64 {
     value.widen().to_f64()
 }
 
-/// How far `own` is from `exact`, as a share of the largest exact value.
+/// Returns the largest deviation of `own` from `exact`, relative to the largest exact value.
 fn error<T: Element>(own: &[T], exact: &[f64]) -> f64 {
     assert_eq!(own.len(), exact.len());
     let scale = exact.iter().fold(f64::MIN_POSITIVE, |most, value| most.max(value.abs()));
@@ -122,7 +122,7 @@ fn check_rows<T: Element>(tolerance: f64) {
             .collect();
         assert!(error(&out, &exact) <= tolerance);
         let exact: Vec<f64> = (0..channels).map(|c| exact.iter().skip(c).step_by(channels).sum()).collect();
-        // Of the largest sum; they cancel.
+        // Relative to the largest sum; sums cancel.
         assert!(error(&sums, &exact) <= 10.0 * tolerance);
     }
 }
@@ -280,7 +280,8 @@ fn check_max_pool<T: Element>(tolerance: f64) {
             (round(&numbers(channels, 37.0)), round(&numbers(channels, 41.0)));
         let correction = Correction { offset: &offset, slope: &slope, mean: &case.mean };
         norm_relu_max_pool_backward(pooled, correction, rows, &mut gradient);
-        let (mut exact, exact_sums) = case.backward(images * height * width, |pixel, c| of_output[pixel * channels + c]);
+        let (mut exact, exact_sums) =
+            case.backward(images * height * width, |pixel, c| of_output[pixel * channels + c]);
         for (i, exact) in exact.iter_mut().enumerate() {
             let (pixel, c) = (i / channels, i % channels);
             *exact -= offset[c].to_f64() + slope[c].to_f64() * (case.x(pixel, c) - case.mean[c].to_f64());

@@ -16,7 +16,7 @@ pub trait Model {
     ///
     /// # Errors
     ///
-    /// Those of [`check_input`](Self::check_input), and what libtorch reports.
+    /// Those of [`check_input`](Self::check_input), and errors of libtorch.
     fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor>;
 
     /// Checks that the model accepts a batch of this shape in this mode. Before the first step the trainer calls this

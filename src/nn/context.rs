@@ -45,11 +45,10 @@ pub enum Execution {
     /// optimization, else `Reference`.
     #[default]
     Auto,
-    /// The fused engine: few passes over memory, batch statistics computed once per channel, and
-    /// memory that grows linearly with the number of layers instead of quadratically. It supports
-    /// bf16, f32 and f64 on the CPU, and dense blocks on CUDA; what it does not support runs as
-    /// `Reference`. On CUDA it uses libtorch's parts of batch normalization; it has not been run on
-    /// a GPU yet.
+    /// The fused engine: few passes over memory, batch statistics computed once per channel, and memory that grows
+    /// linearly with the number of layers instead of quadratically. It supports bf16, f32 and f64 on the CPU, and dense
+    /// blocks on CUDA; everything else runs as `Reference`. On CUDA it uses libtorch's parts of batch normalization; it
+    /// has not been run on a GPU yet.
     Fused,
     /// libtorch's own operations, one after the other: the reference for all other implementations.
     Reference,

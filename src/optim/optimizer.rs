@@ -15,15 +15,14 @@ pub trait Optimizer {
     ///
     /// # Errors
     ///
-    /// What libtorch reports.
+    /// Errors of libtorch, as [`LibtorchError::Call`](crate::error::LibtorchError::Call).
     fn zero_grad(&mut self) -> Result<()>;
 
     /// Updates the variables with this step's learning rate. A variable without a gradient stays as it is.
     ///
     /// # Errors
     ///
-    /// What libtorch reports, such as a variable that got another memory format since the
-    /// optimizer was built.
+    /// Errors of libtorch, such as for a variable whose memory format changed after the optimizer was built.
     fn step(&mut self, learning_rate: f64) -> Result<()>;
 
     /// Returns the state as tensors with unique names, sorted by name. They share memory with the optimizer.

@@ -1,4 +1,4 @@
-//! The thread of a predictor: gathers requests into batches, and responds to each.
+//! The thread of a predictor, which collects requests into batches and responds to each.
 
 use super::batch::to_rows;
 use super::config::PredictorConfig;
@@ -21,7 +21,7 @@ pub(super) struct Request {
     pub response: SyncSender<Result<Prediction>>,
 }
 
-/// A model with what it needs to serve requests.
+/// A model with everything that is needed to serve requests.
 pub(super) struct Worker<M> {
     model: M,
     config: PredictorConfig,

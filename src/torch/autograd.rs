@@ -146,8 +146,8 @@ pub fn apply<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Ten
 
 /// # Safety
 ///
-/// As `csrc/bridge.h` says of `densenet_function`, with the data that [`apply`] gave, one call at a
-/// time.
+/// The arguments are those that `csrc/bridge.h` describes for `densenet_function`, with the data that [`apply`] passed,
+/// in one call at a time.
 unsafe extern "C" fn backward<F: Function>(
     data: *mut c_void,
     saved: ffi::Tensors,
@@ -184,7 +184,7 @@ unsafe extern "C" fn backward<F: Function>(
                 Error::Libtorch(LibtorchError::FunctionPanicked { .. }) => error.to_string(),
                 error => format!("the backward pass of {} failed: {}", type_name::<F>(), error.with_causes()),
             };
-            // SAFETY: `message` is the one that this call came with, and the text is this long.
+            // SAFETY: `message` is the argument of this call, and the text is this long.
             unsafe { ffi::densenet_write_message(message, text.as_ptr().cast(), text.len()) };
             false
         }

@@ -15,7 +15,7 @@ pub struct Versions {
     pub tch: String,
     /// The instruction set that libtorch's own CPU kernels use, such as "AVX512".
     pub cpu_capability: String,
-    /// How many threads libtorch's operations use on the CPU.
+    /// Number of threads of libtorch's operations on the CPU.
     pub threads: usize,
 }
 

@@ -120,12 +120,12 @@ pub enum Event<'a> {
     },
     /// The run has ended.
     FitEnded {
-        /// How the run ended.
+        /// The outcome of the run.
         outcome: Outcome,
     },
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The run ended after its last epoch.

@@ -5,7 +5,7 @@ use crate::{Error, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// When a run saves a checkpoint. It also saves one at its end and when it is stopped.
+/// The interval between checkpoints of a run. A run also saves one at its end and when it is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SaveEvery {
@@ -122,7 +122,7 @@ config! {
     pub struct CheckpointConfig {
         /// Folder of the checkpoints. It is created where it does not exist, and belongs to one run at a time.
         pub folder: PathBuf,
-        /// When the run saves its state. Default: after every epoch.
+        /// The interval between checkpoints. Default: one epoch.
         pub every: SaveEvery => with_every,
         /// Number of newest checkpoints to keep, at least 2. Default 2.
         pub keep_last: usize => with_keep_last,

@@ -11,7 +11,7 @@ pub trait Loss {
     ///
     /// # Errors
     ///
-    /// What libtorch reports, such as a class index beyond the outputs.
+    /// Errors of libtorch, such as for a class index beyond the outputs.
     fn mean(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor>;
 }
 

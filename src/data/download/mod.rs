@@ -103,7 +103,7 @@ impl FashionMnist {
     ///
     /// # Errors
     ///
-    /// As [`download_into`](Self::download_into); [`ConfigError::InvalidValue`] where there is no home
+    /// Those of [`download_into`](Self::download_into), and [`ConfigError::InvalidValue`] where there is no home
     /// folder.
     pub fn download() -> Result<PathBuf> {
         let (value, expected) = ("unknown".to_owned(), "named by XDG_CACHE_HOME or HOME, or given to download_into");

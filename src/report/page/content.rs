@@ -211,7 +211,7 @@ pub(super) fn metrics(epochs: &[Epoch]) -> Vec<&str> {
     names
 }
 
-/// Returns one panel for each metric; curves and panels without a value that can be drawn are left out.
+/// Returns one panel for each metric; curves and panels without a value that can be drawn are omitted.
 pub(super) fn panels(epochs: &[Epoch]) -> Vec<Panel<'_>> {
     // The division of an axis of larger numbers would overflow.
     let drawable = |value: &f64| value.abs() < 1e30;

@@ -1,4 +1,4 @@
-//! How exact the backends are in f32 and bf16, beside libtorch's own operations.
+//! Tests of the accuracy of the backends in f32 and bf16, compared with libtorch's own operations.
 
 use super::support::{BACKENDS, LAYER_KINDS, MODES, Pass, built, numbers, reference, run_on};
 use crate::nn::fused::Engine;
@@ -73,7 +73,7 @@ fn blocks_are_as_exact_as_autocast_in_bf16() {
         let seeds = 0..5;
         let mut ratios = [[1.0, 1.0]; BACKENDS.len()];
         for seed in seeds.clone() {
-            // Of few enough bits that bf16 holds it.
+            // Rounded to few bits, so that bf16 represents it exactly.
             let x = (numbers(&[4, 64, 23, 23], 50 + seed) * 128.0).round() / 64.0;
             let ctx = ForwardContext::new(mode).with_precision(Precision::EmulatedBFloat16);
             let (mut vs, block) = built(&config, Kind::Float);
