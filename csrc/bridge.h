@@ -1,7 +1,7 @@
 // The C ABI for functions of libtorch that tch does not expose.
 //
-// Every entry catches all exceptions. On failure it returns null (or -1) and, in *error, a message that the caller frees
-// with densenet_free_message.
+// Every entry catches all exceptions. On failure it returns null (or -1) and, in *error, a message that the caller
+// frees with densenet_free_message.
 #pragma once
 
 #include <cstddef>
@@ -35,8 +35,8 @@ int densenet_open_cuda(char** error);
 
 // --- allocator.cpp ---
 
-// Makes the C library keep freed memory for the next allocation instead of returning it to the system, and libtorch ask for
-// large pages. 0: done, also before, -1: error.
+// Makes the C library keep freed memory for the next allocation instead of returning it to the system, and libtorch ask
+// for large pages. 0: done, also before, -1: error.
 int densenet_tune_allocator(char** error);
 
 // Returns memory that the process holds but does not use to the system.
@@ -56,8 +56,8 @@ int densenet_is_sole_owner(const at::Tensor* tensor, char** error);
 
 // --- convolution.cpp ---
 
-// Those gradients of a convolution with stride 1 that are needed, of its input and of its weight, into `gradients`, which come
-// as null. 0: done, -1: error.
+// Those gradients of a convolution with stride 1 that are needed, of its input and of its weight, into `gradients`,
+// which come as null. 0: done, -1: error.
 int densenet_convolution_backward(const at::Tensor* gradient, const at::Tensor* input, const at::Tensor* weight,
                                   int64_t padding, bool needs_input, bool needs_weight, at::Tensor** gradients,
                                   char** error);
@@ -70,8 +70,8 @@ int densenet_parallel_for(int64_t length, int64_t grain, void (*body)(void*, int
 
 // --- random.cpp ---
 
-// Fills a tensor on the CPU with random numbers that follow from `seed`: normal ones of mean `first` and standard deviation
-// `second`, or uniform ones from `first` to `second`. 0: done, -1: error.
+// Fills a tensor on the CPU with random numbers that follow from `seed`: normal ones of mean `first` and standard
+// deviation `second`, or uniform ones from `first` to `second`. 0: done, -1: error.
 int densenet_fill_random(at::Tensor* tensor, bool is_normal, double first, double second, uint64_t seed, char** error);
 
 // --- autocast.cpp ---

@@ -1,5 +1,5 @@
-//! A regression with a loss of your own: a DenseNet with one output learns the radius of a disc that lies anywhere in a noisy
-//! image. The loss is a closure.
+//! A regression with a loss of your own: a DenseNet with one output learns the radius of a disc that lies anywhere in a
+//! noisy image. The loss is a closure.
 //!
 //!     cargo run --example regression
 //!

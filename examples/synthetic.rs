@@ -2,8 +2,8 @@
 //!
 //!     cargo run --example synthetic
 //!
-//! Expect the table of the network's layers, three epochs whose test accuracy rises to about 1, and the predictions for the first
-//! test images.
+//! Expect the table of the network's layers, three epochs whose test accuracy rises to about 1, and the predictions for
+//! the first test images.
 
 use clap::Parser;
 use densenet::data::SyntheticConfig;

@@ -4,8 +4,9 @@
 //!     cargo run --example throughput -- --work densenet121 --memory recompute
 //!     cargo run --example throughput -- --work bc100 --inference --batch 32
 //!
-//! Expect a line with `img_per_s` (batch by median step), step times, memory in MB (`peak - base` is what the work itself takes),
-//! and the share of the machine's matrix-product rate (`fraction_of_gemm`, a training step counted as three forward passes).
+//! Expect a line with `img_per_s` (batch by median step), step times, memory in MB (`peak - base` is what the work
+//! itself takes), and the share of the machine's matrix-product rate (`fraction_of_gemm`, a training step counted as
+//! three forward passes).
 
 use clap::{Parser, ValueEnum};
 use densenet::models::Model;

@@ -1,9 +1,8 @@
 //! The error type of the crate.
 //!
-//! [`Error`] has one variant per domain, so that a program can match on one type whatever it calls. Each
-//! domain has an enum of its own, in a file of its own, whose variants name the thing that was wrong and the
-//! value it had. The cause, where there is one, is in [`source`](std::error::Error::source) and is not
-//! repeated in the message.
+//! [`Error`] has one variant per domain, so that a program can match on one type whatever it calls. Each domain has an
+//! enum of its own, in a file of its own, whose variants name the thing that was wrong and the value it had. The cause,
+//! where there is one, is in [`source`](std::error::Error::source) and is not repeated in the message.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -38,8 +37,8 @@ pub use weights::WeightsProblem;
 
 /// Any error of this crate, by domain.
 ///
-/// `Debug` prints the message with all its causes, so that `fn main() -> densenet::Result<()>` ends with
-/// a sentence instead of a structure.
+/// `Debug` prints the message with all its causes, so that `fn main() -> densenet::Result<()>` ends with a sentence
+/// instead of a structure.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

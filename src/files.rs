@@ -21,8 +21,8 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// [`IoError::DiskFull`]; [`IoError::Failed`] where the folder is missing or not writable. The old file is
-/// unchanged then, except where it was only the last sync, of the folder, that failed.
+/// [`IoError::DiskFull`]; [`IoError::Failed`] where the folder is missing or not writable. The old file is unchanged
+/// then, except where it was only the last sync, of the folder, that failed.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     replace_on(&RealDisk, path, bytes)
 }

@@ -1,5 +1,5 @@
-//! Safetensors files: tensors as their bytes, and a reader that takes them from a file one by one.
-//! Files of weights and checkpoints both use it.
+//! Safetensors files: tensors as their bytes, and a reader that takes them from a file one by one. Files of weights and
+//! checkpoints both use it.
 
 use crate::torch::{bytes, bytes_mut};
 use safetensors::tensor::{Dtype, Metadata, View};
@@ -106,8 +106,7 @@ impl<R: Read + Seek> TensorFile<R> {
         Self::with_head(reader, &head)
     }
 
-    /// Does the same as [`open`](Self::open) for a file whose head was read by [`read_head`]
-    /// already.
+    /// Does the same as [`open`](Self::open) for a file whose head was read by [`read_head`] already.
     pub fn with_head(mut reader: R, head: &[u8]) -> Result<Self> {
         let start = head.len() as u64;
         let length = reader.seek(SeekFrom::End(0))?;

@@ -15,8 +15,7 @@ const FORMAT: u64 = 1;
 /// deterministic.
 const KEY: &str = "densenet";
 
-/// The bytes in front of the digest, in JSON within JSON. Keys are sorted, so that they come before
-/// any other text.
+/// The bytes in front of the digest, in JSON within JSON. Keys are sorted, so that they come before any other text.
 const BEFORE_DIGEST: &[u8] = br#"{\"digest\":\""#;
 
 /// Hexadecimal digits of a SHA-256.
@@ -59,8 +58,7 @@ impl Checkpoint {
         Ok(bytes)
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote: once for the digest, and once more for the
-    /// tensors.
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote: once for the digest, and once more for the tensors.
     ///
     /// # Errors
     ///

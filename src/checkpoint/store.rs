@@ -12,9 +12,9 @@ const AT_LEAST: usize = 2;
 
 /// A folder of checkpoints, which belongs to this value alone as long as it lives.
 ///
-/// A save writes a temporary file, forces it onto the disk, renames it and forces the folder onto
-/// the disk, and only then reports success; a failure leaves what was there. So a checkpoint is
-/// complete or absent, also after a kill or a power cut.
+/// A save writes a temporary file, forces it onto the disk, renames it and forces the folder onto the disk, and only
+/// then reports success; a failure leaves what was there. So a checkpoint is complete or absent, also after a kill or a
+/// power cut.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
@@ -60,8 +60,7 @@ impl Store {
         &self.folder
     }
 
-    /// Saves the state after `step` steps of the run, and returns the file. When this
-    /// returns, it is on the disk.
+    /// Saves the state after `step` steps of the run, and returns the file. When this returns, it is on the disk.
     ///
     /// # Errors
     ///
@@ -80,8 +79,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`IoError::Failed`]; [`CheckpointError::Invalid`] where there are checkpoints and all of them are
-    /// damaged.
+    /// [`IoError::Failed`]; [`CheckpointError::Invalid`] where there are checkpoints and all of them are damaged.
     pub fn newest(&self) -> Result<Option<LoadedCheckpoint>> {
         let mut skipped = Vec::new();
         for step in self.steps()?.into_iter().rev() {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 /// The key of a requested sample, with everything that its random augmentation may depend on.
 ///
-/// Augmentation that is a pure function of this key gives the same samples with any number of
-/// workers and after a resume.
+/// Augmentation that is a pure function of this key gives the same samples with any number of workers and after a
+/// resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SampleKey {
     /// 0-based index of the sample in the data set.
@@ -33,13 +33,11 @@ pub enum Phase {
     Evaluation,
 }
 
-/// A finite, indexable source of labeled samples, such as an array in memory, a file or a folder of
-/// images.
+/// A finite, indexable source of labeled samples, such as an array in memory, a file or a folder of images.
 ///
-/// Worker threads call [`fetch`](Self::fetch), so it must not call libtorch, which would start a
-/// thread pool of its own in each of them; a [`Batch`] is plain memory for that reason. What
-/// applies to whole batches (conversion, resizing, normalization) belongs in
-/// [`Preprocess`](super::Preprocess), which runs as tensor operations on the training device.
+/// Worker threads call [`fetch`](Self::fetch), so it must not call libtorch, which would start a thread pool of its own
+/// in each of them; a [`Batch`] is plain memory for that reason. What applies to whole batches (conversion, resizing,
+/// normalization) belongs in [`Preprocess`](super::Preprocess), which runs as tensor operations on the training device.
 ///
 /// # Examples
 ///

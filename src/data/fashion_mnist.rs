@@ -44,8 +44,7 @@ impl fmt::Display for Split {
 ///
 /// # Source
 ///
-/// Xiao, Rasul, Vollgraf: Fashion-MNIST, a novel image dataset for benchmarking machine learning
-/// algorithms (2017).
+/// Xiao, Rasul, Vollgraf: Fashion-MNIST, a novel image dataset for benchmarking machine learning algorithms (2017).
 #[derive(Clone, Debug)]
 pub struct FashionMnist {
     split: Split,
@@ -59,24 +58,22 @@ impl FashionMnist {
     pub const CLASSES: [&'static str; 10] =
         ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
 
-    /// Opens a split from the first of these folders that has its files: the one that the
-    /// environment variable `DENSENET_DATA` names, `densenet/fashion-mnist` in the user's cache
-    /// (`$XDG_CACHE_HOME` or `~/.cache`), and `/usr/share/datasets/fashion-mnist` of Debian's
-    /// package `dataset-fashion-mnist`.
+    /// Opens a split from the first of these folders that has its files: the one that the environment variable
+    /// `DENSENET_DATA` names, `densenet/fashion-mnist` in the user's cache (`$XDG_CACHE_HOME` or `~/.cache`), and
+    /// `/usr/share/datasets/fashion-mnist` of Debian's package `dataset-fashion-mnist`.
     ///
     /// In each folder the files may be compressed or not, and named as in the original, with a dot for a dash
     /// (`train-images.idx3-ubyte`), or in torchvision's folders (`FashionMNIST/raw`).
     ///
     /// # Errors
     ///
-    /// [`DataError::DatasetNotFound`]; [`DataError::OtherContent`] for another data set's files under these
-    /// names; [`Error::Io`], [`DataError::DamagedGzip`], [`DataError::Idx`].
+    /// [`DataError::DatasetNotFound`]; [`DataError::OtherContent`] for another data set's files under these names;
+    /// [`Error::Io`], [`DataError::DamagedGzip`], [`DataError::Idx`].
     pub fn open(split: Split) -> Result<Self> {
         Self::open_among(locate::usual_folders(FOLDER), split)
     }
 
-    /// Opens a split from this folder, with the files named in any of the ways that
-    /// [`open`](Self::open) knows.
+    /// Opens a split from this folder, with the files named in any of the ways that [`open`](Self::open) knows.
     ///
     /// # Errors
     ///

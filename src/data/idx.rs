@@ -1,7 +1,7 @@
 //! IDX, the file format of MNIST and its relatives: an array behind a short header.
 //!
-//! Two zero bytes, a type byte, a rank byte, `rank` big-endian sizes of four bytes each, then the
-//! data, row-major and big-endian. A file may be compressed as one gzip member.
+//! Two zero bytes, a type byte, a rank byte, `rank` big-endian sizes of four bytes each, then the data, row-major and
+//! big-endian. A file may be compressed as one gzip member.
 //!
 //! The reader does not trust the header, the length of the file or its name. A malformed file is an error, never a
 //! panic, and memory grows with the data that are read, not with the size that the header declares.
@@ -25,11 +25,11 @@ const MAX_BYTES: u64 = 2 << 30;
 /// Number of bytes that are read at a time.
 const CHUNK_BYTES: usize = 1 << 16;
 
-/// Opens MNIST or any other data set that consists of an IDX file of samples and one of labels,
-/// each plain or compressed with gzip (told apart by content, not by name), of at most 2 GiB each.
+/// Opens MNIST or any other data set that consists of an IDX file of samples and one of labels, each plain or
+/// compressed with gzip (told apart by content, not by name), of at most 2 GiB each.
 ///
-/// Samples are u8 or f32 of the shape `[N, H, W]` (read as one channel), `[N, C, H, W]` or
-/// `[N, features]`; labels are u8 indices of `classes`.
+/// Samples are u8 or f32 of the shape `[N, H, W]` (read as one channel), `[N, C, H, W]` or `[N, features]`; labels are
+/// u8 indices of `classes`.
 ///
 /// The files may be untrusted: a malformed file is an error, never a panic. They have to end where their data end, and
 /// gzip's checksums have to be correct.
@@ -107,14 +107,13 @@ pub(super) struct IdxArray {
 }
 
 impl IdxArray {
-    /// Reads IDX data, plain or compressed, to the end of the reader. Errors name `path`, which is
-    /// not opened.
+    /// Reads IDX data, plain or compressed, to the end of the reader. Errors name `path`, which is not opened.
     fn read(reader: impl Read, path: &Path, max_bytes: u64) -> Result<Self> {
         read(reader, max_bytes, &mut |_| ()).map_err(|failure| failure.at(path))
     }
 
-    /// Reads IDX data as above, and computes the SHA-256 of the decompressed content, header
-    /// included, as lower-case hexadecimal digits.
+    /// Reads IDX data as above, and computes the SHA-256 of the decompressed content, header included, as lower-case
+    /// hexadecimal digits.
     pub(super) fn read_with_digest(reader: impl Read, path: &Path) -> Result<(Self, String)> {
         let mut digest = Sha256::new();
         let array = read(reader, MAX_BYTES, &mut |bytes| digest.update(bytes));

@@ -102,9 +102,8 @@ mod decode {
         ///
         /// # Errors
         ///
-        /// [`DataError::Image`] for any other or damaged file, and for one that is too large: more than
-        /// 64 MiB of file, 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is
-        /// decoded.
+        /// [`DataError::Image`] for any other or damaged file, and for one that is too large: more than 64 MiB of file,
+        /// 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is decoded.
         pub fn decode(bytes: &[u8], colors: Color) -> Result<Self> {
             let failed = |problem: String| Error::Data(DataError::Image { problem });
             if bytes.len() > MAX_BYTES {

@@ -37,13 +37,12 @@ impl InMemoryDataset {
     /// Creates a data set from its `samples`, all in one batch, and the names of its `classes` in the order of their
     /// indices.
     ///
-    /// `classes` is empty for a regression; for soft labels there is one name for each of a
-    /// sample's target numbers.
+    /// `classes` is empty for a regression; for soft labels there is one name for each of a sample's target numbers.
     ///
     /// # Errors
     ///
-    /// [`DataError::Samples`] where the numbers of values, samples and targets do not agree, or a class
-    /// index has no name.
+    /// [`DataError::Samples`] where the numbers of values, samples and targets do not agree, or a class index has no
+    /// name.
     pub fn new(samples: Batch, classes: &[&str]) -> Result<Self> {
         check_batch(&samples, classes.len()).map_err(|problem| Error::Data(DataError::Samples { problem }))?;
         let classes = classes.iter().map(|&name| name.to_owned()).collect();

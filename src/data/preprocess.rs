@@ -70,8 +70,8 @@ impl Normalize {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Preprocess {
-    /// Height and width in pixels, from 1 to 16,384, to which images are resized: bilinearly, with
-    /// half-pixel centers and without antialiasing. Default: `None`, which keeps their size.
+    /// Height and width in pixels, from 1 to 16,384, to which images are resized: bilinearly, with half-pixel centers
+    /// and without antialiasing. Default: `None`, which keeps their size.
     pub resize: Option<[usize; 2]>,
     /// Normalization of each channel. Default: `None`, which keeps the values.
     pub normalize: Option<Normalize>,

@@ -19,8 +19,8 @@ pub struct SyntheticConfig {
     pub sample_shape: [usize; 3],
     /// The largest random deviation of a pixel from its pattern, from 0 to 255. Default: 64.
     pub noise: u8,
-    /// Seed of the samples, but not of the pattern of a class: use one seed for training and
-    /// another for testing. Default: 0.
+    /// Seed of the samples, but not of the pattern of a class: use one seed for training and another for testing.
+    /// Default: 0.
     pub seed: u64,
 }
 
@@ -41,8 +41,8 @@ impl SyntheticConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] for no classes or an empty shape, [`ConfigError::Overflow`] for a sample
-    /// of more than 2²⁸ values.
+    /// [`ConfigError::InvalidValue`] for no classes or an empty shape, [`ConfigError::Overflow`] for a sample of more
+    /// than 2²⁸ values.
     pub fn build(self) -> Result<SyntheticDataset> {
         Error::at_least_one("number of classes", self.classes)?;
         if u32::try_from(self.classes).is_err() {
@@ -123,8 +123,8 @@ fn waves(class: usize, classes: usize) -> (usize, usize) {
     ((class + 1) / side, (class + 1) % side)
 }
 
-/// Approximates a sine of period 1 by two parabolas: with additions and products only, so that
-/// every machine gives the same bytes.
+/// Approximates a sine of period 1 by two parabolas: with additions and products only, so that every machine gives the
+/// same bytes.
 fn wave(phase: f64) -> f64 {
     let half = 2.0 * (phase - phase.floor());
     let (sign, t) = if half < 1.0 { (1.0, half) } else { (-1.0, half - 1.0) };

@@ -16,8 +16,8 @@ pub enum ValidationSize {
     Count(usize),
 }
 
-/// Splits a data set at random into a training and a validation part, which are disjoint, contain
-/// all samples together, and keep their order.
+/// Splits a data set at random into a training and a validation part, which are disjoint, contain all samples together,
+/// and keep their order.
 ///
 /// The split is a pure function of the number of samples, the size and the seed. Choices between models (the best
 /// epoch, early stopping) use the validation part, so that the test set only measures the result.
@@ -27,8 +27,8 @@ pub enum ValidationSize {
 ///
 /// # Errors
 ///
-/// [`DataError::EmptySplit`] where one part would be empty, [`ConfigError::InvalidValue`] for a fraction
-/// outside (0, 1).
+/// [`DataError::EmptySplit`] where one part would be empty, [`ConfigError::InvalidValue`] for a fraction outside (0,
+/// 1).
 ///
 /// # Examples
 ///

@@ -12,8 +12,8 @@ impl<T: Read + Seek> ReadSeek for T {}
 
 /// The file operations that the crate uses. All errors are the operating system's.
 pub(crate) trait Disk: fmt::Debug + Send + Sync {
-    /// Creates a file that does not exist yet, and writes it. After an error the file may exist
-    /// with a part of the bytes.
+    /// Creates a file that does not exist yet, and writes it. After an error the file may exist with a part of the
+    /// bytes.
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
     /// Waits until the content of a file, or the entries of a folder, are on the disk.

@@ -26,8 +26,7 @@ impl Moments {
     ///
     /// # Source
     ///
-    /// Chan, Golub, LeVeque: *Updating formulae and a pairwise algorithm for computing sample
-    /// variances* (1979).
+    /// Chan, Golub, LeVeque: *Updating formulae and a pairwise algorithm for computing sample variances* (1979).
     pub fn merged(parts: impl IntoIterator<Item = Moments>) -> Moments {
         parts.into_iter().reduce(Moments::merge).unwrap_or_default()
     }

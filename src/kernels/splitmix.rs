@@ -7,8 +7,8 @@ pub const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 ///
 /// # Source
 ///
-/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014), with the
-/// constants of David Stafford's "Mix13".
+/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014), with the constants of David
+/// Stafford's "Mix13".
 #[inline(always)]
 pub fn scramble(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -55,8 +55,7 @@ impl<T: Element> Case<T> {
         in_f64(self.x[pixel * self.stride + c])
     }
 
-    /// Before the ReLU, rounded as the kernels round it, so that both sides agree on which side of
-    /// 0 it is.
+    /// Before the ReLU, rounded as the kernels round it, so that both sides agree on which side of 0 it is.
     fn z(&self, pixel: usize, c: usize) -> f64 {
         ((self.x[pixel * self.stride + c].widen() - self.mean[c]) * self.scale[c] + self.shift[c]).to_f64()
     }

@@ -15,8 +15,8 @@ use tch::{Kind, Tensor};
 ///
 /// # Examples
 ///
-/// The share of samples whose class is among the `k` largest outputs. The derives need `serde` with its feature `derive`
-/// among the program's dependencies.
+/// The share of samples whose class is among the `k` largest outputs. The derives need `serde` with its feature
+/// `derive` among the program's dependencies.
 ///
 /// ```
 /// use densenet::data::SyntheticConfig;

@@ -12,9 +12,9 @@ use tch::nn::Path;
 
 /// Configuration of a [`DenseNet`].
 ///
-/// The defaults are those of DenseNet-121 as torchvision builds it. Presets are
-/// [`densenet121`](Self::densenet121) and its larger variants, [`cifar`](Self::cifar),
-/// [`cifar_bc`](Self::cifar_bc), [`fashion_mnist`](Self::fashion_mnist), [`d2l`](Self::d2l).
+/// The defaults are those of DenseNet-121 as torchvision builds it. Presets are [`densenet121`](Self::densenet121) and
+/// its larger variants, [`cifar`](Self::cifar), [`cifar_bc`](Self::cifar_bc), [`fashion_mnist`](Self::fashion_mnist),
+/// [`d2l`](Self::d2l).
 ///
 /// # Examples
 ///
@@ -35,8 +35,7 @@ use tch::nn::Path;
 ///
 /// # Source
 ///
-/// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
-/// table 1.
+/// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017, table 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DenseNetConfig {
@@ -48,15 +47,13 @@ pub struct DenseNetConfig {
     pub initial_channels: usize,
     /// Channels that each dense layer adds, at least 1; `k` in the paper. Default 32.
     pub growth_rate: usize,
-    /// Number of layers of each dense block, at least one block and one layer each. Default [6, 12,
-    /// 24, 16].
+    /// Number of layers of each dense block, at least one block and one layer each. Default [6, 12, 24, 16].
     #[doc(alias = "convs_per_block")]
     #[doc(alias = "block_config")]
     pub layers_per_block: Vec<usize>,
     /// Plain or bottleneck layers. Default: bottlenecks of factor 4.
     pub layer_kind: LayerKind,
-    /// Output channels of a transition over its input channels, in (0, 1]; θ in the paper. Default
-    /// 0.5.
+    /// Output channels of a transition over its input channels, in (0, 1]; θ in the paper. Default 0.5.
     pub compression: f64,
     /// The stem: convolutions before the first block and the operations after them. Default: [`StemConfig::imagenet`].
     pub stem: StemConfig,
@@ -139,8 +136,8 @@ impl DenseNetConfig {
         Ok(self.stages()?.last().expect("there is at least one block").out_channels)
     }
 
-    /// Builds the network with torchvision's variable names under `path`. Its initial weights
-    /// follow from [`seed`](Self::seed).
+    /// Builds the network with torchvision's variable names under `path`. Its initial weights follow from
+    /// [`seed`](Self::seed).
     ///
     /// # Errors
     ///
@@ -206,8 +203,7 @@ impl DenseNetConfig {
     }
 
     fn transition(&self, in_channels: usize) -> Result<TransitionBlockConfig> {
-        // The small addend keeps a product such as 0.29 · 100 = 28.999… from losing a channel to
-        // rounding.
+        // The small addend keeps a product such as 0.29 · 100 = 28.999… from losing a channel to rounding.
         let out_channels = (in_channels as f64 * self.compression + 1e-9).floor() as usize;
         if out_channels == 0 {
             let value = self.compression.to_string();

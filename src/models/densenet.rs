@@ -93,8 +93,8 @@ impl DenseNet {
         Ok(features)
     }
 
-    /// Runs the head: global average pooling and the classifier. Its matrix is small, and the loss
-    /// is computed from its output, so it runs in the variables' own dtype.
+    /// Runs the head: global average pooling and the classifier. Its matrix is small, and the loss is computed from its
+    /// output, so it runs in the variables' own dtype.
     fn head(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
         Ok(self.classifier.forward(&self.norm.forward_pooled(features, ctx)?))
     }

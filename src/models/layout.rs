@@ -111,8 +111,8 @@ pub(super) fn layout(config: &DenseNetConfig, convs: &[ConvGeometry], stages: &[
     layers
 }
 
-/// Checks that a batch fits: every layer has an output, and in training every norm reads more than
-/// one value per channel.
+/// Checks that a batch fits: every layer has an output, and in training every norm reads more than one value per
+/// channel.
 pub(super) fn check(layers: &[Layer], batch: usize, size: Size, mode: Mode) -> Result<()> {
     let [height, width] = size;
     if height.max(width) > LARGEST_SIDE {

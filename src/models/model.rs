@@ -8,8 +8,8 @@ use tch::{Kind, Tensor};
 
 /// A trainable function of tensors, as the [`Trainer`](crate::train::Trainer) trains it.
 pub trait Model {
-    /// Computes the output for a batch, such as logits `[N, classes]` for images `[N, C, H, W]`, in
-    /// the dtype of the variables.
+    /// Computes the output for a batch, such as logits `[N, classes]` for images `[N, C, H, W]`, in the dtype of the
+    /// variables.
     ///
     /// An implementation has to follow the context's mode. It may follow its precision, by
     /// [`in_precision`](ForwardContext::in_precision).

@@ -10,8 +10,7 @@ use std::fmt;
 /// One row of a [`Summary`]: an operation and what it costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryRow {
-    /// Prefix of the operation's variables, such as `features.conv0`, or a description where it has
-    /// none.
+    /// Prefix of the operation's variables, such as `features.conv0`, or a description where it has none.
     pub name: String,
     /// The type of the operation, such as "conv 3×3".
     pub operation: String,
@@ -49,8 +48,7 @@ pub struct Summary {
 }
 
 impl DenseNetConfig {
-    /// Computes shapes and costs of every layer for an image `[C, H, W]`, without building the
-    /// network.
+    /// Computes shapes and costs of every layer for an image `[C, H, W]`, without building the network.
     ///
     /// # Errors
     ///
@@ -102,8 +100,7 @@ fn row_of(layer: &Layer, [height, width]: Size) -> Result<SummaryRow> {
             let saved = if layer.name == "features.conv0" { product([1, conv.in_channels, pixels])? } else { 0 };
             (name, conv.out_channels, weights + biases, 0, product([1, weights, out_pixels])?, saved)
         }
-        // The norm's backward pass reads its input, ReLU's and the convolution's the rectified
-        // output.
+        // The norm's backward pass reads its input, ReLU's and the convolution's the rectified output.
         Operation::NormRelu { channels } => {
             ("norm, ReLU".to_owned(), channels, 2 * channels, 2 * channels, 0, product([2, channels, pixels])?)
         }

@@ -41,8 +41,8 @@ impl From<bool> for Mode {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Execution {
-    /// The fastest implementation that fits: `Fused` on the CPU where this crate was compiled with
-    /// optimization, else `Reference`.
+    /// The fastest implementation that fits: `Fused` on the CPU where this crate was compiled with optimization, else
+    /// `Reference`.
     #[default]
     Auto,
     /// The fused engine: few passes over memory, batch statistics computed once per channel, and memory that grows
@@ -59,12 +59,12 @@ pub enum Execution {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Memory {
-    /// Saves the output of the first convolution. A training step of DenseNet-121 on 16 images of
-    /// 224×224 in f32 took 895 MB and ran at 11.0 images/s on two cores.
+    /// Saves the output of the first convolution. A training step of DenseNet-121 on 16 images of 224×224 in f32 took
+    /// 895 MB and ran at 11.0 images/s on two cores.
     #[default]
     Keep,
-    /// Saves nothing: the backward pass runs the first convolution once more (activation
-    /// checkpointing). The same step took 562 MB and ran at 9.5 images/s.
+    /// Saves nothing: the backward pass runs the first convolution once more (activation checkpointing). The same step
+    /// took 562 MB and ran at 9.5 images/s.
     Recompute,
 }
 
@@ -79,8 +79,7 @@ pub enum Precision {
     /// bf16, which has the range of f32 and 8 of its 24 bits: half the memory, and several times faster where the CPU
     /// has instructions for it (AVX512-BF16, AMX). Without them it is an error.
     BFloat16,
-    /// bf16 also where the CPU has no instructions for it: the same results, slower than f32 there.
-    /// For tests.
+    /// bf16 also where the CPU has no instructions for it: the same results, slower than f32 there. For tests.
     EmulatedBFloat16,
 }
 
@@ -115,8 +114,8 @@ pub struct ForwardContext {
 }
 
 impl ForwardContext {
-    /// Creates the context of a pass in this mode, with [`Execution::Auto`], [`Precision::Float32`]
-    /// and [`Memory::Keep`].
+    /// Creates the context of a pass in this mode, with [`Execution::Auto`], [`Precision::Float32`] and
+    /// [`Memory::Keep`].
     pub fn new(mode: Mode) -> Self {
         ForwardContext {
             mode,

@@ -30,8 +30,7 @@ use tch::nn::{ModuleT, Path};
 ///
 /// # Source
 ///
-/// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
-/// section 3.
+/// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017, section 3.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct DenseBlockConfig {

@@ -15,8 +15,7 @@ use tch::nn::{self, Module, Path};
 pub enum LayerKind {
     /// Norm → ReLU → 3×3 convolution.
     Plain,
-    /// Norm → ReLU → 1×1 convolution to `factor`·`k` channels → norm → ReLU → 3×3 convolution:
-    /// DenseNet-B.
+    /// Norm → ReLU → 1×1 convolution to `factor`·`k` channels → norm → ReLU → 3×3 convolution: DenseNet-B.
     Bottleneck {
         /// Channels of the bottleneck as a multiple of the growth rate, at least 1; the paper uses 4.
         factor: usize,
@@ -59,8 +58,7 @@ impl DenseLayerConfig {
         Ok(DenseLayerConfig { convs, initialization, norm, dropout })
     }
 
-    /// Builds the layer with the variables `norm1.*`, `conv1.*` and, for a bottleneck, `norm2.*`,
-    /// `conv2.*`.
+    /// Builds the layer with the variables `norm1.*`, `conv1.*` and, for a bottleneck, `norm2.*`, `conv2.*`.
     pub fn build(&self, path: &Path, draws: &Draws) -> Result<DenseLayer> {
         let stages = (1..).zip(&self.convs).map(|(i, conv)| {
             let norm = self.norm.build(&(path / format!("norm{i}")), conv.in_channels)?;

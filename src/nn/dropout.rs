@@ -12,8 +12,7 @@ pub enum DropoutPlace {
     /// After the last convolution of each dense layer, as in torchvision.
     #[default]
     LayerOutput,
-    /// After every convolution but the stem's: 1×1, 3×3 and the transitions', as in the paper's own
-    /// code.
+    /// After every convolution but the stem's: 1×1, 3×3 and the transitions', as in the paper's own code.
     EveryConv,
 }
 
@@ -21,8 +20,8 @@ pub enum DropoutPlace {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Dropout {
-    /// Probability with which a value is set to 0 in training, in [0, 1). Default 0; the paper uses
-    /// 0.2 on small data sets without augmentation.
+    /// Probability with which a value is set to 0 in training, in [0, 1). Default 0; the paper uses 0.2 on small data
+    /// sets without augmentation.
     pub rate: f64,
     /// The convolutions after which values are dropped. Default: the last one of each dense layer.
     pub place: DropoutPlace,

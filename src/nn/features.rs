@@ -7,8 +7,7 @@ use tch::{Kind, Tensor};
 pub(crate) struct Statistics {
     /// Mean per channel, `[C]`.
     pub mean: Tensor,
-    /// `1/√(var + ε)`, `[C]`, with the biased variance and the ε of all norms that read these
-    /// features.
+    /// `1/√(var + ε)`, `[C]`, with the biased variance and the ε of all norms that read these features.
     pub rstd: Tensor,
 }
 

@@ -8,8 +8,7 @@ use std::cell::Cell;
 use tch::nn::Init;
 use tch::{Tensor, no_grad};
 
-/// The distribution of the initial weights of convolutions and linear layers. Norm weights start at
-/// 1, all biases at 0.
+/// The distribution of the initial weights of convolutions and linear layers. Norm weights start at 1, all biases at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Initialization {
@@ -19,16 +18,14 @@ pub enum Initialization {
     ///
     /// Glorot & Bengio 2010, equation 16.
     XavierUniform,
-    /// N(0, 2/fan in) for convolutions, U(−b, b) with b = 1/√(fan in) for linear layers:
-    /// torchvision's choice.
+    /// N(0, 2/fan in) for convolutions, U(−b, b) with b = 1/√(fan in) for linear layers: torchvision's choice.
     ///
     /// # Source
     ///
     /// He et al. 2015, equation 10.
     #[default]
     KaimingFanIn,
-    /// N(0, 2/fan out) for convolutions, linear layers as in `KaimingFanIn`: the choice of the
-    /// paper's own code.
+    /// N(0, 2/fan out) for convolutions, linear layers as in `KaimingFanIn`: the choice of the paper's own code.
     ///
     /// # Source
     ///

@@ -44,8 +44,8 @@ impl NormReluConfig {
         Ok(())
     }
 
-    /// Builds a norm over `channels` channels with the variables `weight` (1 at the start), `bias`,
-    /// `running_mean`, `running_var`.
+    /// Builds a norm over `channels` channels with the variables `weight` (1 at the start), `bias`, `running_mean`,
+    /// `running_var`.
     pub(crate) fn build(&self, path: &Path, channels: usize) -> Result<NormRelu> {
         self.check()?;
         Error::at_least_one("channels of a norm", channels)?;
@@ -103,8 +103,7 @@ impl NormRelu {
         })
     }
 
-    /// Normalizes, rectifies and averages over all pixels: `[N, C]`, in the dtype of the norm's
-    /// weight.
+    /// Normalizes, rectifies and averages over all pixels: `[N, C]`, in the dtype of the norm's weight.
     pub fn forward_pooled(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
         if Engine::of(&features.data, ctx) == Engine::CpuKernels {
             self.check(&features.data, ctx)?;

@@ -27,8 +27,8 @@ pub enum StemDepth {
     /// One convolution, as in the paper.
     #[default]
     Single,
-    /// Three convolutions of the stem's kernel, the first with its stride, with norm and ReLU
-    /// between them: timm's deep stem.
+    /// Three convolutions of the stem's kernel, the first with its stride, with norm and ReLU between them: timm's deep
+    /// stem.
     Deep {
         /// Channels that the first two convolutions write, at least 1.
         width: usize,
@@ -41,8 +41,8 @@ pub enum Downsampling {
     /// 2×2 average pooling, as in the paper.
     #[default]
     Pool,
-    /// Every second pixel of a 3×3 blur with binomial weights, which makes the output less
-    /// sensitive to shifts of the image by a pixel. timm's `BlurPool2d`.
+    /// Every second pixel of a 3×3 blur with binomial weights, which makes the output less sensitive to shifts of the
+    /// image by a pixel. timm's `BlurPool2d`.
     ///
     /// # Source
     ///
@@ -129,8 +129,8 @@ impl StemConfig {
         }
     }
 
-    /// Builds the stem with the variables `conv0.*` and, where a norm follows, `norm0.*` under
-    /// `path`; with `conv1.*` and so on where there are several.
+    /// Builds the stem with the variables `conv0.*` and, where a norm follows, `norm0.*` under `path`; with `conv1.*`
+    /// and so on where there are several.
     pub(crate) fn build(
         &self,
         path: &Path,

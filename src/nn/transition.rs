@@ -77,8 +77,7 @@ impl TransitionBlockConfig {
     }
 
     /// Builds the transition with the variables `norm.*` and `conv.*` under `path`, as
-    /// [`DenseBlockConfig::build`](super::DenseBlockConfig::build) does with initial weights from
-    /// libtorch's generator.
+    /// [`DenseBlockConfig::build`](super::DenseBlockConfig::build) does with initial weights from libtorch's generator.
     ///
     /// # Errors
     ///
@@ -128,9 +127,9 @@ impl TransitionBlock {
     ///
     /// # Errors
     ///
-    /// [`InputError::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the
-    /// transition was built for, [`InputError::InputTooSmall`] if a side is shorter than 2 pixels,
-    /// [`InputError::OneValuePerChannel`] in training on one value per channel, [`Error::Libtorch`].
+    /// [`InputError::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the transition was built
+    /// for, [`InputError::InputTooSmall`] if a side is shorter than 2 pixels, [`InputError::OneValuePerChannel`] in
+    /// training on one value per channel, [`Error::Libtorch`].
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Features> {
         self.check(&features.data, ctx)?;
         let pools = self.downsampling == Downsampling::Pool;

@@ -40,7 +40,8 @@ impl AdamWConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue),
+    /// [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
     pub fn build(&self, vs: &VarStore) -> Result<AdamW> {
         check("learning rate", self.learning_rate, self.learning_rate > 0.0, "a positive number")?;
         check("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "a number in [0, 1)")?;
@@ -52,7 +53,8 @@ impl AdamWConfig {
     }
 }
 
-/// The AdamW optimizer: p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the gradient.
+/// The AdamW optimizer: p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the
+/// gradient.
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,

@@ -32,7 +32,8 @@ pub trait Optimizer {
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::StateMismatch`](crate::error::CheckpointError::StateMismatch) where a name is missing or unknown, or a shape or dtype differs.
+    /// [`CheckpointError::StateMismatch`](crate::error::CheckpointError::StateMismatch) where a name is missing or
+    /// unknown, or a shape or dtype differs.
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()>;
 }
 

@@ -57,7 +57,8 @@ impl SgdConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue),
+    /// [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
     pub fn build(&self, vs: &VarStore) -> Result<Sgd> {
         check("learning rate", self.learning_rate, self.learning_rate > 0.0, "a positive number")?;
         check("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "a number in [0, 1)")?;

@@ -77,18 +77,17 @@ impl PredictConfig {
 pub struct PredictorConfig {
     /// Configuration of the inference. Its batch size is the largest number of requests in a batch.
     pub predict: PredictConfig,
-    /// Names of the classes in the order of the model's outputs, for
-    /// [`RankedClass::name`](super::RankedClass::name). Default: empty, for no names.
+    /// Names of the classes in the order of the model's outputs, for [`RankedClass::name`](super::RankedClass::name).
+    /// Default: empty, for no names.
     pub classes: Vec<String>,
-    /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error
-    /// of its request alone. Default: `None`, any shape that the model accepts.
+    /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error of its request
+    /// alone. Default: `None`, any shape that the model accepts.
     pub sample_shape: Option<[usize; 3]>,
     /// Longest time that a request waits for others to form a batch with. Default: 1 ms.
     pub max_wait: Duration,
     /// Most requests that wait in the queue, at least 1. Default: 256.
     pub queue_capacity: usize,
-    /// Most values of an image before preprocessing: channels times height times width.
-    /// Default: 2²².
+    /// Most values of an image before preprocessing: channels times height times width. Default: 2²².
     pub max_image_values: usize,
 }
 

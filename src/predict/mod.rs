@@ -1,5 +1,5 @@
-//! Predictions of a trained model: [`predict`] for a data set, [`predict_tensor`] for a batch that
-//! is a tensor already, and a [`Predictor`] that batches the requests of many threads.
+//! Predictions of a trained model: [`predict`] for a data set, [`predict_tensor`] for a batch that is a tensor already,
+//! and a [`Predictor`] that batches the requests of many threads.
 
 mod batch;
 mod config;

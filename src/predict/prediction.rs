@@ -7,8 +7,7 @@ use std::sync::Arc;
 /// The prediction of a model for one sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// Outputs of the model: one logit per class, or the values of a regression. All of them are
-    /// finite.
+    /// Outputs of the model: one logit per class, or the values of a regression. All of them are finite.
     pub outputs: Vec<f32>,
     classes: Arc<[String]>,
 }

@@ -11,8 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
-/// A handle to a model that runs on a thread of its own and predicts for any number of threads.
-/// Clones share the model.
+/// A handle to a model that runs on a thread of its own and predicts for any number of threads. Clones share the model.
 ///
 /// Requests that wait at the same time are predicted as one batch. The model's thread ends with the last clone, or with
 /// [`shutdown`](Self::shutdown), after the requests that were accepted before.
@@ -70,8 +69,7 @@ impl Predictor {
         Ok(Predictor { shared: Arc::new(shared) })
     }
 
-    /// Predicts an image in evaluation mode. Blocks while the queue is full, and then until the
-    /// prediction is made.
+    /// Predicts an image in evaluation mode. Blocks while the queue is full, and then until the prediction is made.
     ///
     /// # Errors
     ///
@@ -101,8 +99,7 @@ impl Predictor {
         response.recv().map_err(|_| Error::Prediction(PredictionError::Stopped))?
     }
 
-    /// Refuses further requests, completes those that were accepted, and waits until the model's
-    /// thread has ended.
+    /// Refuses further requests, completes those that were accepted, and waits until the model's thread has ended.
     pub fn shutdown(&self) {
         self.shared.shutdown();
     }

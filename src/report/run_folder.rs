@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 const FILES: [&str; 6] =
     ["history.csv", "report.html", "curves.png", "predictions.png", "model.safetensors", "checkpoints"];
 
-/// A folder for the results of one run, created and found writable before the run starts. No other run can use it as long
-/// as the value lives.
+/// A folder for the results of one run, created and found writable before the run starts. No other run can use it as
+/// long as the value lives.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -24,8 +24,8 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::FolderInUse`] where another run uses it, [`CheckpointError::RunExists`] where it holds a run already, [`IoError::Failed`]
-    /// where it is a file, cannot be created, or is not writable.
+    /// [`CheckpointError::FolderInUse`] where another run uses it, [`CheckpointError::RunExists`] where it holds a run
+    /// already, [`IoError::Failed`] where it is a file, cannot be created, or is not writable.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
         let folder = RunFolder::resumed(path)?;
         match FILES.into_iter().find(|file| folder.file(file).exists()) {
@@ -38,8 +38,8 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::FolderInUse`] where another run uses it, [`IoError::Failed`] where it is a file, cannot be created, or is not
-    /// writable.
+    /// [`CheckpointError::FolderInUse`] where another run uses it, [`IoError::Failed`] where it is a file, cannot be
+    /// created, or is not writable.
     pub fn resumed(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let failed = |action, source| Error::Io(IoError::Failed { action, path: path.clone(), source });

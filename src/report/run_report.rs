@@ -65,7 +65,8 @@ impl Report {
         self
     }
 
-    /// Adds a table of names and values under a title of its own, after the tables of the configuration and the machine.
+    /// Adds a table of names and values under a title of its own, after the tables of the configuration and the
+    /// machine.
     #[must_use]
     pub fn with_metadata<K: Into<String>, V: ToString>(
         mut self,

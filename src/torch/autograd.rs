@@ -69,8 +69,8 @@ pub struct Forward {
 ///
 /// # Errors
 ///
-/// The function's own; [`LibtorchError::FunctionPanicked`] where it panics; [`LibtorchError::Call`] where an
-/// input or an output is undefined.
+/// The function's own; [`LibtorchError::FunctionPanicked`] where it panics; [`LibtorchError::Call`] where an input or
+/// an output is undefined.
 ///
 /// # Examples
 ///
@@ -125,9 +125,8 @@ pub fn apply<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Ten
         free: free::<F>,
     };
     ffi::call("recording of a function", |error| {
-        // SAFETY: all handles are live for the length of the call, `is_differentiable` and
-        // `recorded` are as long as the outputs, and the entry takes over `data`, which it hands to
-        // `backward` and in the end to `free`.
+        // SAFETY: all handles are live for the length of the call, `is_differentiable` and `recorded` are as long as
+        // the outputs, and the entry takes over `data`, which it hands to `backward` and in the end to `free`.
         unsafe {
             ffi::densenet_record(
                 &function,

@@ -11,8 +11,8 @@ pub(crate) struct OfConvolution<T> {
     pub weight: T,
 }
 
-/// The gradients of a convolution with stride 1 of `input` `[N, C, H, W]` by `weight` `[K, C, h,
-/// w]`, from that of its output: those that are needed.
+/// The gradients of a convolution with stride 1 of `input` `[N, C, H, W]` by `weight` `[K, C, h, w]`, from that of its
+/// output: those that are needed.
 ///
 /// # Errors
 ///
@@ -27,8 +27,7 @@ pub(crate) fn convolution_backward(
     let mut gradients = [ptr::null_mut(); 2];
     no_grad(|| {
         ffi::call("backward pass of a convolution", |error| {
-            // SAFETY: the pointers are live tensors' for the length of the call, and `gradients`
-            // has room for two.
+            // SAFETY: the pointers are live tensors' for the length of the call, and `gradients` has room for two.
             unsafe {
                 ffi::densenet_convolution_backward(
                     gradient.as_ptr(),

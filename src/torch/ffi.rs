@@ -147,8 +147,7 @@ pub(super) fn call<T>(what: &'static str, entry: impl FnOnce(*mut *mut c_char) -
 
 /// Copies a string that the C ABI handed over, and frees it.
 pub(super) fn take_string(text: *mut c_char) -> String {
-    // SAFETY: the C ABI hands out strings that end in a zero byte, made by strdup, and this is
-    // their only owner.
+    // SAFETY: the C ABI hands out strings that end in a zero byte, made by strdup, and this is their only owner.
     unsafe {
         let copy = CStr::from_ptr(text).to_string_lossy().into_owned();
         densenet_free_message(text);

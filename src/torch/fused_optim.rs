@@ -41,8 +41,7 @@ pub(crate) fn sgd_step(
     let mut gradients = ffi::handles(gradients);
     let [mut parameters, mut momenta] = [parameters, momenta].map(ffi::handles);
     ffi::call("step of SGD", |error| {
-        // SAFETY: the handles are live tensors' for the length of the call, and the lists as long
-        // as the entry expects.
+        // SAFETY: the handles are live tensors' for the length of the call, and the lists as long as the entry expects.
         unsafe {
             ffi::densenet_fused_sgd_step(
                 (&mut parameters).into(),
@@ -99,8 +98,7 @@ pub(crate) fn adamw_step(
     let mut gradients = ffi::handles(gradients);
     let [mut parameters, mut first, mut second] = [parameters, first_moments, second_moments].map(ffi::handles);
     ffi::call("step of AdamW", |error| {
-        // SAFETY: the handles are live tensors' for the length of the call, and the lists are
-        // equally long.
+        // SAFETY: the handles are live tensors' for the length of the call, and the lists are equally long.
         unsafe {
             ffi::densenet_fused_adamw_step(
                 (&mut parameters).into(),

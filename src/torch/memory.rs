@@ -81,8 +81,7 @@ pub(crate) fn values<T: OfKind>(tensor: &Tensor) -> &[T] {
 /// The memory of a tensor that is on the CPU and contiguous.
 pub(crate) fn bytes(tensor: &Tensor) -> &[u8] {
     let (first, length) = byte_range(tensor);
-    // SAFETY: a contiguous tensor's values lie here one after the other; it lives as long as the
-    // tensor.
+    // SAFETY: a contiguous tensor's values lie here one after the other; it lives as long as the tensor.
     unsafe { std::slice::from_raw_parts(first, length) }
 }
 

@@ -12,8 +12,8 @@ use tch::{Device, Kind, Tensor};
 ///
 /// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where the tensor is not four-dimensional.
 pub fn to_channels_last(tensor: &Tensor) -> Result<Tensor> {
-    // SAFETY: the pointer is a live tensor's for the length of the call; the entry hands over a
-    // tensor of its own, or null with a message.
+    // SAFETY: the pointer is a live tensor's for the length of the call; the entry hands over a tensor of its own, or
+    // null with a message.
     unsafe {
         let copy =
             ffi::call("channels-last memory format", |error| ffi::densenet_to_channels_last(tensor.as_ptr(), error))?;

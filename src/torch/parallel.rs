@@ -7,8 +7,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 
-/// Calls `body` with ranges that together cover `0..length` once, on the threads that libtorch
-/// computes with.
+/// Calls `body` with ranges that together cover `0..length` once, on the threads that libtorch computes with.
 ///
 /// A second pool of threads beside libtorch's would make both slow, since its threads spin while they wait. There are
 /// at most [`threads`] ranges, one per thread, and at least `grain` indices per range on average. Within another call

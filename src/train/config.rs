@@ -47,8 +47,8 @@ config! {
         pub epochs: usize,
         /// Number of samples per step, 1 to 65,536. Default 64.
         pub batch_size: usize => with_batch_size,
-        /// Seed of the order of samples, of augmentation and of dropout. Default 0. The model's initial weights have
-        /// [a seed of their own](crate::DenseNetConfig).
+        /// Seed of the order of samples, of augmentation and of dropout. Default 0. The model's initial weights have [a
+        /// seed of their own](crate::DenseNetConfig).
         pub seed: u64 => with_seed,
         /// Number of worker threads that prefetch batches, at most 256; with 0 the training thread fetches them itself.
         /// Changes no result. Default 1.

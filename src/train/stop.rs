@@ -45,9 +45,9 @@ impl StopHandle {
         self.0.stopped.load(Ordering::Relaxed)
     }
 
-    /// Ends the run at Ctrl-C (SIGINT) and at SIGTERM: the first signal ends it after the current step, so that weights,
-    /// checkpoint and report are saved; the second one ends the process at once, with 128 plus the signal's number as its
-    /// exit code.
+    /// Ends the run at Ctrl-C (SIGINT) and at SIGTERM: the first signal ends it after the current step, so that
+    /// weights, checkpoint and report are saved; the second one ends the process at once, with 128 plus the signal's
+    /// number as its exit code.
     ///
     /// It affects the process from now on.
     ///

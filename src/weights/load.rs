@@ -30,8 +30,8 @@ pub enum StemChannels {
     /// Require equal shapes, as for every other tensor.
     #[default]
     Exact,
-    /// Sum the weights over the three channels: a gray image then gives the features that it would
-    /// give as an RGB image.
+    /// Sum the weights over the three channels: a gray image then gives the features that it would give as an RGB
+    /// image.
     Sum,
 }
 
@@ -44,8 +44,7 @@ pub enum Strictness {
     /// Load the tensors that the model has variables for. Missing variables keep their values, and unexpected tensors
     /// are ignored.
     NonStrict {
-        /// Least share of the model's variables, in percent from 1 to 100, that the file has to
-        /// have.
+        /// Least share of the model's variables, in percent from 1 to 100, that the file has to have.
         min_percent: u32,
     },
 }
@@ -75,9 +74,8 @@ pub struct LoadConfig {
     pub stem: StemChannels,
     /// Whether missing and unexpected tensors are errors. Default: [`Strictness::Strict`].
     pub strictness: Strictness,
-    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without
-    /// it are ignored. Default: `None`, the prefix that gives the most of the model's names. Two
-    /// such prefixes are an error.
+    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without it are ignored.
+    /// Default: `None`, the prefix that gives the most of the model's names. Two such prefixes are an error.
     pub prefix: Option<String>,
 }
 
@@ -106,25 +104,23 @@ impl LoadConfig {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged or of an
-/// unknown format.
+/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged or of an unknown format.
 pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
     Ok(open(path.as_ref())?.tensors())
 }
 
-/// Loads pretrained weights from a file: safetensors, or what `torch.save` wrote (with the feature
-/// `pth`).
+/// Loads pretrained weights from a file: safetensors, or what `torch.save` wrote (with the feature `pth`).
 ///
 /// Names may be those of torchvision, of its first files, of timm or of efficient_densenet_pytorch, with or without the
 /// prefix of a wrapper such as `module.`. Values of another dtype are converted to that of the variable.
 ///
-/// All names and shapes are checked and all tensors are read before the first variable changes: an
-/// error leaves the model as it was. No code in a file is run.
+/// All names and shapes are checked and all tensors are read before the first variable changes: an error leaves the
+/// model as it was. No code in a file is run.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged, hostile or
-/// of another model; [`ConfigError::InvalidValue`] for a percentage that is not from 1 to 100.
+/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged, hostile or of another model;
+/// [`ConfigError::InvalidValue`] for a percentage that is not from 1 to 100.
 ///
 /// # Examples
 ///
@@ -248,8 +244,7 @@ fn require_float(name: &str, tensor: Tensor) -> Result<Tensor, WeightsProblem> {
     }
 }
 
-/// Decides whether the tensor's three channels are summed; an error where its shape does not fit at
-/// all.
+/// Decides whether the tensor's three channels are summed; an error where its shape does not fit at all.
 fn sums_channels(info: &TensorInfo, name: &str, variable: &Tensor, stem: StemChannels) -> Result<bool, WeightsProblem> {
     let (found, wanted) = (&info.shape[..], variable.size());
     let may_sum = stem == StemChannels::Sum && name == "features.conv0.weight";

@@ -9,31 +9,28 @@ pub struct LoadedTensor {
     pub variable: String,
     /// Name of the tensor in the file.
     pub tensor: String,
-    /// The conversion before the copy, such as "f16 to f32" or "3 channels summed"; `None` where
-    /// there was none.
+    /// The conversion before the copy, such as "f16 to f32" or "3 channels summed"; `None` where there was none.
     pub converted: Option<String>,
 }
 
 /// The report of [`load`](super::load): every tensor of the file and every variable of the model is in exactly one
 /// list.
 ///
-/// As text it is one line of counts, such as
-/// `606 loaded (0 renamed, 0 converted), 0 missing, 0 unexpected, 0 kept, 121 ignored`.
+/// As text it is one line of counts, such as `606 loaded (0 renamed, 0 converted), 0 missing, 0 unexpected, 0 kept, 121
+/// ignored`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Tensors that were loaded, sorted by variable.
     pub loaded: Vec<LoadedTensor>,
-    /// Names of variables that the file has no tensor for, which keep their values. Empty unless
-    /// loading is non-strict.
+    /// Names of variables that the file has no tensor for, which keep their values. Empty unless loading is non-strict.
     pub missing: Vec<String>,
     /// Names of tensors that the model has no variable for. Empty unless loading is non-strict.
     pub unexpected: Vec<String>,
-    /// Names of the classifier's variables, which keep their values, where
-    /// [`Head::Keep`](super::Head::Keep) was chosen.
+    /// Names of the classifier's variables, which keep their values, where [`Head::Keep`](super::Head::Keep) was
+    /// chosen.
     pub kept: Vec<String>,
-    /// Names of tensors that are no weights of this model by design: batch counters, the
-    /// classifier's tensors under [`Head::Keep`](super::Head::Keep), and everything without the
-    /// prefix, such as the state of an optimizer.
+    /// Names of tensors that are no weights of this model by design: batch counters, the classifier's tensors under
+    /// [`Head::Keep`](super::Head::Keep), and everything without the prefix, such as the state of an optimizer.
     pub ignored: Vec<String>,
 }
 

@@ -24,8 +24,8 @@ struct Download {
     dataset: &'static str,
     /// The files; each is fetched and stored compressed, under its name with `.gz`.
     files: Vec<KnownFile>,
-    /// The addresses of the folders that have the files, in the order in which they are tried:
-    /// `https`, or `http` on this machine.
+    /// The addresses of the folders that have the files, in the order in which they are tried: `https`, or `http` on
+    /// this machine.
     mirrors: Vec<String>,
     /// Timeout of the connection.
     connect_timeout: Duration,
@@ -36,8 +36,8 @@ struct Download {
 }
 
 impl Download {
-    /// The four files of Fashion-MNIST (31 MB), from its publisher's storage, its publisher's
-    /// repository, and Keras's storage.
+    /// The four files of Fashion-MNIST (31 MB), from its publisher's storage, its publisher's repository, and Keras's
+    /// storage.
     fn fashion_mnist() -> Self {
         let mirrors = [
             "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
@@ -96,8 +96,8 @@ impl Download {
 
 #[cfg_attr(docsrs, doc(cfg(feature = "download")))]
 impl FashionMnist {
-    /// Fetches Fashion-MNIST (31 MB) into the user's cache, where [`open`](Self::open) finds it,
-    /// and returns the folder. Nothing else in this crate uses the network.
+    /// Fetches Fashion-MNIST (31 MB) into the user's cache, where [`open`](Self::open) finds it, and returns the
+    /// folder. Nothing else in this crate uses the network.
     ///
     /// Apart from the folder it does the same as [`download_into`](Self::download_into).
     ///
@@ -111,8 +111,8 @@ impl FashionMnist {
         Self::download_into(cache_folder(FOLDER).ok_or(no_home)?)
     }
 
-    /// Fetches Fashion-MNIST into this folder, for [`open_in`](Self::open_in), and returns the
-    /// folder, which is created where it is missing.
+    /// Fetches Fashion-MNIST into this folder, for [`open_in`](Self::open_in), and returns the folder, which is created
+    /// where it is missing.
     ///
     /// A file appears under its name only when it is complete, verified and on the disk. Shows a progress bar where the
     /// error output is a terminal. An intact file that is there already is not fetched again, and a damaged one is; an

@@ -272,8 +272,7 @@ fn stalling_server_is_given_up() {
         let problem = problem_with(move || Response::Stall(start.clone()));
         assert!(matches!(problem, DownloadProblem::Connection(_)), "{problem:?}");
     }
-    // Three times 0.3 seconds; the rest is for a busy machine, and well below the 30 minutes that a
-    // file may take.
+    // Three times 0.3 seconds; the rest is for a busy machine, and well below the 30 minutes that a file may take.
     assert!(begin.elapsed() < Duration::from_secs(20));
 }
 

@@ -16,8 +16,8 @@ pub enum Order {
     /// The order of the data set.
     #[default]
     Sequential,
-    /// A random order, another one in each epoch: a pure function of the number of samples, the
-    /// seed and the epoch that stays the same in all versions of this crate and on all machines.
+    /// A random order, another one in each epoch: a pure function of the number of samples, the seed and the epoch that
+    /// stays the same in all versions of this crate and on all machines.
     Shuffled,
 }
 
@@ -58,13 +58,13 @@ pub struct LoaderConfig {
     pub order: Order,
     /// Treatment of the last samples where they do not fill a batch. Default: they form a smaller batch.
     pub last_batch: LastBatch,
-    /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own
-    /// thread fetches them. The batches do not depend on it. Default: 1.
+    /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own thread fetches them. The
+    /// batches do not depend on it. Default: 1.
     pub workers: usize,
-    /// Number of batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching. Default: 2.
+    /// Number of batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching.
+    /// Default: 2.
     pub prefetch_batches: usize,
-    /// The seed of the run, which decides the shuffled order and is passed on to the data set.
-    /// Default: 0.
+    /// The seed of the run, which decides the shuffled order and is passed on to the data set. Default: 0.
     pub seed: u64,
     /// Phase that the samples are for, which is passed on to the data set. Default: training.
     pub phase: Phase,
@@ -116,9 +116,8 @@ impl LoaderConfig {
 
 /// Iterates over a data set in batches, which worker threads prefetch.
 ///
-/// The batches are a pure function of data set, configuration and epoch, not of the number of
-/// workers. At most `workers + prefetch_batches` batches are being fetched or waiting, whatever the
-/// size of the data set.
+/// The batches are a pure function of data set, configuration and epoch, not of the number of workers. At most
+/// `workers + prefetch_batches` batches are being fetched or waiting, whatever the size of the data set.
 ///
 /// # Examples
 ///
@@ -180,17 +179,16 @@ impl Loader {
 
     /// Iterates over the batches of an epoch, which is counted from 0.
     ///
-    /// The workers are threads of `scope`. They end with the epoch, with the first error, or when
-    /// the iterator is dropped. (Leaking the iterator with [`std::mem::forget`] would leave them,
-    /// and so the scope, waiting.)
+    /// The workers are threads of `scope`. They end with the epoch, with the first error, or when the iterator is
+    /// dropped. (Leaking the iterator with [`std::mem::forget`] would leave them, and so the scope, waiting.)
     ///
-    /// An error, or a panic of the data set in whichever thread, is the next item, before batches
-    /// that are ready; after it the iterator has ended.
+    /// An error, or a panic of the data set in whichever thread, is the next item, before batches that are ready; after
+    /// it the iterator has ended.
     ///
     /// # Errors
     ///
-    /// [`DataError::EmptyDataset`], [`ConfigError::InvalidValue`] where the data set is smaller than a batch
-    /// and the last batch is dropped, [`DataError::WorkerStart`].
+    /// [`DataError::EmptyDataset`], [`ConfigError::InvalidValue`] where the data set is smaller than a batch and the
+    /// last batch is dropped, [`DataError::WorkerStart`].
     pub fn batches<'scope, D: Dataset + ?Sized>(
         &self,
         scope: &'scope Scope<'scope, '_>,
@@ -200,8 +198,7 @@ impl Loader {
         self.batches_from(scope, dataset, epoch, 0)
     }
 
-    /// Iterates over the batches of an epoch without its first `position` samples, as a resumed run
-    /// needs it.
+    /// Iterates over the batches of an epoch without its first `position` samples, as a resumed run needs it.
     ///
     /// # Errors
     ///

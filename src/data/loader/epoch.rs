@@ -34,8 +34,7 @@ impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
         Epoch { dataset, order, epoch, seed, phase, start, end, batch_size: config.batch_size }
     }
 
-    /// Fetches a batch by its number, which counts from the start position. A panic of the data set
-    /// becomes an error.
+    /// Fetches a batch by its number, which counts from the start position. A panic of the data set becomes an error.
     pub(super) fn fetch(&self, number: usize) -> Result<Batch> {
         let positions = self.positions(number);
         let (epoch, position) = (self.epoch, positions.start);
@@ -61,8 +60,8 @@ impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
         SampleKey { index, epoch: self.epoch, seed: self.seed, phase: self.phase }
     }
 
-    /// Checks what the data set returned: a user may have written it, and a label out of range
-    /// would stop a GPU with an error that does not name its cause.
+    /// Checks what the data set returned: a user may have written it, and a label out of range would stop a GPU with an
+    /// error that does not name its cause.
     fn check(&self, batch: &Batch, expected: usize) -> Result<(), BatchProblem> {
         check_batch(batch, self.dataset.classes().len())?;
         if batch.len() != expected {

@@ -30,8 +30,7 @@ impl Queue {
         Queue { state: Mutex::default(), changed: Condvar::new(), batches, window }
     }
 
-    /// Waits for room, then returns the number of the next batch to fetch; `None` where nothing is
-    /// left to do.
+    /// Waits for room, then returns the number of the next batch to fetch; `None` where nothing is left to do.
     pub(super) fn claim(&self) -> Option<usize> {
         let mut state =
             self.wait_while(|s| !s.stopped && s.claimed < self.batches && s.claimed - s.taken >= self.window);

@@ -1,5 +1,4 @@
-//! The description of a dense block that all backends share, and the interface that a backend
-//! implements.
+//! The description of a dense block that all backends share, and the interface that a backend implements.
 
 use crate::error::LibtorchError;
 use crate::nn::{Memory, Statistics};
@@ -9,14 +8,13 @@ use tch::{Kind, Tensor};
 
 /// Computes the forward and the backward pass of a dense block.
 ///
-/// The interface is at the level of a block, so that a backend is free in the order of its loops:
-/// by layer, by group of images, or by slot of the feature buffer.
+/// The interface is at the level of a block, so that a backend is free in the order of its loops: by layer, by group of
+/// images, or by slot of the feature buffer.
 pub(crate) trait Backend: Sync {
     /// Appends the features of all layers to `x` `[N, C, H, W]`.
     ///
-    /// `statistics` are the running statistics of all norms, or the batch statistics of `x`, which
-    /// this pass then extends to all features. Without them the pass computes the batch statistics
-    /// of `x` too.
+    /// `statistics` are the running statistics of all norms, or the batch statistics of `x`, which this pass then
+    /// extends to all features. Without them the pass computes the batch statistics of `x` too.
     ///
     /// # Errors
     ///
@@ -29,8 +27,8 @@ pub(crate) trait Backend: Sync {
         memory: Memory,
     ) -> Result<Activations>;
 
-    /// Computes the gradients of the block's inputs that `needs_grad` names, from what
-    /// [`forward`](Self::forward) returned.
+    /// Computes the gradients of the block's inputs that `needs_grad` names, from what [`forward`](Self::forward)
+    /// returned.
     ///
     /// # Errors
     ///

@@ -4,8 +4,8 @@
 //!
 //! In a dense block every later layer normalizes the same features again. In training a norm uses the mean μ and the
 //! variance of a channel over the batch, and these do not depend on which layer reads the channel. So the engine stores
-//! all features of a block in one channels-last buffer F `[N, C + layers·k, H, W]`, and computes a channel's μ and
-//! r = 1/√(var + ε) once, when the channel is written. A layer computes
+//! all features of a block in one channels-last buffer F `[N, C + layers·k, H, W]`, and computes a channel's μ and r =
+//! 1/√(var + ε) once, when the channel is written. A layer computes
 //!
 //! ```text
 //! a = ReLU(γ·r·(F[first C] − μ) + β)            into scratch memory
@@ -47,18 +47,19 @@
 //!
 //! # Statistics between blocks
 //!
-//! The statistics of a block's features are differentiable outputs of the block, so that the transition and the head
-//! do not compute them again ([`Features`](super::Features)). Such a reader returns dμ = −γ·r·dβ and dr = γ·dγ/r beside
-//! γ·r·g, from which the block's sums begin: S1 = −dμ/r and S2 = r·dr. If the statistics of the block's input are inputs
-//! too, the block returns their gradients in the same form and leaves the correction to the part that computed them.
+//! The statistics of a block's features are differentiable outputs of the block, so that the transition and the head do
+//! not compute them again ([`Features`](super::Features)). Such a reader returns dμ = −γ·r·dβ and dr = γ·dγ/r beside
+//! γ·r·g, from which the block's sums begin: S1 = −dμ/r and S2 = r·dr. If the statistics of the block's input are
+//! inputs too, the block returns their gradients in the same form and leaves the correction to the part that computed
+//! them.
 //!
 //! # Pooling
 //!
-//! The transition's 1×1 convolution and its 2×2 average pooling commute, since both are linear and the convolution works
-//! on each pixel alone. So norm, ReLU and pooling are one pass, and the convolution runs on a quarter of the pixels. The
-//! order stays the original one where dropout is between them. At odd sizes the last row or column is in no window, but
-//! it counts in M, and its gradient is corrected too. The head's norm, ReLU and global average pooling are the same pass
-//! with one window per image.
+//! The transition's 1×1 convolution and its 2×2 average pooling commute, since both are linear and the convolution
+//! works on each pixel alone. So norm, ReLU and pooling are one pass, and the convolution runs on a quarter of the
+//! pixels. The order stays the original one where dropout is between them. At odd sizes the last row or column is in no
+//! window, but it counts in M, and its gradient is corrected too. The head's norm, ReLU and global average pooling are
+//! the same pass with one window per image.
 //!
 //! The stem's max pooling stays after norm and ReLU, because γ may be negative: the maximum of a channel is then the
 //! minimum of its input. The forward pass saves the place of each maximum in its window. The norm is the only reader of
@@ -70,8 +71,8 @@
 //! `block.rs` describes a block, the inputs and outputs of its passes, and the interface [`Backend`].
 //! `block_function.rs` makes one autograd function of any backend, and updates the running statistics. There are two
 //! backends: `cpu/` uses this crate's [kernels](crate::kernels), and `tensor/` uses libtorch's operations, for GPUs.
-//! `tests.rs` compares both with the reference. `pool_functions.rs` has the poolings of stem, transition and head in one
-//! pass with the norm before them, for the CPU.
+//! `tests.rs` compares both with the reference. `pool_functions.rs` has the poolings of stem, transition and head in
+//! one pass with the norm before them, for the CPU.
 
 mod block;
 mod block_function;

@@ -31,7 +31,8 @@ const EPOCH_LABELS: usize = 12;
 ///
 /// # Errors
 ///
-/// [`IoError::Failed`](crate::error::IoError::Failed) or [`IoError::DiskFull`](crate::error::IoError::DiskFull) where the file cannot be written.
+/// [`IoError::Failed`](crate::error::IoError::Failed) or [`IoError::DiskFull`](crate::error::IoError::DiskFull) where
+/// the file cannot be written.
 pub(crate) fn write(content: &ReportContent, path: &Path) -> Result<()> {
     let panels = content::panels(&content.epochs);
     let columns = panels.len().clamp(1, 2);

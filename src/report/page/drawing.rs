@@ -49,8 +49,8 @@ pub(super) fn letters(size: usize, color: RGBColor) -> TextStyle<'static> {
     (*FAMILY, px(size)).into_font().color(&color)
 }
 
-/// Returns by how many drawn pixels a text of this size has to be moved down to stand in the middle: plotters centers the
-/// box of its lines with the letters in the upper part.
+/// Returns by how many drawn pixels a text of this size has to be moved down to stand in the middle: plotters centers
+/// the box of its lines with the letters in the upper part.
 pub(super) const fn lower(size: usize) -> i32 {
     px(size) / 5
 }

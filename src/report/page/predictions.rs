@@ -33,14 +33,15 @@ const HEAD: usize = 38;
 /// Color of wrong predictions.
 const WRONG: RGBColor = RGBColor(185, 28, 28);
 
-/// Draws up to 32 images, eight to a row, with their true and predicted classes, into a PNG file. Wrong predictions have
-/// a red frame and a cross.
+/// Draws up to 32 images, eight to a row, with their true and predicted classes, into a PNG file. Wrong predictions
+/// have a red frame and a cross.
 ///
 /// Without images no file is written.
 ///
 /// # Errors
 ///
-/// [`IoError::Failed`](crate::error::IoError::Failed) or [`IoError::DiskFull`](crate::error::IoError::DiskFull) where the file cannot be written.
+/// [`IoError::Failed`](crate::error::IoError::Failed) or [`IoError::DiskFull`](crate::error::IoError::DiskFull) where
+/// the file cannot be written.
 pub(crate) fn write(content: &ReportContent, path: &Path) -> Result<()> {
     let images = &content.images[..content.images.len().min(MOST)];
     let columns = images.len().min(COLUMNS);

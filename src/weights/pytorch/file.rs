@@ -88,8 +88,7 @@ fn collect(
     Ok(())
 }
 
-/// Checks that all values of a tensor lie within its storage, and that it has no more values than
-/// the storage.
+/// Checks that all values of a tensor lie within its storage, and that it has no more values than the storage.
 fn check(name: &str, layout: &TensorLayout, pickle: &Pickle) -> Result<()> {
     let failed = |problem: String| WeightsProblem::Tensor { tensor: name.to_owned(), problem };
     let Some((storage, _)) = pickle.storage(layout.storage) else {

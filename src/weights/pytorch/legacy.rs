@@ -1,6 +1,5 @@
-//! The format before PyTorch 1.6: five pickles (a magic number, a version, a description of the
-//! system, the weights, and the keys of all storages), and then each storage as its length and its
-//! bytes.
+//! The format before PyTorch 1.6: five pickles (a magic number, a version, a description of the system, the weights,
+//! and the keys of all storages), and then each storage as its length and its bytes.
 
 use super::storages::{MAX_PICKLE, Storages, read_exactly};
 use super::values::{Pickle, Result, Value};

@@ -1,5 +1,5 @@
-//! Reads the pickle of a file of `torch.save`: plain values and descriptions of tensors. Nothing
-//! that a pickle names is ever called, and a name that is not on a short list is an error.
+//! Reads the pickle of a file of `torch.save`: plain values and descriptions of tensors. Nothing that a pickle names is
+//! ever called, and a name that is not on a short list is an error.
 
 use super::opcodes as op;
 use super::values::{Global, Id, Pickle, Result, Storage, TensorLayout, Value};
@@ -20,8 +20,8 @@ impl Pickle {
     ///
     /// # Errors
     ///
-    /// [`WeightsProblem::Damaged`], [`WeightsProblem::TooLarge`], and
-    /// [`WeightsProblem::NotAllowed`] for a function or type that no weights need.
+    /// [`WeightsProblem::Damaged`], [`WeightsProblem::TooLarge`], and [`WeightsProblem::NotAllowed`] for a function or
+    /// type that no weights need.
     pub fn read(reader: &mut impl BufRead) -> Result<Pickle> {
         let mut machine = Machine::default();
         loop {
@@ -143,8 +143,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Adds pairs of a key and a value, which alternate in `items`, to the dictionary on top of the
-    /// stack.
+    /// Adds pairs of a key and a value, which alternate in `items`, to the dictionary on top of the stack.
     fn set_items(&mut self, items: Vec<Id>) -> Result<()> {
         match self.top()? {
             Value::Dict(dict) => dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1]))),
@@ -258,8 +257,7 @@ impl Machine {
     }
 }
 
-/// Reads the value of an opcode that pushes one value and needs nothing of the machine; `None` for
-/// other opcodes.
+/// Reads the value of an opcode that pushes one value and needs nothing of the machine; `None` for other opcodes.
 fn plain_value(opcode: u8, r: &mut impl BufRead) -> Result<Option<Value>> {
     Ok(Some(match opcode {
         op::NONE => Value::None,

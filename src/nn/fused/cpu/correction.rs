@@ -42,8 +42,7 @@ impl ReaderSums {
     }
 }
 
-/// The constants by which the gradient of some channels is corrected: dx = g − offset − slope·(x −
-/// mean).
+/// The constants by which the gradient of some channels is corrected: dx = g − offset − slope·(x − mean).
 pub(in crate::nn::fused) struct Correction<W> {
     /// The first corrected channel.
     pub first: usize,

@@ -5,9 +5,8 @@ use crate::nn::fused::Engine;
 use crate::nn::{DenseBlock, DenseBlockConfig, Features, ForwardContext, LayerKind, Mode, Precision};
 use tch::{Device, Kind, Tensor};
 
-/// Checks that in f32 the deviations of the kernels from f64 are at most twice those of libtorch's
-/// operations. Of the tensor backend only the stand-ins run here, whose rounding says nothing of a
-/// GPU's operations.
+/// Checks that in f32 the deviations of the kernels from f64 are at most twice those of libtorch's operations. Of the
+/// tensor backend only the stand-ins run here, whose rounding says nothing of a GPU's operations.
 fn check_f32(config: &DenseBlockConfig, mode: Mode, x: &Tensor) {
     let ctx = ForwardContext::new(mode);
     // The same values in both dtypes.
@@ -27,8 +26,7 @@ fn check_f32(config: &DenseBlockConfig, mode: Mode, x: &Tensor) {
 
 #[test]
 fn blocks_are_as_exact_as_the_reference_in_f32() {
-    // Few enough values that rounding hardly moves one over the edge of a ReLU, which would decide
-    // the error by chance.
+    // Few enough values that rounding hardly moves one over the edge of a ReLU, which would decide the error by chance.
     for (layers, growth, size) in [(2, 10, [4, 3, 8, 8]), (4, 8, [2, 16, 11, 11])] {
         for (kind, mode) in LAYER_KINDS.iter().flat_map(|kind| MODES.map(|mode| (*kind, mode))) {
             let config = DenseBlockConfig::new(size[1] as usize, layers).with_growth_rate(growth);
