@@ -1,6 +1,5 @@
-//! Compiles `csrc/` against the libtorch that torch-sys found, and makes that libtorch findable at
-//! run time: for everything that cargo runs, and for this package's own examples, benches and tests
-//! when they are started directly.
+//! Compiles `csrc/` against the libtorch that torch-sys found, and makes that libtorch findable at run time: for
+//! everything that cargo runs, and for this package's own examples, benches and tests when they are started directly.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -88,9 +87,9 @@ fn compile(include: &Path) {
 
 /// Links the libtorch folder into `OUT_DIR` and names it as a search path.
 ///
-/// cargo puts search paths inside its target folder, and no others, on the library path of
-/// everything it runs: binaries, tests and doc tests, of this package and of those that depend on
-/// it. An rpath (below) reaches neither doc tests nor dependents.
+/// cargo puts search paths inside its target folder, and no others, on the library path of everything it runs:
+/// binaries, tests and doc tests, of this package and of those that depend on it. An rpath (below) reaches neither doc
+/// tests nor dependents.
 fn make_findable(lib: &Path) {
     let link = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("libtorch");
     if fs::read_link(&link).ok().as_deref() != Some(lib) {
@@ -103,11 +102,10 @@ fn make_findable(lib: &Path) {
     println!("cargo:libtorch_lib={}", lib.display());
 }
 
-/// Writes libtorch's folder into the binaries of this package, so that they start without cargo and
-/// without `LD_LIBRARY_PATH`: examples, benches, integration tests and the library's unit tests.
+/// Writes libtorch's folder into the binaries of this package, so that they start without cargo and without
+/// `LD_LIBRARY_PATH`: examples, benches, integration tests and the library's unit tests.
 ///
-/// Link arguments do not reach dependents; `./setup --for` writes an rpath into their cargo
-/// configuration.
+/// Link arguments do not reach dependents; `./setup --for` writes an rpath into their cargo configuration.
 fn write_rpath(lib: &Path) {
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
 }

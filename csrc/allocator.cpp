@@ -1,4 +1,4 @@
-// How libtorch gets memory on the CPU.
+// Memory allocation of libtorch on the CPU.
 #include <c10/core/CPUAllocator.h>
 #ifdef __linux__
 #include <sys/mman.h>
@@ -14,13 +14,14 @@
 
 namespace {
 
-// Asks the system for large pages: a step reads hundreds of megabytes in strides, and has to look up fewer of those.
+// Requests large pages from the system: a step reads hundreds of megabytes in strides, and large pages need fewer
+// address translations.
 void ask_for_large_pages(void* data, size_t size) {
 #ifdef MADV_HUGEPAGE
   static const uintptr_t page = sysconf(_SC_PAGESIZE);
   const auto first = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
   const auto last = (reinterpret_cast<uintptr_t>(data) + size) / page * page;
-  // Only advice: where it is refused, small pages do.
+  // This is only advice: small pages work too.
   if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 #endif
 }
@@ -51,7 +52,7 @@ int densenet_tune_allocator(char** error) {
     static std::once_flag once;
     std::call_once(once, [] {
 #ifdef __GLIBC__
-      // Larger than any tensor of a step; glibc's own most is 32 MiB.
+      // Larger than any tensor of a step; glibc's own maximum is 32 MiB.
       mallopt(M_MMAP_THRESHOLD, 1 << 30);
       mallopt(M_TRIM_THRESHOLD, 1 << 30);
 #endif

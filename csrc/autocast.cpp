@@ -24,7 +24,7 @@ int densenet_end_autocast(densenet_autocast before, char** error) {
   return densenet::guard(error, -1, [&] {
     at::autocast::set_autocast_enabled(device(before.is_cuda), before.is_enabled);
     at::autocast::set_autocast_dtype(device(before.is_cuda), static_cast<at::ScalarType>(before.kind));
-    // The copies of weights that were made on the way belong to the outermost region.
+    // Cached copies of weights belong to the outermost region.
     if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
     return 0;
   });

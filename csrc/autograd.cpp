@@ -12,7 +12,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// What Rust keeps between the passes. Freed with the node of the graph, whether or not backward ever ran.
+// The state of Rust between the passes. Freed with the node of the graph, whether or not backward ran.
 struct State : torch::CustomClassHolder {
   explicit State(const densenet_function& function) : function(function) {}
   State(const State&) = delete;
@@ -22,8 +22,8 @@ struct State : torch::CustomClassHolder {
   const densenet_function function;
 };
 
-// What the forward pass made, for the node that is recorded after it.
-struct Made {
+// The results of the forward pass, for the node that is recorded after it.
+struct ForwardResult {
   c10::intrusive_ptr<State> state;
   variable_list outputs;
   variable_list not_differentiable;
@@ -41,7 +41,7 @@ variable_list take(const densenet_tensors& tensors, const char* what) {
   return list;
 }
 
-// Handles that Rust will own; null for what is undefined.
+// Handles that Rust will own; null for undefined tensors.
 std::vector<at::Tensor*> give(variable_list& tensors) {
   std::vector<at::Tensor*> handles;
   for (auto& tensor : tensors) handles.push_back(tensor.defined() ? new at::Tensor(std::move(tensor)) : nullptr);
@@ -61,8 +61,8 @@ struct OnceDifferentiable : torch::autograd::Function<OnceDifferentiable> {
     throw std::runtime_error(context->saved_data["message"].toStringRef());
   }
 
-  // To be called where libtorch records the backward pass: a gradient that came without a history would look like a
-  // constant to a second derivative, and be left out of it in silence.
+  // To be called where libtorch records the backward pass: a gradient without a history would look like a constant to a
+  // second derivative, and be silently omitted.
   static void protect(variable_list& gradients, const std::string& message) {
     variable_list defined;
     for (const auto& gradient : gradients) {
@@ -77,28 +77,28 @@ struct OnceDifferentiable : torch::autograd::Function<OnceDifferentiable> {
 };
 
 struct Function : torch::autograd::Function<Function> {
-  static variable_list forward(AutogradContext* context, at::TensorList, const Made& made) {
+  static variable_list forward(AutogradContext* context, at::TensorList, const ForwardResult& result) {
     context->set_materialize_grads(false);
-    context->mark_non_differentiable(made.not_differentiable);
-    // Detached, since a view of an output would keep the output and with it this node alive for ever. What is detached
-    // still counts how often its memory was written, and no second derivative asks where it came from.
+    context->mark_non_differentiable(result.not_differentiable);
+    // Detached, since a view of an output would keep the output and with it this node alive for ever. A detached tensor
+    // still counts modifications of its memory, and no second derivative needs its history.
     variable_list saved;
-    for (const auto& tensor : made.saved) saved.push_back(tensor.detach());
-    context->saved_data["state"] = c10::IValue::make_capsule(made.state);
+    for (const auto& tensor : result.saved) saved.push_back(tensor.detach());
+    context->saved_data["state"] = c10::IValue::make_capsule(result.state);
     context->saved_data["saves"] = !saved.empty();
     context->save_for_backward(std::move(saved));
-    return made.outputs;
+    return result.outputs;
   }
 
   // Takes the gradients by reference, so that Rust is their only owner and may free them early.
   static variable_list backward(AutogradContext* context, variable_list& gradients) {
     auto capsule = context->saved_data["state"].toCapsule();
     const auto& function = static_cast<State*>(capsule.get())->function;
-    // Like libtorch's own operations, one that keeps nothing does not mind that its graph was freed.
+    // As with libtorch's own operations, a function that saves nothing works after its graph was freed.
     variable_list kept;
     if (context->saved_data["saves"].toBool()) kept = context->get_saved_variables();
     const bool is_recorded = at::GradMode::is_enabled();
-    // One more for forward's argument that is no tensor.
+    // One more for the argument of forward that is not a tensor.
     variable_list results(function.inputs + 1);
     {
       at::AutoGradMode no_grad(false);
@@ -146,14 +146,14 @@ void densenet_write_message(void* message, const char* text, size_t length) {
 int densenet_record(const densenet_function* function, densenet_tensors inputs, densenet_tensors outputs,
                     const uint8_t* is_differentiable, densenet_tensors saved, at::Tensor** recorded, char** error) {
   return densenet::guard(error, -1, [&] {
-    Made made{c10::make_intrusive<State>(*function), {}, {}, {}};
+    ForwardResult result{c10::make_intrusive<State>(*function), {}, {}, {}};
     const variable_list arguments = take(inputs, "input");
-    made.outputs = take(outputs, "output");
-    made.saved = take(saved, "saved tensor");
+    result.outputs = take(outputs, "output");
+    result.saved = take(saved, "saved tensor");
     for (size_t i = 0; i < outputs.count; ++i) {
-      if (!is_differentiable[i]) made.not_differentiable.push_back(made.outputs[i]);
+      if (!is_differentiable[i]) result.not_differentiable.push_back(result.outputs[i]);
     }
-    auto results = Function::apply(at::TensorList(arguments), made);
+    auto results = Function::apply(at::TensorList(arguments), result);
     for (size_t i = 0; i < outputs.count; ++i) recorded[i] = new at::Tensor(std::move(results[i]));
     return 0;
   });

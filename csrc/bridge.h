@@ -1,7 +1,7 @@
-// The C ABI over what tch does not expose of libtorch.
+// The C ABI for functions of libtorch that tch does not expose.
 //
-// Every entry catches all exceptions. On failure it returns null (or -1) and, in *error, a message that the caller frees
-// with densenet_free_message.
+// Every entry catches all exceptions. On failure it returns null (or -1) and, in *error, a message that the caller
+// frees with densenet_free_message.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ class Tensor;
 
 extern "C" {
 
-// Handles in a row.
+// An array of handles.
 struct densenet_tensors {
   at::Tensor** first;
   size_t count;
@@ -27,7 +27,7 @@ void densenet_free_message(char* message);
 // The version of libtorch that this was compiled against, such as "2.13.0". Static.
 const char* densenet_libtorch_version();
 
-// The instruction set that ATen's kernels use here, such as "AVX512". Caller frees.
+// The instruction set that ATen's kernels use here, such as "AVX512". The caller frees it.
 char* densenet_cpu_capability(char** error);
 
 // Opens libtorch's CUDA library if it lies beside the loaded libtorch_cpu. 1: opened, 0: there is none, -1: error.
@@ -35,28 +35,29 @@ int densenet_open_cuda(char** error);
 
 // --- allocator.cpp ---
 
-// Makes the C library keep freed memory for the next allocation instead of returning it to the system, and libtorch ask for
-// large pages. 0: done, also before, -1: error.
+// Makes the C library keep freed memory for the next allocation instead of returning it to the system, and libtorch ask
+// for large pages. 0: done, also before, -1: error.
 int densenet_tune_allocator(char** error);
 
-// Gives the system the memory back that the process keeps and does not use.
+// Returns memory that the process holds but does not use to the system.
 void densenet_release_free_memory(void);
 
 // --- memory_format.cpp ---
 
-// A copy of a four-dimensional tensor in channels-last memory format, or the tensor itself if it has that order.
+// A copy of a four-dimensional tensor in channels-last memory format, or the tensor itself if it has that format.
 at::Tensor* densenet_to_channels_last(const at::Tensor* tensor, char** error);
 
 // Whether the tensor's four dimensions lie in channels-last memory format without gaps. 1: yes, 0: no, -1: error.
 int densenet_is_channels_last(const at::Tensor* tensor, char** error);
 
-// Whether nothing else refers to the tensor or shares its memory, so that it may be written into. 1: so it is, 0: no, -1: error.
+// Whether nothing else refers to the tensor or shares its memory, so that it may be modified in place. 1: yes, 0: no,
+// -1: error.
 int densenet_is_sole_owner(const at::Tensor* tensor, char** error);
 
 // --- convolution.cpp ---
 
-// Those gradients of a convolution with stride 1 that are needed, of its input and of its weight, into `gradients`, which come
-// as null. 0: done, -1: error.
+// Those gradients of a convolution with stride 1 that are needed, of its input and of its weight, into `gradients`,
+// which come as null. 0: done, -1: error.
 int densenet_convolution_backward(const at::Tensor* gradient, const at::Tensor* input, const at::Tensor* weight,
                                   int64_t padding, bool needs_input, bool needs_weight, at::Tensor** gradients,
                                   char** error);
@@ -69,8 +70,8 @@ int densenet_parallel_for(int64_t length, int64_t grain, void (*body)(void*, int
 
 // --- random.cpp ---
 
-// Fills a tensor on the CPU with random numbers that follow from `seed`: normal ones of mean `first` and standard deviation
-// `second`, or uniform ones from `first` to `second`. 0: done, -1: error.
+// Fills a tensor on the CPU with random numbers that follow from `seed`: normal ones of mean `first` and standard
+// deviation `second`, or uniform ones from `first` to `second`. 0: done, -1: error.
 int densenet_fill_random(at::Tensor* tensor, bool is_normal, double first, double second, uint64_t seed, char** error);
 
 // --- autocast.cpp ---
@@ -83,26 +84,27 @@ struct densenet_autocast {
   int8_t kind;
 };
 
-// From now on this thread's operations choose bf16 where it fits, or no kind; says how it was before. 0: done, -1: error.
+// From now on this thread's operations choose bf16 where it fits, or no dtype; stores the previous setting. 0: done,
+// -1: error.
 int densenet_begin_autocast(bool is_cuda, bool is_enabled, densenet_autocast* before, char** error);
 
-// Back to how it was. 0: done, -1: error.
+// Restores the previous setting. 0: done, -1: error.
 int densenet_end_autocast(densenet_autocast before, char** error);
 
 // --- autograd.cpp ---
 
 // A function whose passes are written in Rust. Nothing in here throws.
 struct densenet_function {
-  // What Rust keeps between the passes.
+  // The state of Rust between the passes.
   void* data;
-  // Its name, for messages. Static.
+  // Name of the function in messages. Static.
   const char* name;
   size_t name_length;
   // The number of inputs.
   size_t inputs;
-  // Computes the gradients of the inputs from those of the outputs, which are null where none arrived. Takes over the handles
-  // in `saved` and `gradients`, and gives up those that it puts into `results`, which come as null. Returns whether all
-  // went well; if not, `message` was written with densenet_write_message.
+  // Computes the gradients of the inputs from those of the outputs, which are null for outputs without a gradient.
+  // Takes over the handles in `saved` and `gradients`, and hands over those that it puts into `results`, which come as
+  // null. Returns whether all went well; if not, `message` was written with densenet_write_message.
   bool (*backward)(void* data, densenet_tensors saved, densenet_tensors gradients, const uint8_t* needs,
                    densenet_tensors results, void* message);
   // Frees `data`.
@@ -111,15 +113,15 @@ struct densenet_function {
 
 void densenet_write_message(void* message, const char* text, size_t length);
 
-// Makes `outputs` the results of a function of `inputs` whose backward pass gets `saved`: `recorded` gets a new handle for
-// each. Takes over the function's data, also on failure. 0: done, -1: error.
+// Records `outputs` as the results of a function of `inputs` whose backward pass receives `saved`: `recorded` receives
+// a new handle for each. Takes over the function's data, also on failure. 0: done, -1: error.
 int densenet_record(const densenet_function* function, densenet_tensors inputs, densenet_tensors outputs,
                     const uint8_t* is_differentiable, densenet_tensors saved, at::Tensor** recorded, char** error);
 
 // --- optim.cpp ---
 
-// One step of SGD for all parameters. With a momentum, `momenta` are as many, and 0 before the first step; else they are not
-// looked at. 0: done, -1: error.
+// One step of SGD for all parameters. With momentum, `momenta` are as many, and 0 before the first step; otherwise they
+// are ignored. 0: done, -1: error.
 int densenet_fused_sgd_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors momenta,
                             double learning_rate, double momentum, bool nesterov, double weight_decay, char** error);
 
@@ -129,6 +131,6 @@ int densenet_fused_adamw_step(densenet_tensors parameters, densenet_tensors grad
                               densenet_tensors second_moments, const at::Tensor* step, double learning_rate,
                               double beta1, double beta2, double epsilon, double weight_decay, char** error);
 
-// Leaves the tensors without a gradient. 0: done, -1: error.
+// Removes the gradients of the tensors. 0: done, -1: error.
 int densenet_clear_gradients(densenet_tensors tensors, char** error);
 }

@@ -1,4 +1,4 @@
-// The gradients of a convolution, which tch has no call for.
+// The gradients of a convolution, which tch does not expose.
 #include <ATen/ops/convolution_backward.h>
 
 #include "guard.h"

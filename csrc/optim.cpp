@@ -12,7 +12,7 @@
 
 namespace {
 
-// ATen's CPU kernels walk through memory and never look at strides.
+// ATen's CPU kernels iterate over memory and ignore strides.
 bool same_order(const at::Tensor& a, const at::Tensor& b) {
   if (a.sizes() != b.sizes()) return false;
   for (int64_t i = 0; i < a.dim(); ++i) {

@@ -1,4 +1,4 @@
-// Random numbers of a generator of their own: libtorch's default generator, which the whole process shares, stays as it is.
+// Random numbers from a separate generator: libtorch's default generator, which the process shares, is not changed.
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/core/Tensor.h>
 

@@ -1,4 +1,4 @@
-// What is known about the loaded libtorch.
+// Information about the loaded libtorch.
 #include <ATen/Version.h>
 #include <dlfcn.h>
 #include <torch/version.h>
@@ -27,7 +27,7 @@ int densenet_open_cuda(char** error) {
     path = path.substr(0, path.rfind('/') + 1) + "libtorch_cuda.so";
     if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr) return 1;
     const char* reason = dlerror();
-    // A library that is not there is no error; one that does not load is.
+    // A missing library is no error, but one that cannot be loaded is.
     if (FILE* file = std::fopen(path.c_str(), "rb")) {
       std::fclose(file);
       throw std::runtime_error(reason == nullptr ? path + " does not load" : reason);

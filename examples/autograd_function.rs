@@ -1,10 +1,10 @@
-//! An autograd function of your own: Swish, y = x·σ(x), which keeps x alone for its backward pass where the composition of
-//! libtorch's operations keeps x, σ(x) and a copy of each product.
+//! An autograd function of your own: Swish, y = x·σ(x), which saves only x for its backward pass where libtorch's
+//! operations save x, σ(x) and more.
 //!
 //!     cargo run --example autograd_function
 //!
-//! Expect the largest difference between its gradient and that of the composition, some 1e-15, and what libtorch says where a
-//! second derivative is asked for.
+//! Expect the largest difference between its gradient and that of libtorch's operations, about 1e-15, and libtorch's
+//! message where a second derivative is requested.
 
 use clap::Parser;
 use densenet::Result;
@@ -38,13 +38,13 @@ fn swish(x: &Tensor) -> Result<Tensor> {
     Ok(apply(Swish, &[x])?.remove(0))
 }
 
-/// Compares an autograd function of your own with the composition of libtorch's operations.
+/// Compare an autograd function of your own with libtorch's operations
 #[derive(Parser)]
 struct Args {}
 
 fn main() -> Result<()> {
     Args::parse();
-    // Where nobody reads the output, as behind `| head`, nothing is lost.
+    // Errors are ignored, such as a closed pipe to `head`.
     let mut out = io::stdout();
     let x = Tensor::linspace(-6.0, 6.0, 1001, (Kind::Double, Device::Cpu)).set_requires_grad(true);
     let gradient = |y: &Tensor, create_graph| {
@@ -52,8 +52,8 @@ fn main() -> Result<()> {
     };
 
     let ours = gradient(&swish(&x)?, false);
-    let composed = gradient(&(&x * x.sigmoid()), false);
-    let difference = (ours - composed).abs().max().double_value(&[]);
+    let reference = gradient(&(&x * x.sigmoid()), false);
+    let difference = (ours - reference).abs().max().double_value(&[]);
     let _ = writeln!(out, "the gradients differ by {difference:e}");
     assert!(difference < 1e-14);
 

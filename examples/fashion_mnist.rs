@@ -3,10 +3,10 @@
 //!     cargo run --example fashion_mnist                              ten epochs, as in the tutorial
 //!     cargo run --example fashion_mnist -- --epochs 1 --train-limit 2048 --test-limit 1000
 //!
-//! Expect lines such as `[epoch 1] loss 0.512, train acc 0.811, test acc 0.842`, and in a new folder under `runs/` the files
-//! `history.csv`, `report.html`, `curves.png`, `predictions.png` and `model.safetensors`. Ctrl-C ends the run after the
-//! current step and leaves what was reached; a second one ends it at once. With `--checkpoint-every-steps 100` a run that
-//! was killed is resumed by `--resume`, to the same bits.
+//! Expect lines such as `[epoch 1] loss 0.512, train acc 0.811, test acc
+//! 0.842`, and in a new folder under `runs/` the files `history.csv`, `report.html`, `curves.png`, `predictions.png` and `model.safetensors`.
+//! Ctrl-C ends the run after the current step and leaves what was reached; a second one ends the process at once. With
+//! `--checkpoint-every-steps 100` a run that was killed is resumed by `--resume`, with the same result bit for bit.
 
 use clap::Parser;
 use densenet::data::{Dataset, Subset};
@@ -36,7 +36,7 @@ struct Args {
     /// Number of passes over the training images
     #[arg(long, default_value_t = 10)]
     epochs: usize,
-    /// Images per step
+    /// Number of images per step
     #[arg(long, default_value_t = 64)]
     batch_size: usize,
     /// Learning rate of stochastic gradient descent
@@ -99,7 +99,7 @@ fn run(args: Args) -> Result<ExitCode> {
     let summary = DenseNetConfig::fashion_mnist().summary([1, args.resize, args.resize])?;
     let parameters = summary.parameters();
     let trainer = trainer(&args, device)?;
-    // The last thing that an argument can be wrong about: no empty folder stays for a typing error.
+    // After all other checks of arguments, so that a typing error leaves no empty folder.
     let folder = match &args.out {
         Some(out) if args.resume => RunFolder::resumed(out)?,
         Some(out) => RunFolder::at(out)?,
@@ -124,7 +124,7 @@ fn run(args: Args) -> Result<ExitCode> {
     stop.on_ctrl_c()?;
     trainer.fit(&Datasets::new(&train).with_test(&test))?;
     say(format!("see {}", folder.file("report.html").display()));
-    // What a shell expects of a program that a signal ended.
+    // The exit code that a shell expects of a program that a signal ended.
     Ok(stop.signal().map_or(ExitCode::SUCCESS, |signal| (128 + signal as u8).into()))
 }
 
@@ -154,7 +154,7 @@ fn with_checkpoints(trainer: Trainer<DenseNet>, args: &Args, folder: &RunFolder)
     trainer.with_checkpoints(config.with_every(every).with_resume(resume))
 }
 
-/// Prints a line. Where nobody reads it, as behind `| head`, nothing is lost.
+/// Prints a line. Ignores errors, such as a closed pipe to `head`.
 fn say(line: String) {
     let _ = writeln!(io::stdout(), "{line}");
 }

@@ -1,5 +1,5 @@
-//! Your own network and your own data set in the `Trainer`: a network of a convolution and a `DenseBlock` learns to tell rings
-//! from discs that a data set draws on the fly.
+//! Your own network and your own data set in the `Trainer`: a network of a convolution and a `DenseBlock` learns to
+//! tell rings from discs that a data set draws on the fly.
 //!
 //!     cargo run --example own_model
 //!

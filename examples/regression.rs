@@ -1,5 +1,5 @@
-//! A regression with a loss of your own: a DenseNet with one output learns the radius of a disc that lies anywhere in a noisy
-//! image. The loss is a closure.
+//! A regression with a loss of your own: a DenseNet with one output learns the radius of a disc that lies anywhere in a
+//! noisy image. The loss is a closure.
 //!
 //!     cargo run --example regression
 //!
@@ -44,7 +44,7 @@ struct Args {}
 fn main() -> Result<()> {
     Args::parse();
     densenet::tune_allocator()?;
-    // Where nobody reads the output, as behind `| head`, nothing is lost.
+    // Errors are ignored, such as a closed pipe to `head`.
     let mut out = io::stdout();
     let (train, _) = discs(0, 1000);
     let (test, radii) = discs(1000, 200);

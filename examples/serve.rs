@@ -5,11 +5,10 @@
 //!     curl -s -H 'content-type: application/json' -d '{"shape": [1, 28, 28], "pixels": [0, 0.5, …]}' http://127.0.0.1:8080/predict
 //!
 //! Expect `listening on http://127.0.0.1:8080`, and responses such as
-//! `{"predictions":[{"class":7,"name":"sneaker","probability":0.98},…]}`, the most likely class
-//! first. An error is a response such as `{"error":"the queue is full: …"}` with its status: 413
-//! for a request that is too large, 415 for another content type, 422 for what is no image, 503 for
-//! a full queue. `GET /health` is 200 while the server runs. Ctrl-C or SIGTERM lets the accepted
-//! requests finish, and then ends the server.
+//! `{"predictions":[{"class":7,"name":"sneaker","probability":0.98},…]}`, the most likely class first. An error is a
+//! response such as `{"error":"the queue is full: …"}` with its status: 413 for a request that is too large, 415 for
+//! another content type, 422 for an invalid image, 503 for a full queue. `GET /health` is 200 while the server runs.
+//! Ctrl-C or SIGTERM lets the accepted requests finish, and then ends the server.
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Query, State};
@@ -167,7 +166,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Handles `POST /predict`.
+/// Handles a request `POST /predict`.
 async fn predict(
     State(predictor): State<Predictor>,
     Query(options): Query<Options>,

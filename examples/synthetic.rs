@@ -2,8 +2,8 @@
 //!
 //!     cargo run --example synthetic
 //!
-//! Expect the table of the network's layers, three epochs whose test accuracy rises to about 1, and the predictions for the first
-//! test images.
+//! Expect the table of the network's layers, three epochs whose test accuracy rises to about 1, and the predictions for
+//! the first test images.
 
 use clap::Parser;
 use densenet::data::SyntheticConfig;
@@ -19,7 +19,7 @@ struct Args {}
 fn main() -> Result<()> {
     Args::parse();
     densenet::tune_allocator()?;
-    // Where nobody reads the output, as behind `| head`, nothing is lost.
+    // Errors are ignored, such as a closed pipe to `head`.
     let mut out = io::stdout();
     let samples = SyntheticConfig::new(1024).with_sample_shape([1, 16, 16]).with_classes(4);
     let train = samples.clone().build()?;

@@ -1,11 +1,12 @@
-//! Times training steps, or predictions, on random images and prints one line of JSON, for comparison with other implementations.
+//! Times training steps, or predictions, on random images and prints one line of JSON, to compare implementations.
 //!
 //!     cargo run --example throughput -- --work tutorial --execution fused --precision bf16
 //!     cargo run --example throughput -- --work densenet121 --memory recompute
 //!     cargo run --example throughput -- --work bc100 --inference --batch 32
 //!
-//! Expect a line with `img_per_s` (batch by median step), step times, memory in MB (`peak - base` is what the work itself takes),
-//! and the share of the machine's matrix-product rate (`fraction_of_gemm`, a training step counted as three forward passes).
+//! Expect a line with `img_per_s` (batch by median step), step times, memory in MB (`peak - base` is what the work
+//! itself takes), and the share of the machine's matrix-product rate (`fraction_of_gemm`, a training step counted as
+//! three forward passes).
 
 use clap::{Parser, ValueEnum};
 use densenet::models::Model;
@@ -23,15 +24,15 @@ struct Args {
     /// Network, image size and batch size that are timed
     #[arg(long, default_value = "tutorial")]
     work: Work,
-    /// Implementation of the dense blocks
+    /// Implementation of the layers
     #[arg(long, default_value = "fused")]
-    execution: HowExecuted,
+    execution: ExecutionArg,
     /// Dtype in which the network runs
     #[arg(long, default_value = "f32")]
-    precision: NumberKind,
-    /// What a step saves for its backward pass
+    precision: PrecisionArg,
+    /// Activations that a step saves for its backward pass
     #[arg(long, default_value = "keep")]
-    memory: Kept,
+    memory: MemoryArg,
     /// Time predictions in evaluation mode instead of training steps
     #[arg(long)]
     inference: bool,
@@ -43,7 +44,6 @@ struct Args {
 #[derive(Clone, Copy, ValueEnum)]
 enum Work {
     /// The tutorial's network at 1×96×96, batch 64, SGD
-    #[value(alias = "seed")]
     Tutorial,
     /// DenseNet-121 at 3×224×224, batch 16, SGD with momentum
     Densenet121,
@@ -52,10 +52,10 @@ enum Work {
 }
 
 impl Work {
-    /// Its name in the results of others, network, shape of an image, batch size and momentum.
+    /// Returns the name in the output, the network's configuration, the shape of an image, batch size and momentum.
     fn parts(self) -> Result<(&'static str, DenseNetConfig, [usize; 3], i64, f64)> {
         Ok(match self {
-            Work::Tutorial => ("seed", DenseNetConfig::fashion_mnist(), [1, 96, 96], 64, 0.0),
+            Work::Tutorial => ("tutorial", DenseNetConfig::fashion_mnist(), [1, 96, 96], 64, 0.0),
             Work::Densenet121 => ("densenet121", DenseNetConfig::densenet121(1000), [3, 224, 224], 16, 0.9),
             Work::Bc100 => ("bc100", DenseNetConfig::cifar_bc(100, 12)?, [3, 32, 32], 64, 0.9),
         })
@@ -63,43 +63,43 @@ impl Work {
 }
 
 #[derive(Clone, Copy, ValueEnum, PartialEq)]
-enum HowExecuted {
-    /// Fused kernels
+enum ExecutionArg {
+    /// The fused engine: this crate's own kernels
     Fused,
-    /// Ordinary tensor operations
+    /// libtorch's own operations, one after the other
     Reference,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum NumberKind {
-    /// 32 bits
+enum PrecisionArg {
+    /// Single precision, 32 bits per value
     F32,
-    /// 16 bits
+    /// bfloat16, 16 bits per value
     Bf16,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum Kept {
-    /// All activations that save time
+enum MemoryArg {
+    /// The output of a bottleneck layer's first convolution too
     Keep,
-    /// Few; the others are computed again
+    /// Less; the backward pass recomputes that output (activation checkpointing)
     Recompute,
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
     let (execution, variant) = match args.execution {
-        HowExecuted::Fused => (Execution::Fused, "fused"),
-        HowExecuted::Reference => (Execution::Reference, "composed"),
+        ExecutionArg::Fused => (Execution::Fused, "fused"),
+        ExecutionArg::Reference => (Execution::Reference, "reference"),
     };
     let (precision, kind, precision_name) = match args.precision {
-        NumberKind::F32 => (Precision::Float32, Kind::Float, "f32"),
-        NumberKind::Bf16 => (Precision::BFloat16, Kind::BFloat16, "bf16"),
+        PrecisionArg::F32 => (Precision::Float32, Kind::Float, "f32"),
+        PrecisionArg::Bf16 => (Precision::BFloat16, Kind::BFloat16, "bf16"),
     };
     precision.check(Device::Cpu)?;
     let gemm_gflops = matrix_product_rate(kind);
     let base = memory_mb("VmRSS:");
-    // Starts the peak anew; where the kernel refuses, the peak is that since the start.
+    // Resets the peak of resident memory; where the kernel refuses, the peak is that since the start of the process.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 
     tune_allocator()?;
@@ -148,7 +148,7 @@ fn main() -> Result<()> {
     let rate = batch as f64 / median;
     let passes = if args.inference { 1.0 } else { 3.0 };
     let flops = 2.0 * passes * multiply_adds as f64;
-    // Where nobody reads the output, nothing is lost.
+    // Errors are ignored, such as a closed pipe to `head`.
     let _ = writeln!(
         io::stdout(),
         "{}",
@@ -165,7 +165,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What a large product of matrices reaches, in 10⁹ operations per second.
+/// Measures the rate of a large matrix product, in 10⁹ operations per second.
 fn matrix_product_rate(kind: Kind) -> f64 {
     let size = 4096;
     let [a, b] = [(); 2].map(|()| Tensor::rand([size, size], (Kind::Float, Device::Cpu)).to_kind(kind));
@@ -177,7 +177,7 @@ fn matrix_product_rate(kind: Kind) -> f64 {
     2e-9 * (size as f64).powi(3) / seconds.fold(f64::INFINITY, f64::min)
 }
 
-/// A line of this process's status, in 10⁶ bytes.
+/// Reads a field of this process's status, in 10⁶ bytes.
 fn memory_mb(field: &str) -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let kib = status.lines().find_map(|line| line.strip_prefix(field)?.trim().strip_suffix(" kB")?.parse::<f64>().ok());

@@ -1,12 +1,11 @@
-//! Inspects files of weights, converts them, and runs a network with them: safetensors, and what
-//! `torch.save` wrote.
+//! Inspects files of weights, converts them, and runs a network with them: safetensors, and what `torch.save` wrote.
 //!
 //!     cargo run --example weights -- inspect densenet121.pth
 //!     cargo run --example weights -- convert densenet121.pth densenet121.safetensors --net densenet121
 //!     cargo run --example weights -- convert densenet121.pth mine.safetensors --net densenet121 --classes 5 --keep-head
 //!
-//! Expect a table of tensors, or a file with torchvision's names and a line such as
-//! `606 loaded (0 renamed, 0 converted), 0 missing, 0 unexpected, 0 kept, 121 ignored`.
+//! Expect a table of tensors, or a file with torchvision's names and a line such as `606 loaded (0 renamed, 0
+//! converted), 0 missing, 0 unexpected, 0 kept, 121 ignored`.
 
 use clap::{Parser, Subcommand, ValueEnum};
 use densenet::DenseNetConfig;
@@ -33,8 +32,7 @@ enum Command {
         /// File of weights: safetensors, .pth or .pt
         file: PathBuf,
     },
-    /// Load a file into a network, completely or not at all, and save it as safetensors with
-    /// torchvision's names
+    /// Load a file into a network, completely or not at all, and save it as safetensors with torchvision's names
     Convert {
         /// File of weights to load: safetensors, .pth or .pt
         from: PathBuf,
@@ -45,22 +43,18 @@ enum Command {
         /// Keep the network's own, new classifier, for another number of classes
         #[arg(long)]
         keep_head: bool,
-        /// Build the network for gray images, with the sum of the three channels of the file's
-        /// first convolution
+        /// Build the network for gray images, with the sum of the three channels of the file's first convolution
         #[arg(long)]
         gray: bool,
-        /// Load non-strictly: accept missing and unexpected tensors if the file has this percentage
-        /// of the variables
+        /// Load non-strictly: accept missing and unexpected tensors if the file has this percentage of the variables
         #[arg(long, value_name = "PERCENT")]
         min_percent: Option<u32>,
     },
-    /// Run a network on the tensor "x" of a safetensors file, and save its outputs as the tensor
-    /// "logits"
+    /// Run a network on the tensor "x" of a safetensors file, and save its outputs as the tensor "logits"
     Run {
         /// File of weights to load: safetensors, .pth or .pt
         weights: PathBuf,
-        /// Safetensors file with the input "x" of shape [N, 3, H, W]; its dtype is the one that the
-        /// network runs in
+        /// Safetensors file with the input "x" of shape [N, 3, H, W]; its dtype is the one that the network runs in
         input: PathBuf,
         /// Safetensors file to write, with the output "logits" of shape [N, classes]
         output: PathBuf,
@@ -134,7 +128,7 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
             let tensors = Tensor::read_safetensors(&input)?;
             let x = tensors.into_iter().find(|(name, _)| name == "x").map(|(_, x)| x);
             let x = x.ok_or_else(|| format!("{} has no tensor \"x\"", input.display()))?;
-            // In f32 the weights are those of the file; f64 adds nothing to them but exactness of the sums.
+            // Weights have the precision of the file; f64 only makes sums more accurate.
             vs.set_kind(x.kind());
             load(&vs, weights, &LoadConfig::new())?;
             let logits = no_grad(|| model.forward(&x, &ForwardContext::new(Mode::Eval)))?;

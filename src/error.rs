@@ -1,9 +1,8 @@
 //! The error type of the crate.
 //!
-//! [`Error`] has one variant per domain, so that a program can match on one type whatever it calls. Each
-//! domain has an enum of its own, in a file of its own, whose variants name the thing that was wrong and the
-//! value it had. The cause, where there is one, is in [`source`](std::error::Error::source) and is not
-//! repeated in the message.
+//! [`Error`] has one variant per domain, so that a program can match on one type whatever it calls. Each domain has an
+//! enum of its own, in a file of its own, whose variants name the thing that was wrong and the value it had. The cause,
+//! where there is one, is in [`source`](std::error::Error::source) and is not repeated in the message.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -38,41 +37,41 @@ pub use weights::WeightsProblem;
 
 /// Any error of this crate, by domain.
 ///
-/// `Debug` prints the message with all its causes, so that `fn main() -> densenet::Result<()>` ends with
-/// a sentence instead of a structure.
+/// `Debug` prints the message with all its causes, so that `fn main() -> densenet::Result<()>` ends with a sentence
+/// instead of a structure.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A configuration, a device or a precision that cannot be used.
+    /// A configuration, a device or a precision cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// Samples, data sets or the files that hold them.
+    /// Samples, a data set or one of its files are wrong or unavailable.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// An input that a model cannot take.
+    /// A model does not accept an input.
     #[error(transparent)]
     Input(#[from] InputError),
-    /// A file of weights that does not fit the model, or is none.
+    /// A file of weights does not fit the model, or is damaged.
     #[error("weights {}: {problem}", path.display())]
     Weights {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem with the weights.
         problem: WeightsProblem,
     },
-    /// A checkpoint, a saved state, or the folder of a run.
+    /// A checkpoint, a saved state or the folder of a run cannot be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A training run that cannot continue.
+    /// A training run cannot continue.
     #[error(transparent)]
     Training(#[from] TrainingError),
-    /// A prediction that cannot be made.
+    /// A prediction cannot be made.
     #[error(transparent)]
     Prediction(#[from] PredictionError),
-    /// A file operation that failed.
+    /// A file operation failed.
     #[error(transparent)]
     Io(#[from] IoError),
-    /// A call into libtorch that failed.
+    /// A call into libtorch failed.
     #[error(transparent)]
     Libtorch(#[from] LibtorchError),
 }
@@ -101,7 +100,7 @@ impl Error {
         matches!(self, Error::Data(_))
     }
 
-    /// Whether a model cannot take an input.
+    /// Whether a model does not accept an input.
     pub fn is_input(&self) -> bool {
         matches!(self, Error::Input(_))
     }

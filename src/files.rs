@@ -1,4 +1,4 @@
-//! Files that are complete at every moment, in folders that belong to one run.
+//! Atomic replacement of files, in folders that belong to one run.
 
 mod disk;
 mod lock;
@@ -16,27 +16,27 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Writes a file so that a reader sees the old one or the new one, never a part, also after a kill
-/// or a power cut. When it returns, the new one is on the disk.
+/// Writes a file atomically: a reader sees the old file or the new one, never a part, also after a kill or a power cut.
+/// When it returns, the new file is on the disk.
 ///
 /// # Errors
 ///
-/// [`IoError::DiskFull`]; [`IoError::Failed`] where the folder is missing or not writable. The old file is
-/// unchanged then, except where it was only the last sync, of the folder, that failed.
+/// [`IoError::DiskFull`]; [`IoError::Failed`] where the folder is missing or not writable. The old file is unchanged
+/// then, except where it was only the last sync, of the folder, that failed.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     replace_on(&RealDisk, path, bytes)
 }
 
-/// Replaces a file as [`replace`] does, with the file calls of `disk`.
+/// Replaces a file as [`replace`] does, with the file operations of `disk`.
 ///
-/// The bytes go to a temporary file of this call alone in the same folder, are forced onto the disk
-/// and get their name; then the folder is forced onto the disk. This is written out here and not
-/// left to a library, so that tests can let each of these calls fail, and cut the power after each.
+/// The bytes go to a temporary file of this call alone in the same folder, are forced onto the disk and get their name;
+/// then the folder is forced onto the disk. This is written out here and not left to a library, so that tests can make
+/// each of these operations fail, and cut the power after each.
 pub(crate) fn replace_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary(path);
     let written = disk.write_new(&temporary, bytes).and_then(|()| disk.sync(&temporary));
     if let Err(source) = written.and_then(|()| disk.rename(&temporary, path)) {
-        // The first failure is the one to report.
+        // The first error is the one to report.
         let _ = disk.remove(&temporary);
         return Err(not_written(path, bytes, source, disk.free(folder_of(path))));
     }
@@ -44,7 +44,7 @@ pub(crate) fn replace_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(
     disk.sync(folder_of(path)).map_err(Error::io("write", path))
 }
 
-/// The error for a file that could not be written, with the space that is free after its removal.
+/// Returns the error of a file that could not be written, with the free space after its removal.
 fn not_written(path: &Path, bytes: &[u8], source: io::Error, free: io::Result<u64>) -> Error {
     let path = path.to_owned();
     match (source.kind(), free) {
@@ -59,8 +59,8 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Checks that [`replace`] could begin, which a run does before its first step for the files that
-/// it writes later. Removes temporary files that killed processes left behind.
+/// Checks that [`replace`] can write a file, which a run does before its first step for the files that it writes later.
+/// Removes temporary files of killed processes.
 ///
 /// # Errors
 ///
@@ -72,10 +72,10 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     done.map_err(Error::io("write", path))
 }
 
-/// What stands between the name of a file and what makes the name of its temporary file unique.
+/// The text between the name of a file and the unique part of its temporary file's name.
 const TEMPORARY: &str = ".tmp-";
 
-/// A new path for the bytes of a file until they are complete: `.<name>.tmp-<process>-<random>`.
+/// Returns a new path for the temporary file of a file: `.<name>.tmp-<process>-<random>`.
 fn temporary(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // A new `RandomState` has keys of its own.
@@ -83,18 +83,16 @@ fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}{TEMPORARY}{}-{random:016x}", std::process::id()))
 }
 
-/// The name of the file that a temporary file of this name was to become; `None` for all other
-/// names.
+/// Returns the name of the file that a temporary file of this name belongs to; `None` for all other names.
 pub(crate) fn target_of_temporary(name: &str) -> Option<&str> {
     Some(name.strip_prefix('.')?.rsplit_once(TEMPORARY)?.0)
 }
 
-/// Removes the temporary files that killed processes left behind of a file: those that nobody has
-/// written to for a day.
+/// Removes a file's temporary files of killed processes: those that are older than a day.
 pub(crate) fn remove_old_temporaries(path: &Path) {
-    // Nothing takes longer to write.
+    // No file takes longer to write.
     let old = Duration::from_secs(24 * 60 * 60);
-    // What cannot be listed or removed does no harm.
+    // Files that cannot be listed or removed do no harm.
     for entry in fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let target = name.to_str().and_then(target_of_temporary);

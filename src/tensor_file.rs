@@ -1,5 +1,5 @@
-//! Safetensors files: tensors as their bytes, and a reader that takes them from a file one by one.
-//! Files of weights and checkpoints both use it.
+//! Safetensors files: tensors as their bytes, and a reader that takes them from a file one by one. Files of weights and
+//! checkpoints both use it.
 
 use crate::torch::{bytes, bytes_mut};
 use safetensors::tensor::{Dtype, Metadata, View};
@@ -106,8 +106,7 @@ impl<R: Read + Seek> TensorFile<R> {
         Self::with_head(reader, &head)
     }
 
-    /// Does the same as [`open`](Self::open) for a file whose head was read by [`read_head`]
-    /// already.
+    /// Does the same as [`open`](Self::open) for a file whose head was read by [`read_head`] already.
     pub fn with_head(mut reader: R, head: &[u8]) -> Result<Self> {
         let start = head.len() as u64;
         let length = reader.seek(SeekFrom::End(0))?;
@@ -126,23 +125,23 @@ impl<R: Read + Seek> TensorFile<R> {
         }
     }
 
-    /// The value of a key of the file's metadata.
+    /// Returns the value of a key of the file's metadata.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.header.metadata().as_ref()?.get(key).map(String::as_str)
     }
 
-    /// The tensors' names in the order of the file.
+    /// Returns the tensors' names in the order of the file.
     pub fn names(&self) -> Vec<String> {
         self.header.offset_keys()
     }
 
-    /// The shape of a tensor; `None` where the file has no tensor of this name.
+    /// Returns the shape of a tensor; `None` where the file has no tensor of this name.
     pub fn shape(&self, name: &str) -> Option<Vec<i64>> {
         let info = self.header.info(name)?;
         Some(info.shape.iter().map(|&size| size as i64).collect())
     }
 
-    /// The dtype of a tensor, such as "f32"; `None` where the file has no tensor of this name.
+    /// Returns the dtype of a tensor, such as "f32"; `None` where the file has no tensor of this name.
     pub fn dtype(&self, name: &str) -> Option<String> {
         Some(self.header.info(name)?.dtype.to_string().to_lowercase())
     }
@@ -187,11 +186,11 @@ impl<'de> Deserialize<'de> for Keys {
     }
 }
 
-/// Width in bytes of the number that says how long the header is.
+/// Width in bytes of the number that holds the header's length.
 const LENGTH: usize = 8;
 
-/// Reads what comes before the tensors: the header's length, and the header, which may have at most
-/// `limit` bytes. Memory grows with what the file has, not with the length that it claims.
+/// Reads what comes before the tensors: the header's length, and the header, which may have at most `limit` bytes.
+/// Memory grows with the size of the file, not with the length that it declares.
 pub(crate) fn read_head(reader: &mut impl Read, limit: u64) -> Result<Vec<u8>> {
     let mut head = Vec::new();
     reader.take(LENGTH as u64).read_to_end(&mut head)?;
@@ -201,7 +200,7 @@ pub(crate) fn read_head(reader: &mut impl Read, limit: u64) -> Result<Vec<u8>> {
     if read as u64 == length { Ok(head) } else { Err(TensorFileProblem::TruncatedHeader) }
 }
 
-/// The dtypes of numbers that both libtorch and safetensors have.
+/// The dtypes that both libtorch and safetensors have.
 const DTYPES: [(Kind, Dtype); 9] = [
     (Kind::Half, Dtype::F16),
     (Kind::BFloat16, Dtype::BF16),
@@ -218,7 +217,7 @@ fn dtype(kind: Kind) -> Option<Dtype> {
     DTYPES.iter().find(|pair| pair.0 == kind).map(|pair| pair.1)
 }
 
-/// The name of a dtype in messages and reports, such as "f32".
+/// Returns the name of a dtype in messages and reports, such as "f32".
 pub(crate) fn dtype_name(kind: Kind) -> String {
     dtype(kind).map_or_else(|| format!("{kind:?}"), |dtype| dtype.to_string()).to_lowercase()
 }

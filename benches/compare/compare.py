@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Training steps, or answers, here and in PyTorch, in turns on the same machine, and the ratios.
+"""Times training steps, or predictions, of this crate and of PyTorch, interleaved on the same machine.
 
     ./setup --dev && benches/compare/compare.py [--work densenet121] [--precision bf16] [--rounds 5] [--skip compile-nhwc]
 
-Each measurement is a process of its own; a round has one of each, so that a slow spell of the machine falls on all. Prints
-a table of medians over the rounds: images a second, memory above the process's base, and both as ratios to PyTorch's.
+Each measurement is a process of its own; a round has one of each, so that a slow phase of the machine affects all. Prints
+a table of medians over the rounds: images/s, memory above the process's base, and both as ratios to PyTorch's.
 """
 
 import argparse
@@ -32,17 +32,17 @@ def main():
     parser.add_argument("--batch")
     parser.add_argument("--precision", default="f32", choices=["f32", "bf16"])
     parser.add_argument("--inference", action="store_true")
-    parser.add_argument("--skip", action="append", default=[], choices=["composed", "recompute", *PYTORCH])
+    parser.add_argument("--skip", action="append", default=[], choices=["reference", "recompute", *PYTORCH])
     args = parser.parse_args()
 
     subprocess.run(["cargo", "build", "--quiet", "--example", "throughput"], cwd=ROOT, check=True)
     options = (["--batch", args.batch] if args.batch else []) + (["--inference"] if args.inference else [])
     ours = ["cargo", "run", "--quiet", "--example", "throughput", "--", "--work", args.work, "--precision", args.precision]
     script = [".venv/bin/python", "benches/compare/pytorch_step.py", args.work]
-    commands = {f"densenet {how}": [*ours, *options, "--execution", how] for how in ("fused", "composed")}
+    commands = {f"densenet {how}": [*ours, *options, "--execution", how] for how in ("fused", "reference")}
     commands["densenet recompute"] = [*ours, *options, "--memory", "recompute"]
     commands |= {f"pytorch {variant}": [*script, variant, args.precision, *options] for variant in PYTORCH}
-    # What makes no difference: plain layers have nothing between their stages, and answers keep nothing.
+    # Left out where it changes nothing: plain layers have one stage, and predictions save no activations.
     without = set(args.skip)
     if args.work == "tutorial" or args.inference:
         without |= {"recompute", "efficient-nhwc"}
@@ -58,10 +58,10 @@ def main():
     theirs = [name for name in rows if name.startswith("pytorch")]
     fastest = max(theirs, key=speed.get)
     first = rows["densenet fused"][0]
-    what = "answers" if args.inference else "training steps"
+    what = "predictions" if args.inference else "training steps"
     print(f"{args.work}, {what}, {args.precision}, {args.rounds} rounds, batch {first['batch']}, {first['threads']} threads, {cpu()}")
     print(f"libtorch {first['versions']['libtorch']}, PyTorch {rows[theirs[0]][0]['versions']['torch']}\n")
-    print(f"| | images a second | of {fastest} | MB above base | of {theirs[0]} |")
+    print(f"| | images/s | of {fastest} | MB above base | of {theirs[0]} |")
     print("|---|---|---|---|---|")
     for name in rows:
         print(f"| {name} | {speed[name]:.1f} | {speed[name] / speed[fastest]:.2f} "

@@ -4,7 +4,7 @@
     .venv/bin/python benches/compare/pytorch_step.py WORK VARIANT f32|bf16 [BATCH]
 
 WORK is tutorial, densenet121 or bc100, and VARIANT eager-nchw, eager-nhwc, compile-nhwc or efficient-nhwc: torchvision's
-`memory_efficient=True`, which runs most of each layer once more in the backward pass. With `--inference` answers are timed.
+`memory_efficient=True`, which runs most of each layer once more in the backward pass. With `--inference` predictions are timed.
 """
 
 import argparse

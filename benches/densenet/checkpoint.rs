@@ -1,4 +1,4 @@
-//! What a checkpoint costs: the state of DenseNet-121 with AdamW, 96 MB, onto the disk and back.
+//! Saving and loading a checkpoint: the state of DenseNet-121 with AdamW, 96 MB.
 
 use criterion::{Criterion, Throughput};
 use densenet::data::SyntheticConfig;

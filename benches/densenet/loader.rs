@@ -1,4 +1,4 @@
-//! An epoch of batches from memory to prepared tensors, as training asks for them.
+//! An epoch of batches from memory to prepared tensors, as in training.
 
 use crate::group;
 use criterion::Criterion;

@@ -1,5 +1,5 @@
-//! How many images a second: a dense block, a training step of the tutorial's network, the loader; how fast a checkpoint is saved. Where it makes sense, the
-//! same work written with nothing but tch stands beside it.
+//! Benchmarks: images per second of a dense block, of a training step of the tutorial's network and of the loader, and
+//! the time to save a checkpoint. Where it makes sense, the same work in plain tch is measured too.
 //!
 //!     cargo bench                      all, in under five minutes
 //!     cargo bench -- training_step     one group
@@ -18,7 +18,7 @@ use std::time::Duration;
 criterion_group!(benches, dense_block::bench, training_step::bench, loader::bench, checkpoint::bench);
 criterion_main!(benches);
 
-/// A group that counts images and whose benchmarks take about `seconds` each.
+/// Creates a group that counts images and whose benchmarks take about `seconds` each.
 fn group<'a>(criterion: &'a mut Criterion, name: &str, images: usize, seconds: u64) -> BenchmarkGroup<'a, WallTime> {
     let mut group = criterion.benchmark_group(name);
     group

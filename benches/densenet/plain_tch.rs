@@ -1,4 +1,4 @@
-//! The tutorial's network as one would write it with tch alone.
+//! The tutorial's network written with tch alone.
 
 use densenet::tch::nn::{self, ConvConfig, ModuleT, Path, SequentialT};
 use densenet::tch::{Kind, Tensor};

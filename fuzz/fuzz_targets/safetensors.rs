@@ -1,4 +1,4 @@
-//! Loads safetensors files.
+//! Loads safetensors files of weights.
 #![no_main]
 
 mod weights;

@@ -1,4 +1,5 @@
-//! Lists the tensors of a file of weights and loads them into a small network, which may not change where loading fails.
+//! Lists the tensors of a file of weights and loads them into a small network, which may not change where loading
+//! fails.
 
 use densenet::DenseNetConfig;
 use densenet::tch::{Device, Kind, nn::VarStore};

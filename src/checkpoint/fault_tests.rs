@@ -1,5 +1,4 @@
-//! That a checkpoint is complete or absent, whichever file call fails and whenever the power is
-//! cut.
+//! Tests that a checkpoint is complete or absent, whichever file operation fails and whenever the power is cut.
 
 use super::{Checkpoint, Store};
 use crate::error::CheckpointProblem;
@@ -36,7 +35,7 @@ pub(super) fn assert_is(found: &Checkpoint, step: u64) {
     }
 }
 
-/// Files of the operating system of which one call fails.
+/// The operating system's files, with one operation that fails.
 #[derive(Clone, Debug)]
 struct FailsOnce {
     /// The number of calls up to the one that fails; counts down.
@@ -53,7 +52,7 @@ impl FailsOnce {
 impl Disk for FailsOnce {
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         if self.left.load(SeqCst) == 1 {
-            // A disk that is full takes a part.
+            // A full disk writes a part of the bytes.
             RealDisk.write_new(path, &bytes[..bytes.len() / 2])?;
         }
         self.call(|| RealDisk.write_new(path, bytes))
@@ -118,13 +117,13 @@ fn whichever_file_call_fails_the_old_checkpoint_stays_and_a_later_save_works() {
     }
 }
 
-/// A disk that forgets at a power cut what was not forced onto it, or keeps it, as it likes.
+/// A disk that may lose or keep, at a power cut, whatever was not synced.
 #[derive(Clone, Debug, Default)]
 struct Volatile(Arc<Mutex<Files>>);
 
 #[derive(Clone, Debug, Default)]
 struct Files {
-    /// What programs see: the number of each file's content.
+    /// The files that programs see: the index of each file's content.
     entries: BTreeMap<PathBuf, usize>,
     /// The entries that are on the disk, and each content, which is there or not.
     on_disk: BTreeMap<PathBuf, usize>,
@@ -132,8 +131,7 @@ struct Files {
 }
 
 impl Files {
-    /// Everything that may be there after a power cut now: unsynced entries are old or new,
-    /// unsynced contents empty.
+    /// Returns every state that a power cut may leave now: unsynced entries are old or new, unsynced contents empty.
     fn after_a_cut(&self) -> Vec<Files> {
         let emptied = |entries: &BTreeMap<PathBuf, usize>| {
             let mut files = self.clone();
@@ -190,7 +188,7 @@ impl Disk for Volatile {
     }
 }
 
-/// [`Volatile`] that notes after each call what a power cut would leave.
+/// A [`Volatile`] disk that records after each operation what a power cut would leave.
 #[derive(Clone, Debug, Default)]
 struct CutAnywhere {
     disk: Volatile,
@@ -244,7 +242,7 @@ fn a_power_cut_at_any_call_leaves_the_last_saved_state_or_a_newer_one() {
     for step in 1..=4 {
         disk.cuts.lock().unwrap().clear();
         store.save(step, &state(step)).unwrap();
-        // Up to the last call the state before may be all there is; after it, not.
+        // Until the last operation the previous state may be the newest; after it, it must not.
         let cuts = disk.cuts.lock().unwrap().clone();
         let (before, after) = cuts.split_at(cuts.len() - 2);
         for files in before {
@@ -262,7 +260,7 @@ fn a_power_cut_at_any_call_leaves_the_last_saved_state_or_a_newer_one() {
     }
 }
 
-/// The newest checkpoint that these files hold is complete and no older than `saved`.
+/// Checks that the newest checkpoint in these files is complete and no older than `saved`.
 fn check_after_cut(files: &Files, saved: u64, folder: &Path) {
     let disk = Volatile(Arc::new(Mutex::new(files.clone())));
     let newest = || -> Result<Option<u64>> {
@@ -279,7 +277,7 @@ fn check_after_cut(files: &Files, saved: u64, folder: &Path) {
     assert!(newest.unwrap_or(0) >= saved, "{newest:?} after saving {saved}");
 }
 
-/// Another disk's files as if they were in the folder that is asked for.
+/// The files of another disk, as if they were in the requested folder.
 #[derive(Debug)]
 struct Elsewhere {
     disk: Volatile,

@@ -8,22 +8,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{ErrorKind, Read, Seek};
 use tch::Tensor;
 
-/// The version of the format that is written, and the only one that can be read.
+/// Version of the format, which is written and is the only one that can be read.
 const FORMAT: u64 = 1;
 
-/// The name of the only entry in the file's metadata. There is one, because the order of several
-/// would differ between writers.
+/// Key of the only entry in the file's metadata. There is one entry, because the order of several would not be
+/// deterministic.
 const KEY: &str = "densenet";
 
-/// The bytes in front of the digest, in JSON within JSON. Keys are sorted, so that they come before
-/// any other text.
+/// The bytes in front of the digest, in JSON within JSON. Keys are sorted, so that they come before any other text.
 const BEFORE_DIGEST: &[u8] = br#"{\"digest\":\""#;
 
 /// Hexadecimal digits of a SHA-256.
 const DIGEST_LENGTH: usize = 64;
 
-/// The most bytes of a header, which has the history of all epochs: as many as safetensors writes
-/// at most.
+/// Largest header in bytes, which is that of safetensors. The header includes the history of all epochs.
 const MAX_HEADER: u64 = 100_000_000;
 
 /// A saved state: named tensors, and everything else as JSON.
@@ -36,8 +34,8 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Serializes the checkpoint; equal ones give equal bytes. The SHA-256 among them is of the
-    /// file with 64 zeros in its own place.
+    /// Serializes the checkpoint; equal checkpoints give equal bytes. They include the SHA-256 of the file with 64
+    /// zeros in place of the digest.
     ///
     /// # Errors
     ///
@@ -60,8 +58,7 @@ impl Checkpoint {
         Ok(bytes)
     }
 
-    /// Reads what [`to_bytes`](Self::to_bytes) wrote: once for the digest, and once more for the
-    /// tensors.
+    /// Reads what [`to_bytes`](Self::to_bytes) wrote: once for the digest, and once more for the tensors.
     ///
     /// # Errors
     ///
@@ -88,7 +85,7 @@ impl Checkpoint {
     }
 }
 
-/// Compares the digest in the head with the one of the head and the rest of the file.
+/// Compares the digest in the head with that of the head and the rest of the file.
 fn check_digest(mut head: Vec<u8>, rest: &mut impl Read) -> Result<(), CheckpointProblem> {
     let place = place_of_digest(&head).ok_or(CheckpointProblem::NoDigest)?;
     let place = place..place + DIGEST_LENGTH;
@@ -111,7 +108,7 @@ fn check_digest(mut head: Vec<u8>, rest: &mut impl Read) -> Result<(), Checkpoin
     if actual == expected { Ok(()) } else { Err(CheckpointProblem::Digest { expected, actual }) }
 }
 
-/// The position of the digest's first digit.
+/// Finds the position of the digest's first digit.
 fn place_of_digest(head: &[u8]) -> Option<usize> {
     let before = head.windows(BEFORE_DIGEST.len()).position(|window| window == BEFORE_DIGEST)?;
     let place = before + BEFORE_DIGEST.len();

@@ -1,8 +1,7 @@
-//! Saved states of a run that outlive the process: one file each, which is complete or absent.
+//! Checkpoints: saved states of a run, one file each, which is complete or absent.
 //!
-//! A [`Checkpoint`] is plain data: tensors by name, and a JSON value. A [`Store`] keeps several in
-//! a folder that belongs to it alone. The [`Trainer`](crate::train::Trainer) decides what they
-//! contain.
+//! A [`Checkpoint`] is plain data: tensors by name, and a JSON value. A [`Store`] holds several in a folder that
+//! belongs to it alone. The [`Trainer`](crate::train::Trainer) determines what they contain.
 
 #[cfg(test)]
 mod fault_tests;

@@ -7,14 +7,14 @@ use crate::{Error, Result};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Fewer checkpoints are never kept: the newest may turn out to be damaged.
+/// Smallest number of checkpoints that remain, since the newest may turn out to be damaged.
 const AT_LEAST: usize = 2;
 
 /// A folder of checkpoints, which belongs to this value alone as long as it lives.
 ///
-/// A save writes a temporary file, forces it onto the disk, renames it and forces the folder onto
-/// the disk, and only then reports success; a failure leaves what was there. So a checkpoint is
-/// complete or absent, also after a kill or a power cut.
+/// A save writes a temporary file, forces it onto the disk, renames it and forces the folder onto the disk, and only
+/// then reports success; a failure leaves what was there. So a checkpoint is complete or absent, also after a kill or a
+/// power cut.
 #[derive(Debug)]
 pub struct Store {
     folder: PathBuf,
@@ -32,7 +32,7 @@ pub struct LoadedCheckpoint {
 }
 
 impl Store {
-    /// Opens the store in a folder, which has to exist, and removes what a killed save left there.
+    /// Opens the store in a folder, which has to exist, and removes the temporary files of killed processes.
     ///
     /// # Errors
     ///
@@ -41,11 +41,11 @@ impl Store {
         Store::open_on(RealDisk, folder)
     }
 
-    /// Opens the store with the file calls of `disk`.
+    /// Opens the store with the file operations of `disk`.
     pub(super) fn open_on(disk: impl Disk + 'static, folder: impl Into<PathBuf>) -> Result<Self> {
         let (disk, folder) = (Box::new(disk), folder.into());
         let store = Store { _lock: FolderLock::take(&folder)?, folder, disk };
-        // Nobody else can be writing one of them.
+        // No other process can be writing one of them.
         let is_temporary = |name: &String| target_of_temporary(name).and_then(step_of).is_some();
         for name in store.names()?.into_iter().filter(is_temporary) {
             store.remove(&store.folder.join(name))?;
@@ -58,8 +58,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`IoError::DiskFull`], [`IoError::Failed`], [`CheckpointError::Invalid`]. What was there before is
-    /// unchanged then, and no incomplete file stays.
+    /// [`IoError::DiskFull`], [`IoError::Failed`], [`CheckpointError::Invalid`]. Then the folder is unchanged, without
+    /// an incomplete file.
     pub fn save(&self, step: u64, checkpoint: &Checkpoint) -> Result<PathBuf> {
         let path = self.path(step);
         let bytes = checkpoint
@@ -73,8 +73,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`IoError::Failed`]; [`CheckpointError::Invalid`] where there are checkpoints and all of them are
-    /// damaged.
+    /// [`IoError::Failed`]; [`CheckpointError::Invalid`] where there are checkpoints and all of them are damaged.
     pub fn newest(&self) -> Result<Option<LoadedCheckpoint>> {
         let mut skipped = Vec::new();
         for step in self.steps()?.into_iter().rev() {
@@ -91,12 +90,12 @@ impl Store {
                 Err(problem) => skipped.push(Error::Checkpoint(CheckpointError::Invalid { path, problem })),
             }
         }
-        // To start anew would in the end push out what may still be saved by hand.
+        // A new run would in time remove checkpoints that could still be repaired by hand.
         skipped.into_iter().next().map_or(Ok(None), Err)
     }
 
-    /// Renames a damaged checkpoint, with "damaged-" before its name, so that it stays for
-    /// inspection and does not count among the checkpoints that [`keep`](Self::keep) leaves.
+    /// Renames a damaged checkpoint, with "damaged-" before its name, so that it remains for inspection and is not
+    /// counted by [`keep`](Self::keep).
     ///
     /// # Errors
     ///
@@ -119,8 +118,7 @@ impl Store {
         Ok(steps)
     }
 
-    /// Removes all checkpoints but the newest `last`, of which two stay in any case, and those of
-    /// the steps in `also`.
+    /// Removes all checkpoints except the newest `last`, at least two, and those of the steps in `also`.
     ///
     /// # Errors
     ///
@@ -160,7 +158,7 @@ fn name_of(step: u64) -> String {
     format!("{PREFIX}{step:09}{SUFFIX}")
 }
 
-/// The step in the name of a checkpoint; `None` for all other names.
+/// Reads the step from the name of a checkpoint; `None` for all other names.
 fn step_of(name: &str) -> Option<u64> {
     let step = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()?;
     (name_of(step) == name).then_some(step)

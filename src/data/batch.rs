@@ -4,9 +4,9 @@
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Values {
-    /// Bytes, such as pixels from 0 to 255, which stay bytes until they are on the training device.
+    /// Bytes, such as pixels from 0 to 255. They are converted on the training device.
     U8(Vec<u8>),
-    /// Numbers, which are used as they are.
+    /// Numbers, which are used without conversion.
     F32(Vec<f32>),
 }
 
@@ -23,7 +23,7 @@ impl From<Vec<f32>> for Values {
 }
 
 impl Values {
-    /// The number of values of all samples.
+    /// Returns the number of values of all samples.
     pub fn len(&self) -> usize {
         match self {
             Values::U8(v) => v.len(),
@@ -37,7 +37,7 @@ impl Values {
     }
 }
 
-/// The targets of a batch's samples, to which a model is to map them.
+/// The targets of a batch's samples, which a model learns to predict.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Targets {
@@ -45,15 +45,15 @@ pub enum Targets {
     Classes(Vec<u32>),
     /// `width` numbers per sample: soft labels, or the values of a regression.
     Values {
-        /// The numbers, one sample after the other.
+        /// The values, one sample after the other.
         data: Vec<f32>,
-        /// The number of numbers that belong to one sample.
+        /// Number of values per sample.
         width: usize,
     },
 }
 
 impl Targets {
-    /// The number of samples that these targets belong to.
+    /// Returns the number of samples that these targets belong to.
     pub fn len(&self) -> usize {
         match self {
             Targets::Classes(classes) => classes.len(),
@@ -79,7 +79,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The batch size: the number of samples.
+    /// Returns the batch size: the number of samples.
     pub fn len(&self) -> usize {
         self.targets.len()
     }

@@ -1,5 +1,4 @@
-//! Checks that samples, targets and classes fit together, once for data in memory and for every
-//! batch of a data set.
+//! Checks that samples, targets and classes fit together, for data in memory and for every batch of a data set.
 
 use super::{Batch, SampleKey, Targets};
 use crate::error::BatchProblem;

@@ -5,10 +5,10 @@ use crate::Result;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// Names the sample that is wanted, and everything that its random augmentation may depend on.
+/// The key of a requested sample, with everything that its random augmentation may depend on.
 ///
-/// Augmentation that is a pure function of this key gives the same samples with any number of
-/// workers and after a resume.
+/// Augmentation that is a pure function of this key gives the same samples with any number of workers and after a
+/// resume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SampleKey {
     /// 0-based index of the sample in the data set.
@@ -21,7 +21,7 @@ pub struct SampleKey {
     pub phase: Phase,
 }
 
-/// What a sample is fetched for, so that a data set can augment in training only.
+/// The phase that a sample is fetched for, so that a data set can augment in training only.
 ///
 /// The key of the first training epoch and that of an evaluation differ in nothing else.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,13 +33,11 @@ pub enum Phase {
     Evaluation,
 }
 
-/// A finite, indexable source of labeled samples, such as an array in memory, a file or a folder of
-/// images.
+/// A finite, indexable source of labeled samples, such as an array in memory, a file or a folder of images.
 ///
-/// Worker threads call [`fetch`](Self::fetch), so it must not call libtorch, which would start a
-/// thread pool of its own in each of them; a [`Batch`] is plain memory for that reason. What
-/// applies to whole batches (conversion, resizing, normalization) belongs in
-/// [`Preprocess`](super::Preprocess), which runs as tensor operations on the training device.
+/// Worker threads call [`fetch`](Self::fetch), so it must not call libtorch, which would start a thread pool of its own
+/// in each of them; a [`Batch`] is plain memory for that reason. What applies to whole batches (conversion, resizing,
+/// normalization) belongs in [`Preprocess`](super::Preprocess), which runs as tensor operations on the training device.
 ///
 /// # Examples
 ///
@@ -75,7 +73,7 @@ pub enum Phase {
 /// }
 /// ```
 pub trait Dataset: Send + Sync {
-    /// The number of samples.
+    /// Returns the number of samples.
     fn len(&self) -> usize;
 
     /// Whether there are no samples.
@@ -83,17 +81,17 @@ pub trait Dataset: Send + Sync {
         self.len() == 0
     }
 
-    /// The shape of one sample, `[C, H, W]` for images.
+    /// Returns the shape of one sample, `[C, H, W]` for images.
     fn sample_shape(&self) -> &[usize];
 
-    /// The class names in the order of their indices; empty where the targets are not classes.
+    /// Returns the class names in the order of their indices; empty where the targets are not classes.
     fn classes(&self) -> &[String];
 
     /// Returns the samples of `keys` as one batch, in the order of `keys`.
     ///
     /// # Errors
     ///
-    /// Whatever made a sample unavailable, and
+    /// Any error that makes a sample unavailable, and
     /// [`DataError::IndexOutOfRange`](crate::error::DataError::IndexOutOfRange) for an index that is not below
     /// [`len`](Self::len).
     fn fetch(&self, keys: &[SampleKey]) -> Result<Batch>;

@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// One of the parts that the publisher of a data set divided it into.
+/// A part of a data set as its publisher divided it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Split {
     /// The samples that a model learns from.
     Train,
-    /// The samples that only tell how good the model became.
+    /// The samples that only evaluate the model.
     Test,
 }
 
@@ -45,8 +45,7 @@ impl fmt::Display for Split {
 ///
 /// # Source
 ///
-/// Xiao, Rasul, Vollgraf: Fashion-MNIST, a novel image dataset for benchmarking machine learning
-/// algorithms (2017).
+/// Xiao, Rasul, Vollgraf: Fashion-MNIST, a novel image dataset for benchmarking machine learning algorithms (2017).
 #[derive(Clone, Debug)]
 pub struct FashionMnist {
     split: Split,
@@ -60,28 +59,26 @@ impl FashionMnist {
     pub const CLASSES: [&'static str; 10] =
         ["t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
 
-    /// Opens a split from the first of these folders that has its files: the one that the
-    /// environment variable `DENSENET_DATA` names, `densenet/fashion-mnist` in the user's cache
-    /// (`$XDG_CACHE_HOME` or `~/.cache`), and `/usr/share/datasets/fashion-mnist` of Debian's
-    /// package `dataset-fashion-mnist`.
+    /// Opens a split from the first of these folders that has its files: the one that the environment variable
+    /// `DENSENET_DATA` names, `densenet/fashion-mnist` in the user's cache (`$XDG_CACHE_HOME` or `~/.cache`), and
+    /// `/usr/share/datasets/fashion-mnist` of Debian's package `dataset-fashion-mnist`.
     ///
-    /// In each, the files may be compressed or not, and named as in the original, with a dot for a
-    /// dash (`train-images.idx3-ubyte`), or in torchvision's folders (`FashionMNIST/raw`).
+    /// In each folder the files may be compressed or not, and named as in the original, with a dot for a dash
+    /// (`train-images.idx3-ubyte`), or in torchvision's folders (`FashionMNIST/raw`).
     ///
     /// # Errors
     ///
-    /// [`DataError::DatasetNotFound`]; [`DataError::OtherContent`] for another data set's files under these
-    /// names; [`Error::Io`], [`DataError::DamagedGzip`], [`DataError::Idx`].
+    /// [`DataError::DatasetNotFound`]; [`DataError::OtherContent`] for another data set's files under these names;
+    /// [`Error::Io`], [`DataError::DamagedGzip`], [`DataError::Idx`].
     pub fn open(split: Split) -> Result<Self> {
         Self::open_among(locate::usual_folders(FOLDER), split)
     }
 
-    /// Opens a split from this folder, with the files named in any of the ways that
-    /// [`open`](Self::open) knows.
+    /// Opens a split from this folder, with the files named in any of the ways that [`open`](Self::open) knows.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// Those of [`open`](Self::open).
     pub fn open_in(folder: impl AsRef<Path>, split: Split) -> Result<Self> {
         Self::open_among(vec![folder.as_ref().to_owned()], split)
     }
@@ -102,22 +99,22 @@ impl FashionMnist {
         Ok(FashionMnist { split, images_path, labels_path, dataset })
     }
 
-    /// The split that was opened.
+    /// Returns the split that was opened.
     pub fn split(&self) -> Split {
         self.split
     }
 
-    /// The file that the images came from.
+    /// Returns the path of the file with the images.
     pub fn images_path(&self) -> &Path {
         &self.images_path
     }
 
-    /// The file that the labels came from.
+    /// Returns the path of the file with the labels.
     pub fn labels_path(&self) -> &Path {
         &self.labels_path
     }
 
-    /// All samples and labels, as a data set in memory.
+    /// Returns all samples and labels as a data set in memory.
     pub fn in_memory(&self) -> &InMemoryDataset {
         &self.dataset
     }
@@ -141,7 +138,7 @@ impl Dataset for FashionMnist {
     }
 }
 
-/// The data set in messages.
+/// The data set's name in messages.
 pub(super) const NAME: &str = "Fashion-MNIST";
 
 /// The name of the folder in the user's cache and in Debian's package.
@@ -150,7 +147,7 @@ pub(super) const FOLDER: &str = "fashion-mnist";
 const REMEDY: &str = "install Debian's package dataset-fashion-mnist, or name a folder that has the files (the example's --data, \
                       the variable DENSENET_DATA), or call FashionMnist::download()";
 
-/// The files of a split: images, then labels.
+/// Returns the files of a split: images, then labels.
 pub(super) fn known_files(split: Split) -> [KnownFile; 2] {
     match split {
         Split::Train => [

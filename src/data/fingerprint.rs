@@ -1,12 +1,11 @@
-//! Tells one data set from another, so that a run resumes on the data that it began with.
+//! Fingerprints of data sets, so that a run resumes on the data that it started with.
 
 use super::{Dataset, Phase, SampleKey, Targets, Values};
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// The number of samples in a digest: enough to notice another version of a data set, and few
-/// enough to take no time.
+/// The number of samples in a digest: enough to notice another version of a data set, and few enough to take no time.
 const SAMPLES: usize = 64;
 
 /// The size of a data set, and a digest of its classes and of some of its samples.
@@ -14,8 +13,7 @@ const SAMPLES: usize = 64;
 pub(crate) struct Fingerprint {
     samples: usize,
     sample_shape: Vec<usize>,
-    /// SHA-256 over the class names and over up to 64 evenly spaced samples with their targets, 64
-    /// hexadecimal digits.
+    /// SHA-256 over the class names and over up to 64 evenly spaced samples with their targets, 64 hexadecimal digits.
     sha256: String,
 }
 
@@ -24,7 +22,7 @@ impl Fingerprint {
     ///
     /// # Errors
     ///
-    /// Those of the data set.
+    /// The data set's errors.
     pub fn of(dataset: &dyn Dataset) -> Result<Self> {
         let samples = dataset.len();
         let count = samples.min(SAMPLES);

@@ -1,4 +1,4 @@
-//! Reads content that may be compressed with gzip, which its first bytes tell.
+//! A reader of content that may be compressed with gzip, which it detects by the first bytes.
 
 use crate::error::IdxProblem;
 use flate2::bufread::GzDecoder;
@@ -6,7 +6,7 @@ use std::io::{BufReader, Chain, Cursor, Read, Result};
 
 type Source<R> = BufReader<Chain<Cursor<Vec<u8>>, R>>;
 
-/// Reads content that may be compressed, as exactly one gzip member.
+/// Content that may be compressed, as exactly one gzip member.
 pub(super) enum Content<R: Read> {
     Plain(Source<R>),
     Gzip(Box<GzDecoder<Source<R>>>),
@@ -50,7 +50,7 @@ impl<R: Read> Read for Content<R> {
     }
 }
 
-/// Fills the buffer as far as the reader goes, and returns the number of bytes.
+/// Fills the buffer until it is full or the reader ends, and returns the number of bytes.
 pub(super) fn read_up_to(reader: &mut impl Read, mut buffer: &mut [u8]) -> Result<usize> {
     let wanted = buffer.len();
     while !buffer.is_empty() {

@@ -1,11 +1,10 @@
 //! IDX, the file format of MNIST and its relatives: an array behind a short header.
 //!
-//! Two zero bytes, a type byte, a rank byte, `rank` big-endian sizes of four bytes each, then the
-//! data, row-major and big-endian. A file may be compressed as one gzip member.
+//! Two zero bytes, a type byte, a rank byte, `rank` big-endian sizes of four bytes each, then the data, row-major and
+//! big-endian. A file may be compressed as one gzip member.
 //!
-//! The reader trusts nothing: neither the header, nor the end of the file, nor its name. What is
-//! wrong is an error, never a panic, and the memory used follows the data that are there, not what
-//! the header promises.
+//! The reader does not trust the header, the length of the file or its name. A malformed file is an error, never a
+//! panic, and memory grows with the data that are read, not with the size that the header declares.
 
 use super::gzip::{Content, read_up_to};
 use super::{Batch, InMemoryDataset, Targets, Values};
@@ -20,10 +19,10 @@ use std::path::Path;
 #[cfg(test)]
 mod tests;
 
-/// The most bytes of data, decompressed, that are read from a file.
+/// Largest amount of decompressed data in bytes that is read from a file.
 const MAX_BYTES: u64 = 2 << 30;
 
-/// Bytes that are read at a time.
+/// Number of bytes that are read at a time.
 const CHUNK_BYTES: usize = 1 << 16;
 
 impl InMemoryDataset {
@@ -63,7 +62,7 @@ pub(super) fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(Error::io("open", path))
 }
 
-/// Makes a data set of two arrays; errors name the files that they came from.
+/// Creates a data set from two arrays; errors name the files that they came from.
 pub(super) fn pair_dataset(
     (samples_path, samples): (&Path, IdxArray),
     (labels_path, labels): (&Path, IdxArray),
@@ -110,14 +109,13 @@ pub(super) struct IdxArray {
 }
 
 impl IdxArray {
-    /// Reads IDX data, plain or compressed, to the end of the reader. Errors name `path`, which is
-    /// not opened.
+    /// Reads IDX data, plain or compressed, to the end of the reader. Errors name `path`, which is not opened.
     fn read(reader: impl Read, path: &Path, max_bytes: u64) -> Result<Self> {
         read(reader, max_bytes, &mut |_| ()).map_err(|failure| failure.at(path))
     }
 
-    /// Reads IDX data as above, and computes the SHA-256 of the decompressed content, header
-    /// included, as lower-case hexadecimal digits.
+    /// Reads IDX data as above, and computes the SHA-256 of the decompressed content, header included, as lower-case
+    /// hexadecimal digits.
     pub(super) fn read_with_digest(reader: impl Read, path: &Path) -> Result<(Self, String)> {
         let mut digest = Sha256::new();
         let array = read(reader, MAX_BYTES, &mut |bytes| digest.update(bytes));
@@ -125,7 +123,7 @@ impl IdxArray {
     }
 }
 
-/// A failure that does not name its file yet.
+/// An error that does not name its file yet.
 enum Failure {
     Problem(IdxProblem),
     Gzip(io::Error),
@@ -149,10 +147,10 @@ impl From<IdxProblem> for Failure {
     }
 }
 
-/// Fills a buffer with the next decompressed bytes as far as there are any, and returns how many.
+/// A function that fills a buffer with the next decompressed bytes, if any, and returns their number.
 type Fill<'a> = dyn FnMut(&mut [u8]) -> Result<usize, Failure> + 'a;
 
-/// Reads everything; `seen` gets each byte of the decompressed content once, in order.
+/// Reads the complete content; `seen` receives each decompressed byte once, in order.
 fn read(reader: impl Read, max_bytes: u64, seen: &mut dyn FnMut(&[u8])) -> Result<IdxArray, Failure> {
     let mut content = Content::new(reader).map_err(Failure::Io)?;
     let is_gzip = content.is_gzip();
@@ -221,10 +219,10 @@ impl Header {
         Ok(Header { kind, bytes_each, sizes: sizes.collect() })
     }
 
-    /// The number of bytes of data, which is at most `limit_bytes`.
+    /// Returns the number of bytes of data, which is at most `limit_bytes`.
     fn data_bytes(&self, limit_bytes: u64) -> Result<u64, IdxProblem> {
         let bytes_each = self.bytes_each;
-        // A size of 0 does not excuse the others: their product has to be countable too.
+        // The product of the other sizes must not overflow either where one size is 0.
         let others = self.sizes.iter().filter(|&&size| size != 0);
         let bytes = others.clone().try_fold(bytes_each as u64, |product, &size| product.checked_mul(size.into()));
         match bytes {
@@ -236,7 +234,7 @@ impl Header {
     }
 }
 
-/// Reads the data in chunks; the memory at most doubles when the data that came have filled it.
+/// Reads the data in chunks; memory at most doubles when the data read so far have filled it.
 fn read_data(bytes: u64, fill: &mut Fill) -> Result<Vec<u8>, Failure> {
     let expected = bytes as usize;
     let mut data: Vec<u8> = Vec::new();
@@ -256,7 +254,7 @@ fn read_data(bytes: u64, fill: &mut Fill) -> Result<Vec<u8>, Failure> {
     Ok(data)
 }
 
-/// Whether a file begins as HTML and XML do: with `<`, after a byte order mark or blanks at most.
+/// Whether a file begins like HTML or XML: with `<`, possibly after a byte order mark and blanks.
 fn is_web_page(start: &[u8]) -> bool {
     let text = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start);
     text.trim_ascii_start().first() == Some(&b'<')

@@ -29,18 +29,17 @@ impl Image {
         }
     }
 
-    /// Channels, height and width in pixels.
+    /// Returns channels, height and width in pixels.
     pub fn shape(&self) -> [usize; 3] {
         self.shape
     }
 
-    /// The values, channel by channel and row by row.
+    /// Returns the values, channel by channel and row by row.
     pub fn values(&self) -> &Values {
         &self.values
     }
 
-    /// The bytes from 0 to 255, channel by channel and row by row; `None` where the values are
-    /// numbers.
+    /// Returns the bytes from 0 to 255, channel by channel and row by row; `None` where the values are f32.
     pub fn bytes(&self) -> Option<&[u8]> {
         match &self.values {
             Values::U8(bytes) => Some(bytes),
@@ -78,7 +77,7 @@ mod decode {
     use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
     use std::io::Cursor;
 
-    /// The channels that a decoded image has, whatever its file has.
+    /// The channels of a decoded image, whatever its file has.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum Color {
         /// One channel of luma.
@@ -87,25 +86,24 @@ mod decode {
         Rgb,
     }
 
-    /// The most bytes of a file.
+    /// Largest file in bytes.
     const MAX_BYTES: usize = 64 << 20;
-    /// The most pixels per side.
+    /// Largest side in pixels.
     const MAX_SIDE: u32 = 16_384;
-    /// The most pixels of an image.
+    /// Largest number of pixels.
     const MAX_PIXELS: u64 = 1 << 26;
-    /// The most bytes that decoding may take.
+    /// Largest memory of decoding in bytes.
     const MAX_MEMORY: u64 = 256 << 20;
 
     #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
     impl Image {
-        /// Decodes a PNG or JPEG file, which is told by its content, into bytes. Transparency is
-        /// dropped, 16 bits become 8, and the orientation of a JPEG is applied.
+        /// Decodes a PNG or JPEG file, which is recognized by its content, into bytes. Transparency is dropped, 16 bits
+        /// become 8, and the orientation of a JPEG is applied.
         ///
         /// # Errors
         ///
-        /// [`DataError::Image`] for any other or damaged file, and for one that is too large: more than
-        /// 64 MiB of file, 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is
-        /// decoded.
+        /// [`DataError::Image`] for any other or damaged file, and for one that is too large: more than 64 MiB of file,
+        /// 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is decoded.
         pub fn decode(bytes: &[u8], colors: Color) -> Result<Self> {
             let failed = |problem: String| Error::Data(DataError::Image { problem });
             if bytes.len() > MAX_BYTES {
@@ -115,7 +113,7 @@ mod decode {
             let format = image::guess_format(bytes).map_err(|_| failed("it is neither PNG nor JPEG".to_owned()))?;
             match format {
                 ImageFormat::Png => {}
-                // The decoder fills what a cut file lacks with gray, and says nothing.
+                // The decoder silently fills the missing part of a truncated file with gray.
                 ImageFormat::Jpeg if ends_with_marker(bytes) => {}
                 ImageFormat::Jpeg => return Err(failed("it is cut off: a JPEG without its end".to_owned())),
                 other => return Err(failed(format!("it is {other:?}, and PNG and JPEG are read"))),
@@ -130,7 +128,7 @@ mod decode {
             if u64::from(width) * u64::from(height) > MAX_PIXELS {
                 return Err(failed(format!("it has {width}×{height} pixels, and at most {MAX_PIXELS} are read")));
             }
-            // Of the image as decoded, turned, converted, and divided into planes.
+            // Memory of the image as decoded, rotated, converted, and divided into planes.
             let pixels = u64::from(width) * u64::from(height);
             let memory = 2 * decoder.total_bytes() + if colors == Color::Rgb { 6 * pixels } else { pixels };
             if memory > MAX_MEMORY {
@@ -152,7 +150,7 @@ mod decode {
         }
     }
 
-    /// Whether a JPEG ends with its end marker, and at most padding after it.
+    /// Whether a JPEG ends with its end marker, possibly followed by padding.
     fn ends_with_marker(bytes: &[u8]) -> bool {
         let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
         bytes[..end].ends_with(&[0xff, 0xd9])

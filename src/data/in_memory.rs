@@ -35,16 +35,15 @@ struct Shared {
 }
 
 impl InMemoryDataset {
-    /// Creates a data set of all its `samples` as one batch, and the names of the classes in the
-    /// order of their indices.
+    /// Creates a data set from its `samples`, all in one batch, and the names of its `classes` in the order of their
+    /// indices.
     ///
-    /// `classes` is empty for a regression; for soft labels there is one name for each of a
-    /// sample's target numbers.
+    /// `classes` is empty for a regression; for soft labels there is one name for each of a sample's target numbers.
     ///
     /// # Errors
     ///
-    /// [`DataError::Samples`] where the numbers of values, samples and targets do not agree, or a class
-    /// index has no name.
+    /// [`DataError::Samples`] where the numbers of values, samples and targets do not agree, or a class index has no
+    /// name.
     pub fn new(samples: Batch, classes: &[&str]) -> Result<Self> {
         check_batch(&samples, classes.len()).map_err(|problem| Error::Data(DataError::Samples { problem }))?;
         let classes = classes.iter().map(|&name| name.to_owned()).collect();
@@ -114,7 +113,7 @@ impl Dataset for InMemoryDataset {
     }
 }
 
-/// The rows of `width` elements that belong to the keys.
+/// Copies the rows of `width` elements that belong to the keys.
 fn rows<T: Copy>(all: &[T], width: usize, keys: &[SampleKey]) -> Vec<T> {
     let mut rows = Vec::with_capacity(keys.len() * width);
     for key in keys {

@@ -1,4 +1,4 @@
-//! Files whose content is known, so that a damaged or a wrong one is noticed.
+//! Files with a known digest, so that damaged and wrong files are detected.
 
 use super::idx::IdxArray;
 use crate::error::DataError;
@@ -6,10 +6,9 @@ use crate::{Error, Result};
 use std::io::Read;
 use std::path::Path;
 
-/// An IDX file whose content is known.
+/// An IDX file with a known digest.
 ///
-/// The digest is of the decompressed content: distributors compress anew, so that the bytes of the
-/// `.gz` differ.
+/// The digest is of the decompressed content: distributors compress anew, so that the bytes of the `.gz` differ.
 #[derive(Clone, Debug)]
 pub(super) struct KnownFile {
     /// The name without `.gz`, such as `train-images-idx3-ubyte`.
@@ -22,8 +21,7 @@ pub(super) struct KnownFile {
 }
 
 impl KnownFile {
-    /// Reads the content of a file and checks that it is this one. Errors name `path`, which is not
-    /// opened.
+    /// Reads the content of a file and checks that it is this one. Errors name `path`, which is not opened.
     pub fn read(&self, reader: impl Read, path: &Path, dataset: &str) -> Result<IdxArray> {
         let (array, actual) = IdxArray::read_with_digest(reader, path)?;
         if actual == self.sha256 {

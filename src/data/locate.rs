@@ -1,4 +1,4 @@
-//! The places where data sets lie on a machine.
+//! The folders in which data sets are searched.
 
 use etcetera::BaseStrategy;
 use std::ffi::OsString;
@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 /// The environment variable that names a folder with the data set's files.
 const FOLDER_VARIABLE: &str = "DENSENET_DATA";
 
-/// The folders to search, in this order: the one that the variable names, the user's cache,
-/// Debian's.
+/// Returns the folders to search, in this order: the one that the variable names, the user's cache, Debian's.
 pub(super) fn usual_folders(dataset: &str) -> Vec<PathBuf> {
     folders(dataset, std::env::var_os(FOLDER_VARIABLE))
 }
@@ -19,14 +18,14 @@ fn folders(dataset: &str, named: Option<OsString>) -> Vec<PathBuf> {
     named.into_iter().chain(cache_folder(dataset)).chain([packaged]).collect()
 }
 
-/// The folder for a data set in the user's cache, where there is a home.
+/// Returns the folder of a data set in the user's cache; `None` without a home folder.
 pub(super) fn cache_folder(dataset: &str) -> Option<PathBuf> {
     let places = etcetera::choose_base_strategy().ok()?;
     Some(places.cache_dir().join("densenet").join(dataset))
 }
 
-/// Finds the file called `name` below `folder`, in one of the ways in which people keep it;
-/// `nested` is another library's layout.
+/// Finds the file called `name` below `folder`, under one of its usual names and paths; `nested` is another library's
+/// layout.
 pub(super) fn find_file(folder: &Path, name: &str, nested: &str) -> Option<PathBuf> {
     let dotted = name.replacen("-idx", ".idx", 1);
     let nested = Path::new(nested).join(name).display().to_string();

@@ -1,4 +1,4 @@
-//! Makes tensors on the training device of a batch in plain memory.
+//! Conversion of a batch in plain memory to tensors on the training device.
 
 use super::{Batch, Targets, Values};
 use crate::error::LibtorchError;
@@ -20,7 +20,7 @@ use tch::{Device, Kind, Tensor};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Normalize {
-    /// One mean per channel, in units of the values; bytes are in [0, 1] by then.
+    /// One mean per channel, in units of the values; bytes are scaled to [0, 1] before.
     pub mean: Vec<f64>,
     /// One standard deviation per channel, each positive, in the same units.
     pub std: Vec<f64>,
@@ -46,8 +46,7 @@ impl Normalize {
     }
 }
 
-/// Preprocessing of whole batches on the training device: bytes become numbers in [0, 1], then come
-/// resizing and normalization.
+/// Preprocessing of whole batches on the training device: scaling of bytes to [0, 1], then resizing and normalization.
 ///
 /// # Examples
 ///
@@ -69,8 +68,8 @@ impl Normalize {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Preprocess {
-    /// Height and width in pixels, from 1 to 16,384, to which images are resized: bilinearly, with
-    /// half-pixel centers and without antialiasing. Default: `None`, which keeps their size.
+    /// Height and width in pixels, from 1 to 16,384, to which images are resized: bilinearly, with half-pixel centers
+    /// and without antialiasing. Default: `None`, which keeps their size.
     pub resize: Option<[usize; 2]>,
     /// Normalization of each channel. Default: `None`, which keeps the values.
     pub normalize: Option<Normalize>,
@@ -96,7 +95,7 @@ impl Preprocess {
         self
     }
 
-    /// The shape of a sample after preprocessing.
+    /// Returns the shape of a sample after preprocessing.
     ///
     /// # Errors
     ///
@@ -118,8 +117,8 @@ impl Preprocess {
         }
     }
 
-    /// Makes the inputs `[N, …]` of a batch as f32, and its targets: classes as i64 `[N]`, values
-    /// as f32 `[N, width]`.
+    /// Returns the inputs `[N, …]` of a batch as f32, and its targets: classes as i64 `[N]`, values as f32
+    /// `[N, width]`.
     ///
     /// # Errors
     ///

@@ -1,11 +1,11 @@
 //! A small generator of random numbers whose output never changes.
 //!
-//! The order of samples and the validation split are promises: the same seed gives the same ones with every version of this
-//! crate and of its dependencies. So the generator is written out here, and tests hold its numbers fast.
+//! The same seed gives the same order of samples and the same validation split with every version of this crate and of
+//! its dependencies. So the generator is implemented here, and tests pin its output.
 
 use crate::kernels::{STEP, scramble};
 
-/// What the numbers are for; each purpose has streams of its own, so that equal seeds do not give related choices.
+/// The purpose of random numbers. Each has streams of its own, so that equal seeds do not give related choices.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
     EpochOrder = 1,
@@ -19,19 +19,19 @@ pub(super) struct Random {
 }
 
 impl Random {
-    /// The stream number `number` of a purpose and a seed.
+    /// Creates the generator of stream `number` of a purpose and a seed.
     pub(super) fn new(purpose: Purpose, seed: u64, number: u64) -> Self {
         let stream = scramble(seed.wrapping_add((purpose as u64).wrapping_mul(STEP)));
         Random { counter: scramble(stream ^ number) }
     }
 
-    /// 64 random bits.
+    /// Draws 64 random bits.
     pub(super) fn bits(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(STEP);
         scramble(self.counter)
     }
 
-    /// A number below `bound`, each with the same probability; `bound` is not 0.
+    /// Draws a number below `bound`, each with the same probability; `bound` is not 0.
     ///
     /// # Source
     ///
@@ -47,7 +47,7 @@ impl Random {
         }
     }
 
-    /// The numbers from 0 to `len` − 1, each order with the same probability (Fisher–Yates).
+    /// Draws an order of the numbers from 0 to `len` − 1, each with the same probability (Fisher–Yates).
     pub(super) fn permutation(&mut self, len: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..len).collect();
         for last in (1..len).rev() {
@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn below_draws_surplus_fractions_again() {
-        // Of the bound 3·2⁶², four fractions make three results; without drawing again every third result comes twice as often.
+        // With the bound 3·2⁶², four fractions give three results; without drawing again one result in three would be
+        // twice as frequent.
         let mut random = Random::new(Purpose::EpochOrder, 1, 1);
         let thirds = (0..3_000).filter(|_| random.below(3 << 62).is_multiple_of(3)).count();
         // Six standard deviations: √(3,000 · 1/3 · 2/3) = 26.

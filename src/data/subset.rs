@@ -1,12 +1,11 @@
-//! A part of another data set.
+//! Selected samples of another data set.
 
 use super::check::check_keys;
 use super::{Batch, Dataset, SampleKey};
 use crate::error::DataError;
 use crate::{Error, Result};
 
-/// A data set of the samples of `D` at given indices, in the given order. Classes and shapes are
-/// those of `D`.
+/// A data set of the samples of `D` at given indices, in the given order. Classes and shapes are those of `D`.
 ///
 /// # Examples
 ///
@@ -43,7 +42,7 @@ impl<D: Dataset> Subset<D> {
         Subset { dataset, indices }
     }
 
-    /// The indices of the samples in the other data set.
+    /// Returns the indices of the samples in the other data set.
     pub fn indices(&self) -> &[usize] {
         &self.indices
     }
@@ -62,8 +61,8 @@ impl<D: Dataset> Dataset for Subset<D> {
         self.dataset.classes()
     }
 
-    /// Fetches with the other data set's own indices in the keys, so that a sample's augmentation
-    /// does not depend on the subset.
+    /// Fetches with the other data set's own indices in the keys, so that a sample's augmentation does not depend on
+    /// the subset.
     fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
         check_keys(keys, self.len())?;
         let inner: Vec<_> = keys.iter().map(|key| SampleKey { index: self.indices[key.index], ..*key }).collect();

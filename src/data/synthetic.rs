@@ -84,7 +84,7 @@ impl SyntheticConfig {
     }
 }
 
-/// The most values that a sample may have.
+/// Largest number of values of a sample.
 const MAX_VALUES: usize = 1 << 28;
 
 /// The most values that all samples may have together, a byte each.
@@ -114,15 +114,14 @@ impl SyntheticConfig {
     }
 }
 
-/// The number of periods of a class's wave down and across the image; distinct for each class,
-/// never both 0.
+/// Returns the number of periods of a class's wave down and across the image; distinct for each class, never both 0.
 fn waves(class: usize, classes: usize) -> (usize, usize) {
     let side = (classes + 1).isqrt() + usize::from((classes + 1).isqrt().pow(2) < classes + 1);
     ((class + 1) / side, (class + 1) % side)
 }
 
-/// Approximates a sine of period 1 by two parabolas: with additions and products only, so that
-/// every machine gives the same bytes.
+/// Approximates a sine of period 1 by two parabolas: with additions and products only, so that every machine gives the
+/// same bytes.
 fn wave(phase: f64) -> f64 {
     let half = 2.0 * (phase - phase.floor());
     let (sign, t) = if half < 1.0 { (1.0, half) } else { (-1.0, half - 1.0) };

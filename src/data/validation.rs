@@ -16,12 +16,11 @@ pub enum ValidationSize {
     Count(usize),
 }
 
-/// Splits a data set at random into a training and a validation part, which are disjoint, contain
-/// all samples together, and keep their order.
+/// Splits a data set at random into a training and a validation part, which are disjoint, contain all samples together,
+/// and keep their order.
 ///
-/// The split is a pure function of the number of samples, the size and the seed. What chooses
-/// between models (the best epoch, early stopping) uses the validation part, so that the test set
-/// only reports.
+/// The split is a pure function of the number of samples, the size and the seed. Choices between models (the best
+/// epoch, early stopping) use the validation part, so that the test set only measures the result.
 ///
 /// `dataset` is cloned: pass a reference, an `Arc`, or one that is cheap to clone, such as
 /// [`InMemoryDataset`](super::InMemoryDataset).

@@ -1,66 +1,66 @@
-//! How samples in memory can fail to fit together.
+//! The ways in which samples and targets can fail to fit together.
 
-/// What is wrong with samples and their targets; the `problem` of [`Error::Samples`](super::Error::Samples) and
-/// [`Error::WrongBatch`](super::Error::WrongBatch).
+/// A problem with samples and their targets; the `problem` of [`DataError::Samples`](super::DataError::Samples) and
+/// [`DataError::WrongBatch`](super::DataError::WrongBatch).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BatchProblem {
-    /// A sample shape that holds nothing, or more than can be counted.
+    /// The sample shape has no elements, or more than can be counted.
     #[error("a sample of shape {sample_shape:?} holds no values, or too many to count")]
     SampleShape {
         /// The shape of one sample.
         sample_shape: Vec<usize>,
     },
-    /// Another number of values than samples and shape ask for.
+    /// The number of values is not the number of samples times the size of one sample.
     #[error("{samples} samples of shape {sample_shape:?} do not make {values} values")]
     ValueCount {
-        /// The number of samples, which is that of the targets.
+        /// The number of samples, taken from the targets.
         samples: usize,
         /// The shape of one sample.
         sample_shape: Vec<usize>,
         /// The number of values.
         values: usize,
     },
-    /// Target numbers that do not divide into rows.
+    /// The number of target values is not a multiple of their width.
     #[error("{numbers} target numbers do not divide into rows of {width}")]
     TargetWidth {
-        /// How many numbers there are.
+        /// The number of target values.
         numbers: usize,
-        /// How many belong to one sample.
+        /// The number of target values per sample.
         width: usize,
     },
-    /// A class that does not exist.
+    /// A target is a class index that does not exist.
     #[error("sample {position} is of class {class}, but there are only {classes} classes, counted from 0")]
     ClassOutOfRange {
-        /// Position of the sample, from 0.
+        /// The 0-based position of the sample.
         position: usize,
-        /// Its class.
+        /// The class index of the sample.
         class: u32,
         /// The number of classes.
         classes: usize,
     },
-    /// Another number of class names than of target numbers a sample.
-    #[error("there are {classes} class names, but {width} target numbers a sample")]
+    /// The number of class names is not the number of target values per sample.
+    #[error("there are {classes} class names, but {width} target values per sample")]
     ClassesWithoutTargets {
-        /// The number of names.
+        /// The number of class names.
         classes: usize,
-        /// How many target numbers belong to one sample.
+        /// The number of target values per sample.
         width: usize,
     },
-    /// Another number of samples than was asked for.
-    #[error("{actual} samples came, but {expected} were asked for")]
+    /// The batch does not have the requested number of samples.
+    #[error("the batch has {actual} samples, but {expected} were requested")]
     SampleCount {
-        /// How many were asked for.
+        /// The requested number of samples.
         expected: usize,
-        /// How many came.
+        /// The number of samples in the batch.
         actual: usize,
     },
-    /// Samples of another shape than the data set says.
-    #[error("samples of shape {actual:?} came, but the data set says {expected:?}")]
+    /// The samples do not have the shape that the data set declares.
+    #[error("the batch has samples of shape {actual:?}, but the data set declares {expected:?}")]
     OtherShape {
-        /// What the data set says.
+        /// The shape that the data set declares.
         expected: Vec<usize>,
-        /// What came.
+        /// The shape of the samples in the batch.
         actual: Vec<usize>,
     },
 }

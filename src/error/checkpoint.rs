@@ -1,4 +1,4 @@
-//! What can be wrong with a checkpoint.
+//! Errors in the content of a checkpoint.
 
 use std::fmt;
 
@@ -23,31 +23,31 @@ impl fmt::Display for Difference {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointProblem {
-    /// It holds no digest where a checkpoint has one: it is cut off, or something else.
+    /// The file has no digest: it is truncated, or is no checkpoint.
     #[error("it has no digest, so that it is cut off or no checkpoint")]
     NoDigest,
-    /// Its bytes are not those that were written.
+    /// The file is damaged: its digest is not the one that was stored in it.
     #[error("it is damaged: its SHA-256 is {actual}, but should be {expected}")]
     Digest {
-        /// What it says of itself.
+        /// The SHA-256 stored in the file, in hexadecimal.
         expected: String,
-        /// What it is.
+        /// The SHA-256 of the file's content, in hexadecimal.
         actual: String,
     },
-    /// Another version of the crate wrote it.
+    /// The file has a format that this version of the crate does not read.
     #[error("its format is {found}, and this version knows {known}")]
     Format {
-        /// The format that it says.
+        /// The format that the file declares.
         found: String,
-        /// The one that can be read.
+        /// The format that can be read.
         known: u64,
     },
-    /// A tensor, or the file, holds what cannot be read or written.
+    /// A tensor or the file cannot be read or written.
     #[error("{name}: {problem}")]
     Content {
-        /// The tensor, or "the file".
+        /// The name of the tensor, or "the file".
         name: String,
-        /// What is wrong with it.
+        /// The problem with it, in words.
         problem: String,
     },
 }

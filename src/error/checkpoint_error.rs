@@ -1,55 +1,55 @@
-//! What is wrong with a checkpoint, a saved state, or the folder of a run.
+//! Errors of checkpoints, saved states and the folders of runs.
 
 use super::join;
 use super::{CheckpointProblem, Difference};
 use std::path::PathBuf;
 
-/// What is wrong with a checkpoint, a saved state, or the folder of a run.
+/// Errors of checkpoints, saved states and the folders of runs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// A tensor of a saved state does not fit.
+    /// A tensor of a saved state does not fit the model, the optimizer or a metric.
     #[error("state tensor {name:?}: {problem}")]
     StateMismatch {
-        /// The tensor.
+        /// The name of the tensor.
         name: String,
-        /// What is wrong with it.
+        /// The problem with it, in words.
         problem: String,
     },
-    /// A run's folder that holds a run already.
+    /// The folder for a new run holds a run already.
     #[error("{} holds a run already ({file}): name another folder, or remove it", folder.display())]
     RunExists {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
         /// A file of that run.
         file: &'static str,
     },
-    /// A file that is no checkpoint, or a state that cannot become one.
+    /// A file is no valid checkpoint, or a state cannot be saved as one.
     #[error("checkpoint {}: {problem}", path.display())]
     Invalid {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem with the checkpoint.
         problem: CheckpointProblem,
     },
-    /// A folder that holds checkpoints, where a new run was to begin.
+    /// The folder for the checkpoints of a new run holds checkpoints already.
     #[error("{} holds checkpoints already: resume that run, or name another folder", folder.display())]
     CheckpointsExist {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
     },
-    /// A checkpoint of a run with another configuration or other data.
+    /// The checkpoint is of a run with another configuration or other data.
     #[error("the checkpoint is of another run: {}; allow by name what may change", join(differences))]
     ConfigMismatch {
-        /// What differs.
+        /// The fields in which the runs differ.
         differences: Vec<Difference>,
     },
-    /// A run's folder that another run has.
+    /// Another run is using the folder.
     #[error("{} is in use by {holder}: one run at a time", folder.display())]
     FolderInUse {
-        /// The folder.
+        /// Path of the folder.
         folder: PathBuf,
-        /// Who has it, such as "process 123".
+        /// The process that uses the folder, such as "process 123".
         holder: String,
     },
 }

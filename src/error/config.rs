@@ -1,33 +1,33 @@
-//! What is wrong with a configuration, or with what it asks of this machine.
+//! Errors in configurations, or in what they require of this machine.
 
 use super::join;
 
-/// What is wrong with a configuration, or with what it asks of this machine.
+/// Errors in configurations, or in what they require of this machine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// A field of a configuration has a value that makes no sense.
+    /// A field of a configuration has a value outside its range.
     #[error("{field} is {value}, but has to be {expected}")]
     InvalidValue {
-        /// The field, in words.
+        /// The name of the field, in words.
         field: &'static str,
-        /// Its value.
+        /// The value of the field.
         value: String,
-        /// What it has to be.
+        /// The values that the field can have, in words.
         expected: &'static str,
     },
     /// A number derived from a configuration is too large.
     #[error("{what} would be more than {limit}")]
     Overflow {
-        /// Which number.
+        /// The number that is too large.
         what: &'static str,
-        /// The most it may be.
+        /// The largest value that is allowed.
         limit: usize,
     },
-    /// A variable of this name is in the `VarStore` already.
+    /// The `VarStore` has a variable of this name already.
     #[error("there is a variable {name:?} already: two modules were built at one path")]
     VariableExists {
-        /// The full name.
+        /// The variable's full name.
         name: String,
     },
     /// A `VarStore` without a trainable variable was given to an optimizer.
@@ -36,24 +36,24 @@ pub enum ConfigError {
     /// A model has fewer outputs than the training set has classes.
     #[error("the model has {outputs} outputs, but the training set has {classes} classes: build it with {classes}")]
     TooFewOutputs {
-        /// Number of outputs of the model.
+        /// The model's number of outputs.
         outputs: usize,
         /// Number of classes of the training set.
         classes: usize,
     },
-    /// Something chooses by a metric of the validation set, and the run has no validation set.
+    /// A part of the run monitors a metric on the validation set, and the run has no validation set.
     #[error(
         "{wanted_by} needs a validation set, so that the test set does not choose: pass one with Datasets::with_validation; \
          data::split_validation takes one from the training set"
     )]
     NoValidation {
-        /// What needs the validation set.
+        /// The part of the run that needs the validation set.
         wanted_by: &'static str,
     },
-    /// A monitor names a metric that the run does not have.
+    /// A monitor names a metric that the run does not compute.
     #[error("there is no metric {name:?}: this run has {}", join(known))]
     UnknownMetric {
-        /// The name that was given.
+        /// The name that the monitor has.
         name: String,
         /// The names of the metrics that the run has.
         known: Vec<String>,
@@ -63,21 +63,21 @@ pub enum ConfigError {
     MetricHasNoValue {
         /// The name of the metric.
         name: String,
-        /// 1-based epoch index.
+        /// The 1-based index of the epoch.
         epoch: usize,
     },
-    /// A device that does not exist, or not here.
+    /// The device does not exist on this machine.
     #[error("device {name:?} cannot be used: {reason}")]
     DeviceUnavailable {
-        /// The name as it was given.
+        /// The device's name as it was passed.
         name: String,
-        /// Why not.
+        /// The reason why it cannot be used.
         reason: String,
     },
-    /// A device without instructions for a precision.
+    /// The device has no instructions for the precision.
     #[error("{device} has no instructions for bf16 (AVX512-BF16), so that it would be slower than f32")]
     PrecisionUnavailable {
-        /// The device's name.
+        /// The name of the device.
         device: String,
     },
 }

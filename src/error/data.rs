@@ -1,127 +1,128 @@
-//! What is wrong with samples, a data set, or a file of one.
+//! Errors in samples, data sets or their files.
 
 use super::join;
 use super::{BatchProblem, DownloadProblem, IdxProblem};
 use std::path::PathBuf;
 
-/// What is wrong with samples, a data set, or a file of one.
+/// Errors in samples, data sets or their files.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// A sample index that is not below the number of samples.
+    /// A sample index is not below the number of samples.
     #[error("there is no sample {index}: the data set has {len}, counted from 0")]
     IndexOutOfRange {
-        /// The index that was asked for.
+        /// The requested 0-based index.
         index: usize,
         /// The number of samples.
         len: usize,
     },
-    /// A data set without samples where some are needed.
+    /// The data set has no samples.
     #[error("the data set has no samples")]
     EmptyDataset,
-    /// A split of which one side would be empty.
+    /// One part of a split would be empty.
     #[error("holding back {validation} of {samples} samples leaves one side empty")]
     EmptySplit {
-        /// The number of samples in all.
+        /// The number of samples before the split.
         samples: usize,
-        /// The number for validation.
+        /// The number of samples held back for validation.
         validation: usize,
     },
-    /// Samples and targets that do not fit together.
+    /// Samples and targets do not fit together.
     #[error("samples and targets do not fit together: {problem}")]
     Samples {
-        /// In which way.
+        /// The problem with the samples.
         problem: BatchProblem,
     },
-    /// A sample that a data set of your own cannot deliver; the crate's own data sets have more precise variants.
+    /// A sample is unavailable. For data sets of your own; those of this crate return more precise variants.
     #[error("sample {index} is unavailable")]
     SampleUnavailable {
-        /// The sample's index.
+        /// The 0-based index of the sample.
         index: usize,
-        /// Why.
+        /// The cause of the failure.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A data set answered with something else than it was asked for.
+    /// A data set returned a batch that is not the requested one.
     #[error("the data set returned a wrong batch at position {position} of epoch {epoch}: {problem}")]
     WrongBatch {
-        /// The epoch, from 0.
+        /// The 0-based index of the epoch.
         epoch: u64,
-        /// How many samples of the epoch come before the batch.
+        /// The number of samples of the epoch before the batch.
         position: usize,
-        /// In which way it is wrong.
+        /// What is wrong with the batch.
         problem: BatchProblem,
     },
     /// A data set panicked while it fetched a batch.
     #[error("the data set panicked at position {position} of epoch {epoch}: {message}")]
     DatasetPanicked {
-        /// The epoch, from 0.
+        /// The 0-based index of the epoch.
         epoch: u64,
-        /// How many samples of the epoch come before the batch.
+        /// The number of samples of the epoch before the batch.
         position: usize,
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
-    /// The system gave no thread.
+    /// The operating system did not start a worker thread of the loader.
     #[error("cannot start thread {worker} of the loader")]
     WorkerStart {
-        /// The worker's number, from 0.
+        /// The 0-based index of the worker.
         worker: usize,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A file that is not the IDX file it should be.
+    /// A file is not the expected IDX file.
     #[error("{}: {problem}", path.display())]
     Idx {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// In which way it is wrong.
+        /// What is wrong with the batch.
         problem: IdxProblem,
     },
-    /// Gzip data that are cut short or whose checksum or length is wrong.
+    /// A gzip file is truncated, or its checksum or length is wrong.
     #[error("{} is a damaged gzip file", path.display())]
     DamagedGzip {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the decompressor said.
+        /// The error of the decompressor.
         source: std::io::Error,
     },
-    /// A file of the right name and form with other content: another data set's, since MNIST and others use the same names.
+    /// An intact file has the expected name but other content: that of another data set, since MNIST and its relatives
+    /// use the same names.
     #[error(
         "{} is an intact file of another data set: as {name} of {dataset} its content would have the SHA-256 {expected}, \
          but it has {actual}",
         path.display()
     )]
     OtherContent {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// The file's name in the data set.
         name: String,
-        /// The data set that was asked for.
+        /// The name of the expected data set.
         dataset: String,
-        /// The SHA-256 of the right content, decompressed.
+        /// The SHA-256 of the expected content, decompressed.
         expected: String,
         /// The SHA-256 of the actual content, decompressed.
         actual: String,
     },
-    /// A data set that is in none of the usual places.
+    /// The data set is in none of the usual folders.
     #[error("{dataset} was not found; looked in: {}; {remedy}", join(looked_in.iter().map(|folder| folder.display())))]
     DatasetNotFound {
-        /// The data set.
+        /// The name of the data set.
         dataset: String,
-        /// The folders, in the order in which they were looked at.
+        /// The folders in the order in which they were searched.
         looked_in: Vec<PathBuf>,
-        /// What helps.
+        /// What to do about it.
         remedy: &'static str,
     },
     /// No mirror delivered a file.
     #[error("cannot download {name}: {}", join(attempts.iter().map(|(url, problem)| format!("{url}: {problem}"))))]
     Download {
-        /// The file.
+        /// Path of the file.
         name: String,
         /// The address of the file on each mirror and why it did not deliver, in the order in which they were tried.
         attempts: Vec<(String, DownloadProblem)>,
     },
-    /// Another data set of a run has other classes than its training set.
+    /// The validation or test set does not have the classes of the training set.
     #[error("the training set's classes are {train:?}, the {set}'s {other:?}")]
     ClassesDiffer {
         /// The training set's classes.
@@ -131,10 +132,10 @@ pub enum DataError {
         /// The other data set's classes.
         other: Vec<String>,
     },
-    /// Bytes that are no image which is read.
+    /// An image cannot be decoded or used.
     #[error("an image cannot be read: {problem}")]
     Image {
-        /// Why.
+        /// The cause of the failure.
         problem: String,
     },
 }

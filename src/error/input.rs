@@ -1,52 +1,52 @@
-//! Why a model cannot take an input.
+//! Why a model does not accept an input.
 
-/// Why a model cannot take an input.
+/// Why a model does not accept an input.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InputError {
-    /// An input of the wrong rank or number of channels.
+    /// The input has the wrong rank or number of channels.
     #[error("the input has shape {actual:?}, but has to have shape {expected}")]
     InputShape {
-        /// The shape that was given.
+        /// The shape of the input.
         actual: Vec<i64>,
-        /// The shape that was wanted, such as "[N, 3, H, W]".
+        /// The expected shape, such as "[N, 3, H, W]".
         expected: String,
     },
-    /// An image so small that a layer has nothing left.
+    /// The image is so small that the output of a layer is empty.
     #[error(
         "input {height}×{width} is too small: nothing is left of it at {layer}; the smallest input is {smallest}×{smallest}"
     )]
     InputTooSmall {
-        /// Height in pixels.
+        /// Height of the input in pixels.
         height: usize,
-        /// Width in pixels.
+        /// Width of the input in pixels.
         width: usize,
         /// The first layer with an empty output.
         layer: String,
-        /// The smallest side in pixels that works.
+        /// The smallest side of an image that works, in pixels.
         smallest: usize,
     },
-    /// A training batch that leaves a norm one value per channel, whose variance is undefined.
+    /// A training batch leaves a norm one value per channel, whose variance is undefined.
     #[error(
         "a training batch of {batch} at {height}×{width} leaves {layer} one value per channel, which cannot be \
          normalized: use larger batches, drop the last one, or use larger images"
     )]
     OneValuePerChannel {
-        /// Samples in the batch.
+        /// The number of samples in the batch.
         batch: usize,
         /// Height of the input in pixels.
         height: usize,
         /// Width of the input in pixels.
         width: usize,
-        /// The first norm concerned.
+        /// The first norm with one value per channel.
         layer: String,
     },
-    /// A sample of another shape than what is expected, or with other values than its shape says.
+    /// A sample has an unexpected shape, or a number of values that is not that of its shape.
     #[error("a sample has the shape {actual:?}, but is to have {expected}")]
     SampleShape {
-        /// The shape that was given, or that preprocess made of it.
+        /// The shape of the sample, after preprocessing where that changes it.
         actual: Vec<usize>,
-        /// What was expected.
+        /// The expected shape or number of values, in words.
         expected: String,
     },
 }

@@ -1,37 +1,37 @@
-//! A file operation that failed.
+//! Errors of file operations.
 
 use std::path::PathBuf;
 
-/// A file operation that failed.
+/// Errors of file operations.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IoError {
     /// A file operation failed.
     #[error("cannot {action} {}", path.display())]
     Failed {
-        /// What was attempted, as a verb: "read", "create", "rename".
+        /// The operation as a verb, such as "read", "create" or "rename".
         action: &'static str,
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// A disk, or what of it the user may have, is full.
+    /// The disk or the user's quota is full.
     #[error("cannot write {}: it takes {needed} bytes, and {free} are free", path.display())]
     DiskFull {
-        /// The file, of which nothing stays.
+        /// Path of the file, of which no part remains.
         path: PathBuf,
-        /// Its size in bytes.
+        /// Size of the file in bytes.
         needed: u64,
-        /// Bytes that are free in its folder without it.
+        /// Free space in its folder in bytes, without the file.
         free: u64,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// The operating system does not let the program handle SIGINT and SIGTERM.
     #[error("cannot handle SIGINT and SIGTERM")]
     Signals {
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
 }

@@ -1,25 +1,25 @@
-//! A call into libtorch that failed.
+//! Errors of calls into libtorch.
 
-/// A call into libtorch that failed.
+/// Errors of calls into libtorch.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LibtorchError {
     /// A call of the bridge to libtorch failed.
     #[error("{what}: libtorch says: {message}")]
     Call {
-        /// What was asked of libtorch.
+        /// The failed operation, in words.
         what: &'static str,
-        /// Its message.
+        /// The message of libtorch.
         message: String,
     },
     /// An [autograd function](crate::torch::Function) panicked.
     #[error("the {pass} pass of {function} panicked: {message}")]
     FunctionPanicked {
-        /// The function's type.
+        /// The type of the function.
         function: &'static str,
-        /// "forward" or "backward".
+        /// The name of the pass, "forward" or "backward".
         pass: &'static str,
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
 }

@@ -1,21 +1,21 @@
-//! Why a prediction cannot be made.
+//! Errors in making a prediction.
 
-/// Why a prediction cannot be made.
+/// Errors in making a prediction.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PredictionError {
     /// A model's output for a sample is NaN or infinite.
     #[error("an output of the model is {output}: the sample has values that are no numbers, or the weights have")]
     NonFiniteOutput {
-        /// The output.
+        /// The value of the output.
         output: f32,
     },
-    /// A model's output has not one row per sample.
+    /// The model's output does not have one row per sample.
     #[error("the model's output has shape {actual:?}, but has to have {samples} rows, one per sample")]
     OutputShape {
-        /// Shape of the output.
+        /// The shape of the output.
         actual: Vec<i64>,
-        /// Number of samples that went through the model.
+        /// Number of samples that were predicted together.
         samples: usize,
     },
     /// The operating system did not start the thread of a predictor.
@@ -24,19 +24,19 @@ pub enum PredictionError {
         /// The operating system's error.
         source: std::io::Error,
     },
-    /// A model panicked.
+    /// The model panicked during a prediction.
     #[error("the model panicked: {message}")]
     ModelPanicked {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
-    /// More wait for answers than may wait.
+    /// The queue of waiting requests is full.
     #[error("the queue is full: {limit} samples wait already")]
     QueueFull {
-        /// The most that may wait.
+        /// The largest number of requests that may wait.
         limit: usize,
     },
-    /// A predictor was asked after its end.
+    /// The predictor was shut down before the request.
     #[error("the predictor has ended")]
     Stopped,
 }

@@ -1,33 +1,33 @@
-//! Why a training run cannot continue.
+//! Errors that end a training run.
 
-/// Why a training run cannot continue.
+/// Errors that end a training run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainingError {
-    /// The loss of a step was NaN or infinite. The step's update was not made.
+    /// The loss of a step is NaN or infinite. The variables were not updated by that step.
     #[error(
         "the loss is {loss} in step {step} of epoch {epoch}: lower the learning rate, or look for bad values in the data"
     )]
     NonFiniteLoss {
-        /// The loss.
+        /// The value of the loss.
         loss: f64,
-        /// The epoch, from 1.
+        /// The 1-based index of the epoch.
         epoch: usize,
-        /// The step in that epoch, from 1.
+        /// The 1-based index of the step in that epoch.
         step: usize,
     },
-    /// The loss of a batch in evaluation was NaN or infinite.
+    /// The loss of a batch in evaluation is NaN or infinite.
     #[error("the loss is {loss} in evaluation, in the batch that begins at sample {samples}")]
     NonFiniteEvaluation {
-        /// The loss.
+        /// The value of the loss.
         loss: f64,
-        /// Samples evaluated before that batch.
+        /// The number of samples evaluated before that batch.
         samples: usize,
     },
-    /// A loss that is no scalar.
+    /// The loss function returned a tensor that is no scalar.
     #[error("the loss has shape {shape:?}, but has to be a scalar: take its mean")]
     LossShape {
-        /// Its shape.
+        /// The shape of the loss.
         shape: Vec<i64>,
     },
 }

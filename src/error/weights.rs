@@ -1,82 +1,82 @@
-//! What can be wrong with a file of weights.
+//! Errors in files of weights.
 
-/// Why weights do not load; nothing was changed then.
+/// Why weights cannot be loaded. The model is then unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsProblem {
-    /// The file is of no format that is read.
+    /// The file has no known format.
     #[error("it is neither safetensors nor a file of torch.save")]
     Format,
-    /// The file is of a known format, but cut off or damaged.
+    /// The file has a known format but is truncated or damaged.
     #[error("it is damaged: {0}")]
     Damaged(String),
-    /// A number in the file is larger than what is read.
+    /// A number in the file is larger than the limit for it.
     #[error("{what} would be {value}, and at most {limit} is read")]
     TooLarge {
-        /// Of what.
+        /// The number that is too large, in words.
         what: &'static str,
-        /// The number.
+        /// The number in the file.
         value: u64,
-        /// The most that is read.
+        /// The largest number that is accepted.
         limit: u64,
     },
-    /// A pickle asks for something that is no tensor and no plain value. It was not called, and nothing else was.
-    #[error("it asks for {0}, which is not on the list of what is read: save a state_dict")]
+    /// A pickle names a function or type other than those of tensors and plain values. Nothing was called.
+    #[error("it names {0}, which is not on the list of allowed functions and types: save a state_dict")]
     NotAllowed(String),
     /// A tensor of the file cannot be read.
     #[error("{tensor}: {problem}")]
     Tensor {
-        /// Its name in the file.
+        /// The tensor's name in the file.
         tensor: String,
-        /// What is wrong with it.
+        /// The problem with it, in words.
         problem: String,
     },
-    /// Two tensors of the file are the same variable's.
+    /// Two tensors of the file belong to the same variable.
     #[error("{first} and {second} are both {variable}")]
     Twice {
-        /// A tensor of the file.
+        /// The name of the first tensor.
         first: String,
-        /// Another one.
+        /// The name of the second tensor.
         second: String,
-        /// The variable's name.
+        /// The name of the variable.
         variable: String,
     },
-    /// Two parts of the file have as many of the model's variables.
+    /// Two prefixes in the file match equally many of the model's variables.
     #[error("its parts {:?} and {:?} have as many variables of the model: say which one is meant", parts[0], parts[1])]
     Ambiguous {
-        /// What stands before their names.
+        /// The two prefixes of the tensors' names.
         parts: [String; 2],
     },
-    /// A tensor has another shape than its variable.
+    /// A tensor does not have the shape of its variable.
     #[error("{tensor} has shape {found:?}, but has to have {wanted:?}")]
     Shape {
-        /// Its name in the file.
+        /// The tensor's name in the file.
         tensor: String,
-        /// Its shape in the file.
+        /// The tensor's shape in the file.
         found: Vec<i64>,
-        /// The variable's.
+        /// The shape of the variable.
         wanted: Vec<i64>,
     },
-    /// Variables of which the file has no tensor.
+    /// The file has no tensors for some variables.
     #[error("{} missing: {}", tensors.len(), some(tensors))]
     Missing {
-        /// The variables.
+        /// The names of those variables.
         tensors: Vec<String>,
     },
-    /// Tensors of which the model has no variable.
+    /// The file has tensors for which the model has no variables.
     #[error("the model has no {}", some(tensors))]
     Unexpected {
-        /// Their names in the file.
+        /// The tensors' names in the file.
         tensors: Vec<String>,
     },
-    /// Fewer variables were found than what was asked for at least.
-    #[error("only {used} of {variables} variables are in it, and at least {percent} % were asked for")]
+    /// The file has fewer of the model's variables than required.
+    #[error("only {used} of {variables} variables are in it, and at least {percent} % are required")]
     Coverage {
-        /// Variables that the file has.
+        /// The number of variables that the file has.
         used: usize,
-        /// The model's.
+        /// The model's number of variables.
         variables: usize,
-        /// The least share that was asked for.
+        /// The required share of variables in percent.
         percent: u32,
     },
 }

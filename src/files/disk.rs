@@ -1,41 +1,41 @@
-//! The file calls that saving and reading consist of, so that tests can let each of them fail.
+//! The file operations of saving and reading, so that tests can make each of them fail.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
-/// An opened file that is read.
+/// A file that is open for reading.
 pub(crate) trait ReadSeek: Read + Seek {}
 
 impl<T: Read + Seek> ReadSeek for T {}
 
-/// A disk as the crate uses it. All errors are the operating system's.
+/// The file operations that the crate uses. All errors are the operating system's.
 pub(crate) trait Disk: fmt::Debug + Send + Sync {
-    /// Creates a file that does not exist yet, and writes it. After an error the file may exist
-    /// with a part of the bytes.
+    /// Creates a file that does not exist yet, and writes it. After an error the file may exist with a part of the
+    /// bytes.
     fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
 
     /// Waits until the content of a file, or the entries of a folder, are on the disk.
     fn sync(&self, path: &Path) -> io::Result<()>;
 
-    /// Gives a file another name in its folder, in place of the file that has that name.
+    /// Renames a file within its folder, and replaces a file of that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Removes a file.
+    /// Removes a file from its folder.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Opens a file to read it.
+    /// Opens a file for reading.
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadSeek>>;
 
     /// Lists the names of the files in a folder.
     fn names(&self, folder: &Path) -> io::Result<Vec<String>>;
 
-    /// The number of bytes that can still be written into a folder.
+    /// Returns the free space in bytes for files in a folder.
     fn free(&self, folder: &Path) -> io::Result<u64>;
 }
 
-/// The files of the operating system.
+/// The file operations of the operating system.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RealDisk;
 

@@ -1,4 +1,4 @@
-//! The lock by which a folder belongs to one run at a time.
+//! A lock on a folder, which one run holds at a time.
 
 use crate::error::{CheckpointError, IoError};
 use crate::{Error, Result};
@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 /// The name of the locked file.
 const NAME: &str = ".lock";
 
-/// The lock on a folder. It is released when the value is dropped or the process ends, however it
-/// ends.
+/// The lock on a folder. It is released when the value is dropped or the process ends, in any way.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
     path: PathBuf,
@@ -29,8 +28,8 @@ impl FolderLock {
         }
     }
 
-    /// Locks the folder by its opened file. `None` where the holder before has removed that file
-    /// meanwhile: another process would create and lock a new one.
+    /// Locks the folder by its opened file. `None` where the previous holder has removed that file in the meantime:
+    /// another process would create and lock a new one.
     fn of(mut file: File, folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(NAME);
         match file.try_lock() {
@@ -66,8 +65,7 @@ fn failed(action: &'static str, folder: &Path, source: io::Error) -> Error {
 
 impl Drop for FolderLock {
     fn drop(&mut self) {
-        // While it is locked, so that no other process's file is removed. One that stays does no
-        // harm.
+        // Removed while it is locked, so that no other process's file is removed. A remaining file does no harm.
         if let Ok(true) = is_at(&self.file, &self.path) {
             let _ = fs::remove_file(&self.path);
         }

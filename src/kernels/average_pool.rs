@@ -5,7 +5,7 @@ use super::rows::{GradientSums, PartialSums, through_norm};
 use super::{Affine, Element, Real};
 use std::ops::Range;
 
-/// Windows that lie side by side; what does not fill one is left out, as in libtorch.
+/// The geometry of adjacent pooling windows. Rows and columns that do not fill a window are left out, as in libtorch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
     /// Height and width of the input in pixels.
@@ -15,7 +15,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// Height and width of the output.
+    /// Height and width of the output in windows.
     pub fn output(&self) -> [usize; 2] {
         [self.input[0] / self.window[0], self.input[1] / self.window[1]]
     }
@@ -25,8 +25,7 @@ impl Window {
     }
 }
 
-/// Pools a range of output rows, counted over all images, from the whole of `x` into these rows of
-/// the output alone.
+/// Pools from all of `x` into a range of output rows, counted over all images. The output slice holds these rows alone.
 pub fn norm_relu_average_pool<T: Element, O: Element<Wide = T::Wide>>(
     x: &[T],
     stride: usize,
@@ -45,7 +44,7 @@ pub fn norm_relu_average_pool<T: Element, O: Element<Wide = T::Wide>>(
 }
 
 kernel! {
-    /// One row of the output.
+    /// Pools into one row of the output.
     fn pool_row<O>(
         x: &[T],
         stride: usize,
@@ -73,9 +72,9 @@ kernel! {
     }
 }
 
-/// Takes the gradient `upstream` of all outputs back to a range of input rows, counted over all
-/// images: writes scale·g into these rows of `gradient`, which has the rows' pixels `stride`
-/// elements apart. Gives the sums for dβ and dγ.
+/// Computes the backward pass from the gradient `upstream` of all outputs for a range of input rows, counted over all
+/// images: writes scale·g into these rows of `gradient`, whose pixels lie `stride` elements apart. Returns the sums for
+/// dβ and dγ.
 #[allow(clippy::too_many_arguments)]
 pub fn norm_relu_average_pool_backward<T: Element, O: Element<Wide = T::Wide>>(
     upstream: &[O],
@@ -104,7 +103,7 @@ pub fn norm_relu_average_pool_backward<T: Element, O: Element<Wide = T::Wide>>(
 }
 
 kernel! {
-    /// One row of the input.
+    /// Computes the gradient of one row of the input.
     #[allow(clippy::too_many_arguments)]
     fn unpool_row<O>(
         upstream: &[O],

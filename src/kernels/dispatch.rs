@@ -1,20 +1,20 @@
-//! Which instruction set the kernels use.
+//! The choice of the instruction set of the kernels.
 
 use std::sync::OnceLock;
 
-/// An instruction set.
+/// An instruction set that kernels are compiled for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// What every CPU of the architecture has.
+    /// The instructions that every CPU of the architecture has.
     Portable,
-    /// AVX2.
+    /// AVX2 with 256-bit registers.
     Avx2,
-    /// AVX-512.
+    /// AVX-512 with 512-bit registers.
     Avx512,
 }
 
-/// The best level that this CPU has, or the one that the environment variable `DENSENET_SIMD`
-/// allows: `portable`, `avx2` or `avx512`. Looked at once.
+/// The best level that this CPU has, or the one that the environment variable `DENSENET_SIMD` allows: `portable`,
+/// `avx2` or `avx512`. It is determined once.
 pub fn level() -> Level {
     static LEVEL: OnceLock<Level> = OnceLock::new();
     *LEVEL.get_or_init(|| {
@@ -46,10 +46,9 @@ fn available() -> Level {
 
 /// Compiles a kernel once for each instruction set, and calls the one of [`level`].
 ///
-/// The body is the reference. All variants do the same operations on each element in the same
-/// order, and multiplications are not fused with additions, so that they give the same bits.
-/// Elements are of a kind `T`; those of a second kind, such as `<O>`, are computed with in the same
-/// kind.
+/// The body is the reference. All variants do the same operations on each element in the same order, and
+/// multiplications are not fused with additions, so that they give the same bits. Elements have a type `T`; those of a
+/// second type, such as `<O>`, are computed in the same wide type.
 macro_rules! kernel {
     ($(#[$doc:meta])* $visibility:vis fn $name:ident $(<$O:ident>)? ($($argument:ident: $type:ty),* $(,)?) $body:block) => {
         $(#[$doc])*
@@ -70,7 +69,7 @@ macro_rules! kernel {
             }
 
             match $crate::kernels::level() {
-                // SAFETY: `level` has found these instructions on this CPU.
+                // SAFETY: `level` has detected these instructions on this CPU.
                 #[cfg(target_arch = "x86_64")]
                 $crate::kernels::Level::Avx512 => unsafe { avx512($($argument),*) },
                 // SAFETY: as above.

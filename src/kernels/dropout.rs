@@ -1,10 +1,9 @@
-//! Dropout whose mask is a function of a key and of a value's place, so that the backward pass can
-//! make it again.
+//! Dropout whose mask is a function of a key and of a value's place, so that the backward pass can compute it again.
 
 use super::lanes::{at, each, put};
 use super::{Real, STEP, scramble};
 
-/// Which values are dropped, and by what the others are multiplied.
+/// The choice of dropped values, and the factor of the others.
 #[derive(Clone, Copy, Debug)]
 pub struct DropMask {
     key: u64,
@@ -14,7 +13,8 @@ pub struct DropMask {
 }
 
 impl DropMask {
-    /// Drops a share `rate` of all values, in [0, 1), and keeps their mean by enlarging the others.
+    /// Creates a mask that drops a share `rate` of all values, in [0, 1), and scales the others by 1/(1 − `rate`),
+    /// which preserves the mean.
     pub fn new(key: u64, rate: f64) -> Self {
         DropMask { key, threshold: (rate * 2.0_f64.powi(32)) as u32, factor: (1.0 - rate).recip() }
     }
@@ -27,7 +27,7 @@ impl DropMask {
 }
 
 kernel! {
-    /// Drops from values of which the first has the place `first`. What is no number stays so.
+    /// Applies the mask to values of which the first has the place `first`. NaN stays NaN.
     pub fn drop(values: &mut [T], first: u64, mask: DropMask) {
         let (factor, zero) = (<T::Wide as Real>::from_f64(mask.factor), T::Wide::default());
         lanes!(values.len(), |next, N| {

@@ -1,39 +1,38 @@
-//! The numbers that kernels work on.
+//! The element types that kernels work on.
 
 use half::bf16;
 use std::fmt::Debug;
 use std::ops::{Add, AddAssign, Mul, Sub};
 
-/// A dtype of elements in memory.
+/// An element type in memory.
 pub trait Element: Copy + Debug + Default + Send + Sync + 'static {
-    /// The dtype that is computed with: the same, or a wider one where this one is only for
-    /// storage.
+    /// The type of computations: the same, or a wider one where this one is only for storage.
     type Wide: Real;
 
-    /// The same value.
+    /// Converts to the wide type, which is exact.
     fn widen(self) -> Self::Wide;
 
-    /// The nearest value; of two that are as near, the one whose last bit is 0.
+    /// Rounds to the nearest value; of two equally near ones, to the one whose last bit is 0.
     fn narrow(wide: Self::Wide) -> Self;
 }
 
-/// A dtype of elements that is computed with.
+/// An element type that kernels compute in.
 pub trait Real:
     Element<Wide = Self> + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + AddAssign
 {
-    /// The nearest value.
+    /// Rounds to the nearest value.
     fn from_f64(value: f64) -> Self;
 
-    /// The same value.
+    /// Converts to f64, which is exact.
     fn to_f64(self) -> f64;
 
-    /// max(z, 0), but NaN stays NaN: a plain maximum would turn it into 0 and hide it.
+    /// Computes max(z, 0), but NaN stays NaN: a plain maximum would turn it into 0 and hide it.
     #[inline(always)]
     fn relu(self) -> Self {
         if self < Self::default() { Self::default() } else { self }
     }
 
-    /// The gradient that passes a ReLU whose input was `self`.
+    /// Returns the gradient behind a ReLU whose input was `self`.
     #[inline(always)]
     fn gate(self, gradient: Self) -> Self {
         if self <= Self::default() { Self::default() } else { gradient }
@@ -73,8 +72,8 @@ macro_rules! real {
 }
 real!(f32, f64);
 
-/// By its bits: the crate's own conversions look for instructions each time, which the compiler
-/// cannot vectorize.
+/// Converts by bits: the conversions of the crate `half` detect instructions at every call, which prevents
+/// vectorization.
 impl Element for bf16 {
     type Wide = f32;
 
@@ -86,10 +85,9 @@ impl Element for bf16 {
     #[inline(always)]
     fn narrow(wide: f32) -> bf16 {
         let bits = wide.to_bits();
-        // Wrapping, so that no check for an overflow, which only a NaN has, is in the way of
-        // vectors.
+        // Wrapping, because a check for overflow, which only a NaN causes, would prevent vectorization.
         let rounded = bits.wrapping_add(0x7FFF + (bits >> 16 & 1));
-        // Rounding could carry a NaN's bits away until it is infinite, so it gets one that stays.
+        // Rounding could turn a NaN into an infinity, so one bit of its mantissa is set.
         let rounded = if wide.is_nan() { bits | 1 << 22 } else { rounded };
         bf16::from_bits((rounded >> 16) as u16)
     }

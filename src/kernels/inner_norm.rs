@@ -1,12 +1,11 @@
-//! The backward pass of a norm whose input nobody else reads, over dense rows: first its sums, then
-//! the gradient.
+//! The backward pass of a norm whose input has no other reader, over dense rows: first its sums, then the gradient.
 
 use super::lanes::{at, each, put};
 use super::moments::ROWS_A_SUM;
 use super::rows::{PartialSums, through_norm};
 use super::{Affine, Correction, Element, GradientSums, Real};
 
-/// The sums for dβ and dγ of ReLU(norm(x)), from the gradient `upstream` of its output.
+/// Returns the sums for dβ and dγ of ReLU(norm(x)), from the gradient `upstream` of its output.
 pub fn norm_sums<T: Element>(upstream: &[T], x: &[T], affine: Affine<T::Wide>) -> GradientSums {
     let channels = affine.channels();
     let mut sums = PartialSums::new(channels);
@@ -18,8 +17,7 @@ pub fn norm_sums<T: Element>(upstream: &[T], x: &[T], affine: Affine<T::Wide>) -
 }
 
 kernel! {
-    /// [`norm_sums`] over few enough rows that sums in the precision that is computed with are
-    /// exact enough.
+    /// Computes [`norm_sums`] over so few rows that sums in the wide type are accurate enough.
     pub fn norm_sums_part(
         upstream: &[T],
         x: &[T],
@@ -41,7 +39,7 @@ kernel! {
 }
 
 kernel! {
-    /// Takes `gradient`, of the output of ReLU(norm(x)), back in its place to that of `x`.
+    /// Turns `gradient`, that of the output of ReLU(norm(x)), in place into that of `x`.
     pub fn norm_backward(gradient: &mut [T], x: &[T], affine: Affine<T::Wide>, correction: Correction<T::Wide>) {
         let channels = affine.channels();
         let (affine, correction) = (affine.cut(channels), correction.cut(channels));

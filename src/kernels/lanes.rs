@@ -1,14 +1,12 @@
-//! Some channels of a pixel at once, as many as fit into a register or a part of it.
+//! Loops over the channels of a pixel in blocks that fit into a register or a part of it.
 //!
-//! The compiler vectorizes a loop of unknown length four registers at a time, and what is left,
-//! which may be all 32 channels of a growth rate, goes one by one. It also has to assume that what
-//! is written is read by the next channel. So the kernels go through the channels in steps of a
-//! known length, and read all that a step needs before they write.
+//! The compiler vectorizes a loop of unknown length four registers at a time, and processes the rest, which may be all
+//! 32 channels of a growth rate, one by one. It also has to assume that the next channel reads what is written. So the
+//! kernels process channels in blocks of a known length, and read everything that a block needs before they write.
 
 use super::{Element, Real};
 
-/// Runs a block with the first channel and the number `$N` (a constant) of channels of each step
-/// through `$channels`.
+/// Runs a piece of code for each block of `$channels`, with its first channel and its constant number `$N` of channels.
 macro_rules! lanes {
     ($channels:expr, |$first:ident, $N:ident| $body:block) => {{
         let (mut next, channels): (usize, usize) = (0, $channels);
@@ -26,8 +24,7 @@ macro_rules! lanes {
     };
 }
 
-/// Slices of as many channels as a loop over them has, which lets the compiler leave out the checks
-/// in the loop.
+/// Cuts slices to the number of channels of a loop, so that the compiler omits bounds checks in the loop.
 macro_rules! cut {
     ($channels:expr, $($name:ident),*) => {
         $(let $name = &$name[..$channels];)*
@@ -37,7 +34,7 @@ macro_rules! cut {
     };
 }
 
-/// A value for each of `N` channels.
+/// Computes a value for each of `N` channels.
 #[inline(always)]
 pub(super) fn each<T: Copy + Default, const N: usize>(of: impl Fn(usize) -> T) -> [T; N] {
     let mut values = [T::default(); N];
@@ -47,33 +44,33 @@ pub(super) fn each<T: Copy + Default, const N: usize>(of: impl Fn(usize) -> T) -
     values
 }
 
-/// `N` values from `first` on, as what is computed with.
+/// Reads `N` values from `first` on, in the wide type.
 #[inline(always)]
 pub(super) fn at<T: Element, const N: usize>(values: &[T], first: usize) -> [T::Wide; N] {
     let values: [T; N] = bits_at(values, first);
     each(|c| values[c].widen())
 }
 
-/// Writes to `first` and what follows.
+/// Writes `N` values from `first` on.
 #[inline(always)]
 pub(super) fn put<T: Element, const N: usize>(values: &mut [T], first: usize, new: [T::Wide; N]) {
     put_bits(values, first, each::<T, N>(|c| T::narrow(new[c])));
 }
 
-/// Adds to `first` and what follows.
+/// Adds to `N` values from `first` on.
 #[inline(always)]
 pub(super) fn add<T: Real, const N: usize>(values: &mut [T], first: usize, new: [T; N]) {
     let old = at::<T, N>(values, first);
     put(values, first, each::<T, N>(|c| old[c] + new[c]));
 }
 
-/// `N` values from `first` on, as they are.
+/// Reads `N` values from `first` on, without conversion.
 #[inline(always)]
 pub(super) fn bits_at<T: Copy, const N: usize>(values: &[T], first: usize) -> [T; N] {
     *values[first..first + N].first_chunk().expect("as long as that")
 }
 
-/// Writes to `first` and what follows, as it is.
+/// Writes `N` values from `first` on, without conversion.
 #[inline(always)]
 pub(super) fn put_bits<T: Copy, const N: usize>(values: &mut [T], first: usize, new: [T; N]) {
     *values[first..first + N].first_chunk_mut().expect("as long as that") = new;

@@ -1,4 +1,4 @@
-//! Norm, ReLU and 3×3 max pooling with stride 2 and padding 1 in one pass: the stem.
+//! Norm, ReLU and 3×3 max pooling with stride 2 and padding 1 in one pass, for the stem.
 
 use super::lanes::{at, bits_at, each, put, put_bits};
 use super::rows::{Correction, GradientSums, PartialSums, through_norm};
@@ -9,13 +9,13 @@ const KERNEL: usize = 3;
 const STRIDE: usize = 2;
 const PADDING: usize = 1;
 
-/// Height or width of the output for that of the input.
+/// Returns the height or width of the output for that of the input.
 pub fn max_pooled(size: usize) -> usize {
     (size + 2 * PADDING - KERNEL) / STRIDE + 1
 }
 
-/// Pools a range of output rows, counted over all images of `[height, width]`, from the dense rows
-/// `x`; `indices` gets the place in its window of each maximum. Both outputs hold these rows alone.
+/// Pools from the dense rows `x` into a range of output rows, counted over all images of `[height, width]`; `indices`
+/// receives the place of each maximum in its window. Both outputs hold these rows alone.
 pub fn norm_relu_max_pool<T: Element>(
     x: &[T],
     [height, width]: [usize; 2],
@@ -34,7 +34,7 @@ pub fn norm_relu_max_pool<T: Element>(
 }
 
 kernel! {
-    /// One row of the output.
+    /// Pools into one row of the output.
     pub fn pool_row(
         image: &[T],
         height: usize,
@@ -47,7 +47,7 @@ kernel! {
         let channels = affine.channels();
         for (column, (out, indices)) in out.chunks_exact_mut(channels).zip(indices.chunks_exact_mut(channels)).enumerate() {
             lanes!(channels, |first, N| {
-                // Less than any ReLU gives.
+                // Less than any output of a ReLU.
                 let mut most = [T::Wide::from_f64(-1.0); N];
                 let mut index = [0_u32; N];
                 for place in 0..KERNEL * KERNEL {
@@ -59,7 +59,7 @@ kernel! {
                     let pixel = &image[(y * width + x) * channels..][..channels];
                     let z = affine.apply::<N>(first, at(pixel, first));
                     let value = each::<T::Wide, N>(|c| z[c].relu());
-                    // NaN, which is not equal to itself, wins, so that it is not hidden.
+                    // NaN, which is not equal to itself, counts as the maximum, so that it is not hidden.
                     #[allow(clippy::eq_op)]
                     let wins = each::<bool, N>(|c| value[c] > most[c] || value[c] != value[c]);
                     most = each(|c| if wins[c] { value[c] } else { most[c] });
@@ -72,7 +72,7 @@ kernel! {
     }
 }
 
-/// What a backward pass goes by: gradients of all outputs, the places of the maxima, and images of
+/// The inputs of a backward pass: the gradients of all outputs, the places of the maxima, and images of
 /// `[height, width]`.
 #[derive(Clone, Copy, Debug)]
 pub struct MaxPooled<'a, T: Element> {
@@ -80,16 +80,16 @@ pub struct MaxPooled<'a, T: Element> {
     pub upstream: &'a [T],
     /// The place in its window of each maximum.
     pub indices: &'a [u8],
-    /// What was normalized: dense rows.
+    /// The input of the norm: dense rows.
     pub x: &'a [T],
     /// Height and width of the input in pixels.
     pub size: [usize; 2],
-    /// By what it was normalized.
+    /// The constants of the norm.
     pub affine: Affine<'a, T::Wide>,
 }
 
 impl<'a, T: Element> MaxPooled<'a, T> {
-    /// One row of the input, counted over all images.
+    /// Returns one row of the input, counted over all images.
     #[inline(always)]
     fn row(&self, row: usize) -> MaxPooledRow<'a, T> {
         let channels = self.affine.channels();
@@ -120,8 +120,8 @@ struct MaxPooledRow<'a, T: Element> {
 }
 
 impl<T: Element> MaxPooledRow<'_, T> {
-    /// The windows that a pixel is in, at most four: where their outputs begin, and the pixel's
-    /// place in them.
+    /// Returns the windows that contain a pixel, at most four: the start of each output, and the pixel's place in the
+    /// window.
     #[inline(always)]
     fn windows(&self, column: usize, channels: usize) -> ([(usize, u8); 4], usize) {
         // Their first row is at most the pixel's, their last row at least.
@@ -139,9 +139,9 @@ impl<T: Element> MaxPooledRow<'_, T> {
         (windows, count)
     }
 
-    /// The gradient that arrives at `N` channels of a pixel from these windows.
+    /// Returns the gradient of `N` channels of a pixel from these windows.
     #[inline(always)]
-    fn arriving<const N: usize>(&self, windows: &[(usize, u8)], first: usize) -> [T::Wide; N] {
+    fn upstream_at<const N: usize>(&self, windows: &[(usize, u8)], first: usize) -> [T::Wide; N] {
         let mut sum = [T::Wide::default(); N];
         for &(output, place) in windows {
             let upstream = at::<T, N>(self.upstream, output + first);
@@ -152,7 +152,7 @@ impl<T: Element> MaxPooledRow<'_, T> {
     }
 }
 
-/// The sums for dβ and dγ over a range of input rows, counted over all images.
+/// Returns the sums for dβ and dγ over a range of input rows, counted over all images.
 pub fn norm_relu_max_pool_sums<T: Element>(pooled: MaxPooled<T>, rows: Range<usize>) -> GradientSums {
     let mut sums = PartialSums::new(pooled.affine.channels());
     for row in rows {
@@ -169,15 +169,15 @@ kernel! {
         for (column, x) in row.x.chunks_exact(channels).enumerate() {
             let (windows, count) = row.windows(column, channels);
             lanes!(channels, |first, N| {
-                let (arriving, x) = (row.arriving::<N>(&windows[..count], first), at::<T, N>(x, first));
-                through_norm::<T::Wide, N>(arriving, x, row.affine, first, shift_sums, scale_sums);
+                let (upstream, x) = (row.upstream_at::<N>(&windows[..count], first), at::<T, N>(x, first));
+                through_norm::<T::Wide, N>(upstream, x, row.affine, first, shift_sums, scale_sums);
             });
         }
     }
 }
 
-/// Takes gradients back to a range of input rows, counted over all images: writes scale·g,
-/// corrected, into these rows of `gradient`.
+/// Computes the backward pass for a range of input rows, counted over all images: writes scale·g, corrected, into these
+/// rows of `gradient`.
 pub fn norm_relu_max_pool_backward<T: Element>(
     pooled: MaxPooled<T>,
     correction: Correction<T::Wide>,
@@ -198,9 +198,9 @@ kernel! {
         for (column, (x, gradient)) in row.x.chunks_exact(channels).zip(gradient.chunks_exact_mut(channels)).enumerate() {
             let (windows, count) = row.windows(column, channels);
             lanes!(channels, |first, N| {
-                let (arriving, x) = (row.arriving::<N>(&windows[..count], first), at::<T, N>(x, first));
+                let (upstream, x) = (row.upstream_at::<N>(&windows[..count], first), at::<T, N>(x, first));
                 let (z, scale) = (affine.apply::<N>(first, x), at::<T::Wide, N>(affine.scale, first));
-                let g = each::<T::Wide, N>(|c| z[c].gate(arriving[c]) * scale[c]);
+                let g = each::<T::Wide, N>(|c| z[c].gate(upstream[c]) * scale[c]);
                 put(gradient, first, correction.apply::<N>(first, g, x));
             });
         }

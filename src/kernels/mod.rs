@@ -25,39 +25,39 @@ pub use moments::Moments;
 pub use rows::{Correction, GradientSums, accumulate, copy, copy_with_moments, correct, moments, norm_relu};
 pub use splitmix::{STEP, scramble};
 
-/// Normalization of a channel: (x − mean)·scale + shift, with scale = γ·r. The mean goes first:
-/// where it is far from 0, x·scale and mean·scale would lose the bits in which they differ.
+/// Normalization of a channel: (x − mean)·scale + shift, with scale = γ·r. The mean is subtracted first: where it is
+/// far from 0, x·scale and mean·scale would lose the bits in which they differ.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine<'a, W> {
-    /// Subtracted from each channel.
+    /// The mean that is subtracted, per channel.
     pub mean: &'a [W],
-    /// The factor of each channel.
+    /// The factor γ·r, per channel.
     pub scale: &'a [W],
-    /// The summand of each channel: β, and what rounding took from the mean.
+    /// The summand per channel: β, and the rounding error of the mean times the factor.
     pub shift: &'a [W],
 }
 
 impl<'a, W: Real> Affine<'a, W> {
-    /// The first channels.
+    /// Returns the constants of the first channels.
     #[inline(always)]
     fn cut(self, channels: usize) -> Affine<'a, W> {
         Affine { mean: &self.mean[..channels], scale: &self.scale[..channels], shift: &self.shift[..channels] }
     }
 
-    /// The number of channels.
+    /// Returns the number of channels.
     #[inline(always)]
     fn channels(&self) -> usize {
         self.scale.len()
     }
 
-    /// x − mean of `N` channels from `first` on.
+    /// Computes x − mean for `N` channels from `first` on.
     #[inline(always)]
     fn deviation<const N: usize>(&self, first: usize, x: [W; N]) -> [W; N] {
         let mean = lanes::at::<W, N>(self.mean, first);
         lanes::each(|c| x[c] - mean[c])
     }
 
-    /// Normalizes `N` channels from `first` on, of which x − mean is known.
+    /// Normalizes `N` channels from `first` on, from their x − mean.
     #[inline(always)]
     fn of_deviation<const N: usize>(&self, first: usize, deviation: [W; N]) -> [W; N] {
         let (scale, shift) = (lanes::at::<W, N>(self.scale, first), lanes::at::<W, N>(self.shift, first));

@@ -1,8 +1,8 @@
-//! Mean and variance of channels, in parts that are merged in their order.
+//! Mean and variance per channel, of parts that are merged in a fixed order.
 
 use super::Real;
 
-/// How many rows are summed in the precision that is computed with before the sums go into f64.
+/// Number of rows that are summed in the wide type before the sums are added in f64.
 pub(super) const ROWS_A_SUM: usize = 64;
 
 /// Count, mean and sum of squared deviations of each channel over some rows.
@@ -14,7 +14,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// Those of values of which sums about `shift` are known: Σ(x − shift) and Σ(x − shift)².
+    /// Computes moments from sums around `shift`: Σ(x − shift) and Σ(x − shift)².
     pub(super) fn from_sums<W: Real>(count: usize, shift: &[W], sums: &[f64], squares: &[f64]) -> Self {
         let count = count as f64;
         let mean = shift.iter().zip(sums).map(|(shift, sum)| shift.to_f64() + sum / count).collect();
@@ -22,12 +22,11 @@ impl Moments {
         Moments { count, mean, squares }
     }
 
-    /// Those of all rows, from those of its parts.
+    /// Merges the moments of parts into those of all rows.
     ///
     /// # Source
     ///
-    /// Chan, Golub, LeVeque: *Updating formulae and a pairwise algorithm for computing sample
-    /// variances* (1979).
+    /// Chan, Golub, LeVeque: *Updating formulae and a pairwise algorithm for computing sample variances* (1979).
     pub fn merged(parts: impl IntoIterator<Item = Moments>) -> Moments {
         parts.into_iter().reduce(Moments::merge).unwrap_or_default()
     }
@@ -44,17 +43,17 @@ impl Moments {
         self
     }
 
-    /// The sum of each channel.
+    /// Returns the sum of each channel.
     pub fn sums(&self) -> Vec<f64> {
         self.mean.iter().map(|mean| mean * self.count).collect()
     }
 
-    /// The mean of each channel.
+    /// Returns the mean of each channel.
     pub fn mean(&self) -> &[f64] {
         &self.mean
     }
 
-    /// The biased variance of each channel.
+    /// Returns the biased variance of each channel.
     pub fn variance(&self) -> impl Iterator<Item = f64> + '_ {
         self.squares.iter().map(|squares| (squares / self.count).max(0.0))
     }

@@ -1,12 +1,12 @@
-//! Kernels over rows: a row is one pixel's channels, and rows lie `stride` elements apart, so that
-//! some channels of a wide buffer can be read or written.
+//! Kernels over rows: a row is one pixel's channels, and rows lie `stride` elements apart, so that a kernel can read or
+//! write some of the channels of a wide buffer.
 
 use super::lanes::{add, at, each, put};
 use super::moments::{Moments, ROWS_A_SUM};
 use super::{Affine, Element, Real};
 
 kernel! {
-    /// ReLU(scale·x + shift) of the first channels of each row of `x` into the dense rows `out`.
+    /// Writes ReLU(norm(x)) of the first channels of each row of `x` into the dense rows `out`.
     pub fn norm_relu(x: &[T], stride: usize, affine: Affine<T::Wide>, out: &mut [T]) {
         let channels = affine.channels();
         let affine = affine.cut(channels);
@@ -28,17 +28,17 @@ pub fn copy<T: Element>(y: &[T], channels: usize, out: &mut [T], stride: usize) 
     }
 }
 
-/// Copies dense rows `y` of `channels` into the rows of `out`, and gives their moments.
+/// Copies dense rows `y` of `channels` into the rows of `out`, and returns their moments.
 pub fn copy_with_moments<T: Element>(y: &[T], channels: usize, out: &mut [T], stride: usize) -> Moments {
     moments_of_parts(y, channels, |part, y| copy(y, channels, &mut out[part * ROWS_A_SUM * stride..], stride))
 }
 
-/// The moments of dense rows `y` of `channels`.
+/// Returns the moments of dense rows `y` of `channels`.
 pub fn moments<T: Element>(y: &[T], channels: usize) -> Moments {
     moments_of_parts(y, channels, |_, _| {})
 }
 
-/// Goes through the rows part by part: hands each to `visit` and sums it while it is in the cache.
+/// Visits the rows part by part: passes each part to `visit` and sums it while it is in the cache.
 fn moments_of_parts<T: Element>(y: &[T], channels: usize, mut visit: impl FnMut(usize, &[T])) -> Moments {
     // Sums about a value near the mean lose nothing where the mean is far from 0.
     let shift: Vec<T::Wide> = y[..channels].iter().map(|y| y.widen()).collect();
@@ -70,22 +70,22 @@ kernel! {
     }
 }
 
-/// Sums of a norm's backward pass over some rows: dβ = Σ g and Σ g·(x − μ), of each channel.
+/// Sums of a norm's backward pass over some rows, per channel: dβ = Σ g and Σ g·(x − μ).
 #[derive(Clone, Debug, PartialEq)]
 pub struct GradientSums {
-    /// Σ g.
+    /// Σ g, which is dβ.
     pub shift: Vec<f64>,
     /// Σ g·(x − μ); times r it is dγ.
     pub scale: Vec<f64>,
 }
 
 impl GradientSums {
-    /// Sums over nothing.
+    /// Creates sums over no rows.
     pub fn zero(channels: usize) -> Self {
         GradientSums { shift: vec![0.0; channels], scale: vec![0.0; channels] }
     }
 
-    /// Adds another part.
+    /// Adds the sums of other rows.
     pub fn add(&mut self, other: &GradientSums) {
         for (sum, part) in [(&mut self.shift, &other.shift), (&mut self.scale, &other.scale)] {
             sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
@@ -93,7 +93,7 @@ impl GradientSums {
     }
 }
 
-/// Sums in the precision that is computed with, which go into f64 before they become inexact.
+/// Sums in the wide type, which are added in f64 before they become inaccurate.
 pub(super) struct PartialSums<W> {
     pub shift: Vec<W>,
     pub scale: Vec<W>,
@@ -107,7 +107,7 @@ impl<W: Real> PartialSums<W> {
         PartialSums { shift: zeros(), scale: zeros(), rows: 0, sums: GradientSums::zero(channels) }
     }
 
-    /// So many rows have been added.
+    /// Notes that `rows` rows were added.
     pub fn count(&mut self, rows: usize) {
         self.rows += rows;
         if self.rows >= ROWS_A_SUM {
@@ -127,9 +127,8 @@ impl<W: Real> PartialSums<W> {
     }
 }
 
-/// Takes a norm's gradient `upstream` (dense rows) back to its input: adds scale·g to the first
-/// channels of the rows of `gradient`, where g is `upstream` where the ReLU let something through.
-/// Gives the sums for dβ and dγ.
+/// Computes the backward pass of norm and ReLU from the gradient `upstream` (dense rows): adds scale·g to the first
+/// channels of the rows of `gradient`, where g is `upstream` behind the ReLU. Returns the sums for dβ and dγ.
 pub fn accumulate<T: Element>(
     upstream: &[T],
     x: &[T],
@@ -147,8 +146,8 @@ pub fn accumulate<T: Element>(
     sums.finish()
 }
 
-/// Takes the gradient of `N` channels of a pixel back through ReLU and norm, and adds to the sums
-/// for dβ and dγ.
+/// Passes the gradient of `N` channels of a pixel through the backward pass of ReLU and norm, and adds to the sums for
+/// dβ and dγ.
 #[inline(always)]
 pub(super) fn through_norm<W: Real, const N: usize>(
     upstream: [W; N],
@@ -167,8 +166,7 @@ pub(super) fn through_norm<W: Real, const N: usize>(
 }
 
 kernel! {
-    /// [`accumulate`] over few enough rows that sums in the precision that is computed with are
-    /// exact enough.
+    /// Computes [`accumulate`] over so few rows that sums in the wide type are accurate enough.
     #[allow(clippy::too_many_arguments)]
     pub fn accumulate_part(
         upstream: &[T],
@@ -195,19 +193,19 @@ kernel! {
     }
 }
 
-/// What is left of a gradient once the batch statistics are seen as functions of what they are of.
+/// The constants that correct a gradient for the batch statistics, which are functions of the same values.
 #[derive(Clone, Copy, Debug)]
 pub struct Correction<'a, W> {
-    /// Subtracted from each channel's gradient.
+    /// The summand that is subtracted from the gradient, per channel.
     pub offset: &'a [W],
-    /// Subtracted for each unit that a value lies above the mean.
+    /// The factor of x − μ in what is subtracted, per channel.
     pub slope: &'a [W],
     /// The mean of each channel.
     pub mean: &'a [W],
 }
 
 impl<'a, W: Real> Correction<'a, W> {
-    /// The first channels.
+    /// Returns the constants of the first channels.
     #[inline(always)]
     pub(super) fn cut(self, channels: usize) -> Correction<'a, W> {
         Correction { offset: &self.offset[..channels], slope: &self.slope[..channels], mean: &self.mean[..channels] }
@@ -222,8 +220,7 @@ impl<'a, W: Real> Correction<'a, W> {
     }
 }
 
-/// gradient − (offset + slope·(x − μ)) of some channels of rows, into the dense rows `out`. Gives
-/// their sums.
+/// Writes gradient − (offset + slope·(x − μ)) of some channels of rows into the dense rows `out`. Returns their sums.
 pub fn correct<T: Element>(
     gradient: &[T::Wide],
     x: &[T],
@@ -242,8 +239,7 @@ pub fn correct<T: Element>(
 }
 
 kernel! {
-    /// [`correct`] over few enough rows that sums in the precision that is computed with are exact
-    /// enough.
+    /// Computes [`correct`] over so few rows that sums in the wide type are accurate enough.
     pub fn correct_part(
         gradient: &[T::Wide],
         x: &[T],
@@ -269,7 +265,7 @@ kernel! {
     }
 }
 
-/// Moves sums into more exact ones.
+/// Moves sums into f64 sums.
 fn drain<W: Real>(partial: &mut [W], sums: &mut [f64]) {
     for (partial, sum) in partial.iter_mut().zip(sums) {
         *sum += partial.to_f64();

@@ -1,15 +1,14 @@
-//! The mixing function of SplitMix64, on which all random choices of this crate rest.
+//! The mixing function of SplitMix64, from which all random choices of this crate derive.
 
-/// The step of the counter that [`scramble`] makes random bits of: 2⁶⁴ divided by the golden ratio,
-/// odd.
+/// The increment of the counter that [`scramble`] turns into random bits: 2⁶⁴ divided by the golden ratio, odd.
 pub const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Makes random bits of a counter, by the bijection of SplitMix64.
+/// Turns a counter into random bits, by the bijection of SplitMix64.
 ///
 /// # Source
 ///
-/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014), with the
-/// constants of David Stafford's "Mix13".
+/// Steele, Lea, Flood: Fast splittable pseudorandom number generators (OOPSLA 2014), with the constants of David
+/// Stafford's "Mix13".
 #[inline(always)]
 pub fn scramble(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -3,7 +3,7 @@
 use super::*;
 use half::bf16;
 
-/// Numbers in (−1, 1) that look random.
+/// Numbers in (−1, 1) that look random, by a formula.
 fn numbers(len: usize, salt: f64) -> Vec<f64> {
     (0..len).map(|i| ((i as f64 + salt) * 12.9898).sin() * 43758.5453 % 1.0).collect()
 }
@@ -16,14 +16,14 @@ fn in_f64<T: Element>(value: T) -> f64 {
     value.widen().to_f64()
 }
 
-/// How far `own` is from `exact`, as a share of the largest exact value.
+/// Returns the largest deviation of `own` from `exact`, relative to the largest exact value.
 fn error<T: Element>(own: &[T], exact: &[f64]) -> f64 {
     assert_eq!(own.len(), exact.len());
     let scale = exact.iter().fold(f64::MIN_POSITIVE, |most, value| most.max(value.abs()));
     own.iter().zip(exact).map(|(&own, reference)| (in_f64(own) - reference).abs()).fold(0.0, f64::max) / scale
 }
 
-/// Some channels of pixels in a wide buffer, a norm over them, and sizes at which nothing is round.
+/// Some channels of pixels in a wide buffer, a norm over them, and sizes that are no multiples of a block.
 struct Case<T: Element> {
     channels: usize,
     stride: usize,
@@ -55,18 +55,17 @@ impl<T: Element> Case<T> {
         in_f64(self.x[pixel * self.stride + c])
     }
 
-    /// Before the ReLU, rounded as the kernels round it, so that both sides agree on which side of
-    /// 0 it is.
+    /// Before the ReLU, rounded as the kernels round it, so that both sides agree on which side of 0 it is.
     fn z(&self, pixel: usize, c: usize) -> f64 {
         ((self.x[pixel * self.stride + c].widen() - self.mean[c]) * self.scale[c] + self.shift[c]).to_f64()
     }
 
     /// Input gradient of every pixel and the sums, for gradients that arrive at the pixels.
-    fn backward(&self, pixels: usize, arriving: impl Fn(usize, usize) -> f64) -> (Vec<f64>, GradientSums) {
+    fn backward(&self, pixels: usize, of_output: impl Fn(usize, usize) -> f64) -> (Vec<f64>, GradientSums) {
         let mut sums = GradientSums::zero(self.channels);
         let mut gradient = vec![0.0; pixels * self.channels];
         for (pixel, c) in (0..pixels).flat_map(|p| (0..self.channels).map(move |c| (p, c))) {
-            let g = if self.z(pixel, c) <= 0.0 { 0.0 } else { arriving(pixel, c) };
+            let g = if self.z(pixel, c) <= 0.0 { 0.0 } else { of_output(pixel, c) };
             sums.shift[c] += g;
             sums.scale[c] += g * (self.x(pixel, c) - self.mean[c].to_f64());
             gradient[pixel * self.channels + c] = g * self.scale[c].to_f64();
@@ -122,7 +121,7 @@ fn check_rows<T: Element>(tolerance: f64) {
             .collect();
         assert!(error(&out, &exact) <= tolerance);
         let exact: Vec<f64> = (0..channels).map(|c| exact.iter().skip(c).step_by(channels).sum()).collect();
-        // Of the largest sum; they cancel.
+        // Relative to the largest sum; sums cancel.
         assert!(error(&sums, &exact) <= 10.0 * tolerance);
     }
 }
@@ -222,9 +221,9 @@ fn check_average_pool<T: Element>(tolerance: f64) {
         let rows = 0..images * height;
         let sums =
             norm_relu_average_pool_backward(&upstream, &case.x, stride, window, case.affine(), rows, &mut gradient);
-        let arriving =
+        let of_output =
             |pixel: usize, c: usize| target(pixel).map_or(0.0, |o| in_f64(upstream[o * channels + c]) / area);
-        let (exact, exact_sums) = case.backward(images * height * width, arriving);
+        let (exact, exact_sums) = case.backward(images * height * width, of_output);
         assert!(error(&narrow(&gradient, stride, channels), &exact) <= tolerance);
         assert!(error(&sums.shift, &exact_sums.shift) <= tolerance);
         assert!(error(&sums.scale, &exact_sums.scale) <= tolerance);
@@ -268,9 +267,9 @@ fn check_max_pool<T: Element>(tolerance: f64) {
         assert!(error(&out, &exact) <= tolerance, "{size:?}");
 
         let upstream: Vec<T> = round(&numbers(outputs * channels, 31.0));
-        let mut arriving = vec![0.0; images * height * width * channels];
+        let mut of_output = vec![0.0; images * height * width * channels];
         for (i, upstream) in upstream.iter().enumerate() {
-            arriving[chosen[i] * channels + i % channels] += in_f64(*upstream);
+            of_output[chosen[i] * channels + i % channels] += in_f64(*upstream);
         }
         let mut gradient = vec![T::default(); images * height * width * channels];
         let rows = 0..images * height;
@@ -280,7 +279,8 @@ fn check_max_pool<T: Element>(tolerance: f64) {
             (round(&numbers(channels, 37.0)), round(&numbers(channels, 41.0)));
         let correction = Correction { offset: &offset, slope: &slope, mean: &case.mean };
         norm_relu_max_pool_backward(pooled, correction, rows, &mut gradient);
-        let (mut exact, exact_sums) = case.backward(images * height * width, |pixel, c| arriving[pixel * channels + c]);
+        let (mut exact, exact_sums) =
+            case.backward(images * height * width, |pixel, c| of_output[pixel * channels + c]);
         for (i, exact) in exact.iter_mut().enumerate() {
             let (pixel, c) = (i / channels, i % channels);
             *exact -= offset[c].to_f64() + slope[c].to_f64() * (case.x(pixel, c) - case.mean[c].to_f64());

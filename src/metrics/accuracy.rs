@@ -1,4 +1,4 @@
-//! The share of correct predictions.
+//! The accuracy: the share of correct predictions.
 
 use super::{BatchOutput, Direction, Metric, correct_predictions};
 use crate::Result;

@@ -1,10 +1,11 @@
-//! The confusion matrix: how often each class was taken for each other.
+//! The confusion matrix: how often samples of each class were predicted as each class.
 
 use serde::{Deserialize, Serialize};
 
 /// Counts of (true class, predicted class) pairs.
 ///
-/// A prediction may be absent (`None`): a row of scores with NaN has no largest one. It counts as wrong, and in no column.
+/// A prediction may be absent (`None`): a row of logits with NaN has no largest one. It counts as wrong, and in no
+/// column.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfusionMatrix {
     classes: usize,
@@ -15,17 +16,17 @@ pub struct ConfusionMatrix {
 }
 
 impl ConfusionMatrix {
-    /// An empty matrix for this many classes.
+    /// Creates an empty matrix for `classes` classes.
     pub fn new(classes: usize) -> Self {
         ConfusionMatrix { classes, counts: vec![0; classes * classes], unpredicted: vec![0; classes] }
     }
 
-    /// The number of classes.
+    /// Returns the number of classes.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// Counts one sample.
+    /// Counts one sample by its true and its predicted class.
     ///
     /// # Panics
     ///
@@ -41,33 +42,33 @@ impl ConfusionMatrix {
         }
     }
 
-    /// How many samples of class `truth` were taken for `predicted`.
+    /// Returns the number of samples of class `truth` that were predicted as `predicted`.
     pub fn count(&self, truth: usize, predicted: usize) -> u64 {
         self.counts[truth * self.classes + predicted]
     }
 
-    /// How many samples of class `truth` were seen.
+    /// Returns the number of samples of class `truth`.
     pub fn samples_of(&self, truth: usize) -> u64 {
         self.counts[truth * self.classes..][..self.classes].iter().sum::<u64>() + self.unpredicted[truth]
     }
 
-    /// The number of samples seen.
+    /// Returns the number of all samples.
     pub fn samples(&self) -> u64 {
         self.counts.iter().sum::<u64>() + self.unpredicted.iter().sum::<u64>()
     }
 
-    /// The share of samples that were predicted correctly; `None` without samples.
+    /// Returns the share of samples that were predicted correctly; `None` without samples.
     pub fn accuracy(&self) -> Option<f64> {
         let correct: u64 = (0..self.classes).map(|class| self.count(class, class)).sum();
         ratio(correct, self.samples())
     }
 
-    /// The share of samples of class `truth` that were predicted correctly; `None` where there are none.
+    /// Returns the share of samples of class `truth` that were predicted correctly; `None` where there are none.
     pub fn recall(&self, truth: usize) -> Option<f64> {
         ratio(self.count(truth, truth), self.samples_of(truth))
     }
 
-    /// The share of predictions of class `predicted` that were correct; `None` where there are none.
+    /// Returns the share of predictions of class `predicted` that were correct; `None` where there are none.
     pub fn precision(&self, predicted: usize) -> Option<f64> {
         ratio(self.count(predicted, predicted), (0..self.classes).map(|truth| self.count(truth, predicted)).sum())
     }

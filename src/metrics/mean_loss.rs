@@ -4,7 +4,7 @@ use super::{BatchOutput, Direction, Metric};
 use crate::Result;
 use serde::{Deserialize, Serialize};
 
-/// The mean loss per sample: batches count by their size, so that a small last batch counts for what it holds.
+/// The mean loss per sample: batches are weighted by their size, so that every sample counts equally.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct MeanLoss {
     sum: f64,

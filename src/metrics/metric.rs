@@ -9,14 +9,14 @@ use tch::{Kind, Tensor};
 /// A number that is measured over many batches, such as an accuracy.
 ///
 /// A value of the type is the metric's state. The trainer clones the value that it was given for each epoch and each
-/// evaluation, and updates the clone with every batch; so an update must not hold on to tensors. The state is serialized
-/// into checkpoints, so that a run that is resumed in the middle of an epoch computes the same number; it goes through
-/// JSON, which has no NaN and no infinity.
+/// evaluation, and updates the clone with every batch; so the state must not hold tensors of a batch. The state is
+/// serialized into checkpoints, so that a run that is resumed in the middle of an epoch computes the same number; it
+/// goes through JSON, which has no NaN and no infinity.
 ///
 /// # Examples
 ///
-/// The share of samples whose class is among the `k` largest outputs. The derives need `serde` with its feature `derive`
-/// among the program's dependencies.
+/// The share of samples whose class is among the `k` largest outputs. The derives need `serde` with its feature
+/// `derive` among the program's dependencies.
 ///
 /// ```
 /// use densenet::data::SyntheticConfig;
@@ -81,25 +81,26 @@ use tch::{Kind, Tensor};
 /// # Ok::<(), densenet::Error>(())
 /// ```
 pub trait Metric: Clone + Serialize + DeserializeOwned + 'static {
-    /// The name under which the value is found everywhere, such as "accuracy". It is part of a column's name in CSV
-    /// files: letters, digits and `_` are a good choice, and commas, quotes and control characters are an error.
+    /// Returns the name of the metric in histories, logs, files and monitors, such as "accuracy". It is part of a
+    /// column's name in CSV files: letters, digits and `_` are a good choice, and commas, quotes and control characters
+    /// are an error.
     fn name(&self) -> String;
 
     /// Whether larger or smaller values are better.
     fn direction(&self) -> Direction;
 
-    /// Takes in a batch. It is called within [`tch::no_grad`].
+    /// Updates the state with a batch. It is called within [`tch::no_grad`].
     ///
     /// # Errors
     ///
-    /// An error ends the run with it.
+    /// Any error, which ends the run.
     fn update(&mut self, batch: &BatchOutput) -> Result<()>;
 
-    /// Takes in what another state of the same metric has gathered, such as that of another process.
+    /// Merges another state of the same metric into this one, such as that of another process.
     fn merge(&mut self, other: &Self);
 
-    /// The value over all batches so far; `None` where there is none, as for an accuracy without classes. A value that is
-    /// not finite counts as none.
+    /// Returns the value over all batches so far; `None` where there is none, as for an accuracy without classes. A
+    /// value that is not finite counts as none.
     fn compute(&self) -> Option<f64>;
 }
 
@@ -131,7 +132,7 @@ impl fmt::Display for Direction {
     }
 }
 
-/// A model's outputs for a batch, beside what they should be.
+/// A model's outputs for a batch, with the targets and the loss.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct BatchOutput<'a> {
@@ -148,7 +149,7 @@ impl<'a> BatchOutput<'a> {
         BatchOutput { outputs, targets, loss }
     }
 
-    /// The number of samples in the batch, `N`.
+    /// Returns the number of samples in the batch, `N`.
     pub fn samples(&self) -> usize {
         self.targets.size().first().map_or(0, |&n| n as usize)
     }

@@ -1,6 +1,6 @@
-//! Metrics: what a run measures on its batches, one file per metric.
+//! Metrics: numbers that a run measures over its batches.
 //!
-//! A [`Metric`] gathers a state over batches and computes one number from it. The loss and, where the targets are
+//! A [`Metric`] accumulates a state over batches and computes one number from it. The loss and, where the targets are
 //! classes, the accuracy are metrics of every run; [`Trainer::with_metric`](crate::train::Trainer::with_metric) adds
 //! others. Their values after an epoch are [`Metrics`], by name.
 

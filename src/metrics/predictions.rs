@@ -1,4 +1,4 @@
-//! Which class a model's output says.
+//! Predicted classes of a model's outputs.
 
 use tch::{Kind, Tensor};
 
@@ -7,11 +7,11 @@ use tch::{Kind, Tensor};
 pub struct ClassPrediction {
     /// The class with the largest logit; `None` for a row with NaN, which has no largest one.
     pub class: Option<usize>,
-    /// Its softmax probability, from 0 to 1; NaN where there is no class.
+    /// The softmax probability of the class, from 0 to 1; NaN where there is no class.
     pub probability: f64,
 }
 
-/// The predictions of logits `[N, classes]`, row by row.
+/// Returns the predictions of logits `[N, classes]`, row by row.
 pub fn class_predictions(logits: &Tensor) -> Vec<ClassPrediction> {
     // softmax spreads a NaN over its row, so that the row's maximum is NaN exactly where there is one.
     let (probabilities, classes) = logits.detach().to_kind(Kind::Double).softmax(-1, None::<Kind>).max_dim(-1, false);
@@ -25,7 +25,8 @@ pub fn class_predictions(logits: &Tensor) -> Vec<ClassPrediction> {
         .collect()
 }
 
-/// How many rows of logits `[N, classes]` have their largest value at the target `[N]`. A row with NaN counts as wrong.
+/// Returns the number of rows of logits `[N, classes]` whose largest value is at the target `[N]`. A row with NaN
+/// counts as wrong.
 pub fn correct_predictions(logits: &Tensor, targets: &Tensor) -> i64 {
     let (largest, classes) = logits.detach().max_dim(-1, false);
     let correct = classes.eq_tensor(targets).logical_and(&largest.isnan().logical_not());

@@ -11,19 +11,19 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use tch::no_grad;
 
-/// A [`Metric`] whose type is forgotten.
+/// A [`Metric`] of any type, as a trait object.
 trait AnyMetric {
     fn name(&self) -> String;
     fn direction(&self) -> Direction;
     fn update(&mut self, batch: &BatchOutput) -> Result<()>;
     fn compute(&self) -> Option<f64>;
-    /// The same metric without what it has gathered.
+    /// Returns the same metric in its initial state.
     fn fresh(&self) -> Box<dyn AnyMetric>;
     fn state(&self) -> serde_json::Result<Value>;
     fn load_state(&mut self, state: Value) -> serde_json::Result<()>;
 }
 
-/// A metric as it was given, and as it is now.
+/// A metric in its initial and in its current state.
 struct Running<M> {
     initial: M,
     state: M,
@@ -60,7 +60,7 @@ impl<M: Metric> AnyMetric for Running<M> {
     }
 }
 
-/// The metrics of a run with what they have gathered: the loss, the accuracy, and those that were added.
+/// The metrics of a run with their states: the loss, the accuracy, and those that were added.
 pub(crate) struct MetricSet {
     metrics: Vec<Box<dyn AnyMetric>>,
     samples: usize,
@@ -74,7 +74,7 @@ pub(crate) struct MetricStates {
 }
 
 impl MetricSet {
-    /// Loss and accuracy.
+    /// Creates the metrics of every run: loss and accuracy.
     pub fn new() -> Self {
         let mut set = MetricSet { metrics: Vec::new(), samples: 0 };
         set.add(MeanLoss::default());
@@ -82,12 +82,12 @@ impl MetricSet {
         set
     }
 
-    /// Adds a metric, which has gathered nothing yet.
+    /// Adds a metric in its initial state.
     pub fn add(&mut self, metric: impl Metric) {
         self.metrics.push(Box::new(Running { initial: metric.clone(), state: metric }));
     }
 
-    /// Whether every name can be told from the others and stand in a column's name.
+    /// Checks that names are unique and valid in the name of a column.
     ///
     /// # Errors
     ///
@@ -109,42 +109,42 @@ impl MetricSet {
         Ok(())
     }
 
-    /// The names, in the order in which [`Metrics::iter`] gives the values.
+    /// Returns the names, in the order of the values in [`Metrics::iter`].
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = self.metrics.iter().map(|metric| metric.name()).collect();
         names.sort_by(|a, b| (rank(a), a).cmp(&(rank(b), b)));
         names
     }
 
-    /// The direction of the metric with this name.
+    /// Returns the direction of the metric with this name.
     pub fn direction(&self, name: &str) -> Option<Direction> {
         self.metrics.iter().find(|metric| metric.name() == name).map(|metric| metric.direction())
     }
 
-    /// The same metrics without what they have gathered.
+    /// Returns the same metrics in their initial states.
     pub fn fresh(&self) -> Self {
         MetricSet { metrics: self.metrics.iter().map(|metric| metric.fresh()).collect(), samples: 0 }
     }
 
-    /// The number of samples so far.
+    /// Returns the number of samples so far.
     pub fn samples(&self) -> usize {
         self.samples
     }
 
-    /// Takes in a batch.
+    /// Updates all metrics with a batch.
     pub fn update(&mut self, batch: &BatchOutput) -> Result<()> {
         self.samples += batch.samples();
         no_grad(|| self.metrics.iter_mut().try_for_each(|metric| metric.update(batch)))
     }
 
-    /// The values so far; `None` before the first sample.
+    /// Computes the values so far; `None` before the first sample.
     pub fn compute(&self) -> Option<Metrics> {
         let value = |metric: &dyn AnyMetric| Some((metric.name(), metric.compute().filter(|v| v.is_finite())?));
         let values = self.metrics.iter().filter_map(|metric| value(metric.as_ref()));
         (self.samples > 0).then(|| Metrics::new(self.samples, values))
     }
 
-    /// What the metrics have gathered.
+    /// Returns the states of all metrics.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ impl MetricSet {
         Ok(MetricStates { samples: self.samples, states })
     }
 
-    /// Takes over what [`states`](Self::states) gave.
+    /// Restores what [`states`](Self::states) returned.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! The values of a run's metrics.
+//! The values of metrics.
 
 use super::accuracy::Accuracy;
 use super::mean_loss::MeanLoss;
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// The number of samples that the values were measured on.
+    /// Number of samples that the values were measured on.
     pub samples: usize,
     #[serde(flatten)]
     values: BTreeMap<String, f64>,
@@ -20,22 +20,22 @@ impl Metrics {
         Metrics { samples, values: values.into_iter().collect() }
     }
 
-    /// The value of the metric with this name; `None` where it has none.
+    /// Returns the value of the metric with this name; `None` where it has none.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.values.get(name).copied()
     }
 
-    /// The mean loss per sample, which every run has.
+    /// Returns the mean loss per sample, which every run has.
     pub fn loss(&self) -> f64 {
         self.get(MeanLoss::NAME).unwrap_or(f64::NAN)
     }
 
-    /// The share of correct predictions, from 0 to 1; `None` where the targets are not classes.
+    /// Returns the share of correct predictions, from 0 to 1; `None` where the targets are not classes.
     pub fn accuracy(&self) -> Option<f64> {
         self.get(Accuracy::NAME)
     }
 
-    /// Names and values: the loss, the accuracy, then the others sorted by name.
+    /// Iterates over names and values: the loss, the accuracy, then the others sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, f64)> {
         let mut values: Vec<_> = self.values.iter().map(|(name, &value)| (name.as_str(), value)).collect();
         values.sort_by_key(|(name, _)| rank(name));
@@ -43,7 +43,7 @@ impl Metrics {
     }
 }
 
-/// The place of a metric before others: the loss first, then the accuracy.
+/// Returns the rank of a metric in the order of names: the loss first, then the accuracy.
 pub(super) fn rank(name: &str) -> usize {
     let first = [MeanLoss::NAME, Accuracy::NAME];
     first.iter().position(|known| *known == name).unwrap_or(first.len())

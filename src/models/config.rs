@@ -1,4 +1,4 @@
-//! The configuration of a DenseNet, from which its blocks, transitions and channel counts follow.
+//! The configuration of a DenseNet, which determines its blocks, transitions and channel counts.
 
 use crate::nn::{
     ConvGeometry, DenseBlockConfig, DenseLayerConfig, Downsampling, Dropout, Initialization, LayerKind, NormReluConfig,
@@ -73,10 +73,10 @@ config! {
     }
 }
 
-/// The layers of a dense block and, but for the last one, the transition after it.
+/// The layers of a dense block and, except after the last block, the transition.
 pub(super) struct StageConfig {
     pub layers: Vec<DenseLayerConfig>,
-    /// Channels that the block writes.
+    /// Number of output channels of the block.
     pub out_channels: usize,
     pub transition: Option<TransitionBlockConfig>,
 }
@@ -122,8 +122,8 @@ impl DenseNetConfig {
         self.with_bias(true)
     }
 
-    /// Number of layers of each dense block; as many blocks as there are numbers. Default [6, 12,
-    /// 24, 16].
+    /// Sets the number of layers of each dense block, which also determines the number of blocks. Default [6, 12, 24,
+    /// 16].
     #[must_use]
     pub fn with_layers_per_block(mut self, layers_per_block: impl Into<Vec<usize>>) -> Self {
         self.layers_per_block = layers_per_block.into();
@@ -144,7 +144,7 @@ impl DenseNetConfig {
         self.stem.convs(self.input_channels, self.initial_channels, self.conv_bias)
     }
 
-    /// The blocks and transitions, after everything was checked.
+    /// Checks the configuration and returns its blocks and transitions.
     pub(super) fn stages(&self) -> Result<Vec<StageConfig>> {
         self.check()?;
         let mut channels = self.initial_channels;
@@ -192,8 +192,7 @@ impl DenseNetConfig {
     }
 
     fn transition(&self, in_channels: usize) -> Result<TransitionBlockConfig> {
-        // The small addend keeps a product such as 0.29 · 100 = 28.999… from losing a channel to
-        // rounding.
+        // The small addend keeps a product such as 0.29 · 100 = 28.999… from losing a channel to rounding.
         let out_channels = (in_channels as f64 * self.compression + 1e-9).floor() as usize;
         if out_channels == 0 {
             let value = self.compression.to_string();

@@ -63,13 +63,12 @@ impl DenseNet {
         })
     }
 
-    /// The configuration from which the network was built.
+    /// Returns the configuration that the network was built from.
     pub fn config(&self) -> &DenseNetConfig {
         &self.config
     }
 
-    /// Computes the last feature maps `[N, C, h, w]`, after norm and ReLU, as input of another
-    /// head.
+    /// Computes the last feature maps `[N, C, h, w]`, after norm and ReLU, as the input of another head.
     ///
     /// # Errors
     ///
@@ -78,8 +77,8 @@ impl DenseNet {
         Ok(self.feature_maps(x, ctx)?.pop().expect("there is at least one block"))
     }
 
-    /// Computes the feature maps at the end of each dense block, before the transition, `[N, C, h,
-    /// w]` each: for detection and segmentation. The last ones are after norm and ReLU.
+    /// Computes the feature maps at the end of each dense block, before the transition, `[N, C, h, w]` each: for
+    /// detection and segmentation. Those of the last block are after norm and ReLU.
     ///
     /// # Errors
     ///
@@ -108,8 +107,8 @@ impl DenseNet {
         Ok(features)
     }
 
-    /// Runs the head: global average pooling and the classifier. Its matrix is small, and the loss
-    /// is computed from its output, so it runs in the variables' own dtype.
+    /// Runs the head: global average pooling and the classifier. Its matrix is small, and the loss is computed from its
+    /// output, so it runs in the variables' own dtype.
     fn head(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
         Ok(self.classifier.forward(&self.norm.forward_pooled(features, ctx)?))
     }

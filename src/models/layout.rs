@@ -1,4 +1,4 @@
-//! The operations of a DenseNet in their order, from which sizes, counts and checks follow.
+//! The operations of a DenseNet in their order, which determine sizes, counts and checks.
 
 use super::DenseNetConfig;
 use super::config::StageConfig;
@@ -27,7 +27,7 @@ pub(super) enum Operation {
     AvgPool {
         channels: usize,
     },
-    /// Each second pixel after a blur of 3×3 with mirrored edges.
+    /// Every second pixel of a 3×3 blur with mirrored edges.
     Blur {
         channels: usize,
     },
@@ -44,7 +44,7 @@ pub(super) enum Operation {
 pub(super) type Size = [usize; 2];
 
 impl Operation {
-    /// The output's size; 0 where nothing is left.
+    /// Returns the size of the output; 0 where nothing is left.
     pub fn out_size(&self, size: Size) -> Size {
         let window = |kernel: usize, stride: usize, padding: usize| {
             size.map(|side| match (side + 2 * padding).checked_sub(kernel) {
@@ -56,7 +56,7 @@ impl Operation {
             Operation::Conv(conv) => window(conv.kernel, conv.stride, conv.padding),
             Operation::NormRelu { .. } => size,
             Operation::MaxPool { stride, .. } => window(3, *stride, 1),
-            // What is to be mirrored has to be there.
+            // There has to be a second pixel to mirror.
             Operation::Blur { .. } if size.contains(&1) => [0, 0],
             Operation::Blur { .. } => window(3, 2, 1),
             Operation::AvgPool { .. } => window(2, 2, 0),
@@ -65,8 +65,8 @@ impl Operation {
     }
 }
 
-/// All operations of the network, in the order in which they run, from the stem's convolutions and
-/// the network's stages.
+/// Returns all operations of the network in the order in which they run, from the stem's convolutions and the network's
+/// stages.
 pub(super) fn layout(config: &DenseNetConfig, convs: &[ConvGeometry], stages: &[StageConfig]) -> Vec<Layer> {
     let mut layers = Vec::new();
     let mut push = |name: String, operation| layers.push(Layer { name, operation });
@@ -111,8 +111,8 @@ pub(super) fn layout(config: &DenseNetConfig, convs: &[ConvGeometry], stages: &[
     layers
 }
 
-/// Checks that a batch fits: every layer has an output, and in training every norm reads more than
-/// one value per channel.
+/// Checks that a batch fits: every layer has an output, and in training every norm reads more than one value per
+/// channel.
 pub(super) fn check(layers: &[Layer], batch: usize, size: Size, mode: Mode) -> Result<()> {
     let [height, width] = size;
     if height.max(width) > LARGEST_SIDE {
@@ -141,10 +141,10 @@ pub(super) fn check(layers: &[Layer], batch: usize, size: Size, mode: Mode) -> R
     Ok(())
 }
 
-/// Longer than any image's, in pixels, and short enough that no size of a layer overflows.
+/// Largest side of an image in pixels: larger than any real one, and small enough that no size of a layer overflows.
 const LARGEST_SIDE: usize = 1 << 24;
 
-/// The smallest side of a square image that leaves every layer an output.
+/// Returns the smallest side of a square image for which no output of a layer is empty.
 pub(super) fn smallest_side(layers: &[Layer]) -> Result<usize> {
     let fits = |side| {
         let mut size = [side, side];

@@ -8,32 +8,31 @@ use tch::{Kind, Tensor};
 
 /// A trainable function of tensors, as the [`Trainer`](crate::train::Trainer) trains it.
 pub trait Model {
-    /// Computes the output for a batch, such as logits `[N, classes]` for images `[N, C, H, W]`, in
-    /// the dtype of the variables.
+    /// Computes the output for a batch, such as logits `[N, classes]` for images `[N, C, H, W]`, in the dtype of the
+    /// variables.
     ///
     /// An implementation has to follow the context's mode. It may follow its precision, by
     /// [`in_precision`](ForwardContext::in_precision).
     ///
     /// # Errors
     ///
-    /// Those of [`check_input`](Self::check_input), and what libtorch reports.
+    /// Those of [`check_input`](Self::check_input), and errors of libtorch.
     fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor>;
 
-    /// Checks that the model accepts a batch of this shape in this mode. Before the first step the
-    /// trainer calls this for every batch size of a run, the last one too. The provided
-    /// implementation accepts everything.
+    /// Checks that the model accepts a batch of this shape in this mode. Before the first step the trainer calls this
+    /// for every batch size of a run, including that of the last batch. The provided implementation accepts everything.
     ///
     /// # Errors
     ///
-    /// Whatever the model cannot take, such as [`InputError::InputTooSmall`] or
+    /// Any reason why the model does not accept the batch, such as [`InputError::InputTooSmall`] or
     /// [`InputError::OneValuePerChannel`].
     fn check_input(&self, shape: &[i64], mode: Mode) -> Result<()> {
         let _ = (shape, mode);
         Ok(())
     }
 
-    /// The number of classes, for a classifier whose output is one logit per class. The provided
-    /// implementation returns `None`: the model has no such number.
+    /// Returns the number of classes of a classifier, whose output is one logit per class. The provided implementation
+    /// returns `None`, for a model that is no classifier or does not know.
     fn classes(&self) -> Option<usize> {
         None
     }
@@ -53,8 +52,8 @@ impl<M: Model + ?Sized> Model for Box<M> {
     }
 }
 
-/// Makes any module of tch a [`Model`]. tch has no mode with frozen norms: in
-/// [`Mode::TrainFrozenNorms`] such a module runs in evaluation mode, and is trained.
+/// Adapts any module of tch to [`Model`]. tch has no mode with frozen norms: in [`Mode::TrainFrozenNorms`] the module
+/// runs in evaluation mode, and is trained.
 ///
 /// # Examples
 ///
@@ -89,7 +88,7 @@ fn in_f32(outputs: &Tensor) -> Tensor {
     }
 }
 
-/// The error of an input of the wrong rank or number of channels.
+/// Returns the error of an input of the wrong rank or number of channels.
 pub(super) fn input_shape_error(actual: &[i64], channels: usize) -> Error {
     Error::Input(InputError::InputShape { actual: actual.to_vec(), expected: format!("[N, {channels}, H, W]") })
 }

@@ -10,8 +10,7 @@ use std::fmt;
 /// One row of a [`Summary`]: an operation and what it costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryRow {
-    /// Prefix of the operation's variables, such as `features.conv0`, or a description where it has
-    /// none.
+    /// Prefix of the operation's variables, such as `features.conv0`, or a description where it has none.
     pub name: String,
     /// The type of the operation, such as "conv 3×3".
     pub operation: String,
@@ -49,13 +48,12 @@ pub struct Summary {
 }
 
 impl DenseNetConfig {
-    /// Computes shapes and costs of every layer for an image `[C, H, W]`, without building the
-    /// network.
+    /// Computes shapes and costs of every layer for an image `[C, H, W]`, without building the network.
     ///
     /// # Errors
     ///
-    /// What makes the configuration invalid, [`InputError::InputShape`], [`InputError::InputTooSmall`], and
-    /// [`ConfigError::Overflow`] where a layer's counts are beyond any machine's.
+    /// The errors of an invalid configuration, [`InputError::InputShape`], [`InputError::InputTooSmall`], and
+    /// [`ConfigError::Overflow`] where a layer's counts overflow.
     pub fn summary(&self, input: [usize; 3]) -> Result<Summary> {
         let layers = layout(self, &self.stem_convs(), &self.stages()?);
         let [channels, height, width] = input;
@@ -77,7 +75,7 @@ impl DenseNetConfig {
     }
 }
 
-/// The largest count of a layer: small enough that the sums over all layers do not overflow.
+/// Largest count of a layer: small enough that the sums over all layers do not overflow.
 const MAX_COUNT: usize = 1 << 48;
 
 fn product(factors: [usize; 3]) -> Result<usize> {
@@ -97,17 +95,16 @@ fn row_of(layer: &Layer, [height, width]: Size) -> Result<SummaryRow> {
             let biases = if conv.bias { conv.out_channels } else { 0 };
             let stride = if conv.stride == 1 { String::new() } else { format!(" /{}", conv.stride) };
             let name = format!("conv {0}×{0}{stride}", conv.kernel);
-            // Its input is the rectified output that the norm before it counts; only the stem's is
-            // the image.
+            // Its input is the rectified output, which is counted with the norm before it; only the stem's input is the
+            // image.
             let saved = if layer.name == "features.conv0" { product([1, conv.in_channels, pixels])? } else { 0 };
             (name, conv.out_channels, weights + biases, 0, product([1, weights, out_pixels])?, saved)
         }
-        // The norm's backward pass reads its input, ReLU's and the convolution's the rectified
-        // output.
+        // The norm's backward pass reads its input, ReLU's and the convolution's the rectified output.
         Operation::NormRelu { channels } => {
             ("norm, ReLU".to_owned(), channels, 2 * channels, 2 * channels, 0, product([2, channels, pixels])?)
         }
-        // One index a value.
+        // One index per value.
         Operation::MaxPool { channels, stride } => {
             let stride = if stride == 1 { String::new() } else { format!(" /{stride}") };
             (format!("max pool 3×3{stride}"), channels, 0, 0, 0, product([1, channels, out_pixels])?)
@@ -140,17 +137,17 @@ fn row_of(layer: &Layer, [height, width]: Size) -> Result<SummaryRow> {
 }
 
 impl Summary {
-    /// Number of trainable parameters of all layers.
+    /// Returns the number of trainable parameters of all layers.
     pub fn parameters(&self) -> usize {
         self.rows.iter().map(|row| row.parameters).sum()
     }
 
-    /// Number of buffer elements of all layers: running means and variances.
+    /// Returns the number of buffer elements of all layers: running means and variances.
     pub fn buffers(&self) -> usize {
         self.rows.iter().map(|row| row.buffers).sum()
     }
 
-    /// Multiply-adds (MACs) of a forward pass of one image through all layers.
+    /// Returns the multiply-adds (MACs) of a forward pass of one image through all layers.
     pub fn multiply_adds(&self) -> u64 {
         self.rows.iter().map(|row| row.multiply_adds).sum()
     }
@@ -185,7 +182,7 @@ impl fmt::Display for Summary {
     }
 }
 
-/// 758226 as "758,226".
+/// Formats 758226 as "758,226".
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> =

@@ -9,17 +9,17 @@ use tch::Device;
 /// The mode of a forward pass: training or evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mode {
-    /// Norms use the batch's statistics and update their running ones; dropout drops.
+    /// Training: norms use batch statistics and update their running statistics; dropout is active.
     Train,
-    /// Training with frozen norms: they use their running statistics and do not update them;
-    /// dropout drops. Usual in fine-tuning, above all with small batches.
+    /// Training with frozen norms: they use their running statistics and do not update them; dropout is active. Common
+    /// in fine-tuning, especially with small batches.
     TrainFrozenNorms,
-    /// Norms use their running statistics; nothing is dropped and nothing changes.
+    /// Evaluation: norms use their running statistics and do not update them; dropout is inactive.
     Eval,
 }
 
 impl Mode {
-    /// Whether norms use the batch's statistics and update their running ones.
+    /// Whether norms use batch statistics and update their running statistics.
     pub fn uses_batch_statistics(self) -> bool {
         self == Mode::Train
     }
@@ -37,27 +37,26 @@ impl From<bool> for Mode {
     }
 }
 
-/// Which implementation of the layers runs. It is chosen at run time and is not part of the
-/// architecture: all compute the same function.
+/// Choice of the implementation of the layers. It is made at run time and is not part of the architecture: all
+/// implementations compute the same function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Execution {
-    /// The fastest implementation that fits: `Fused` on the CPU where this crate was compiled with
-    /// optimization, else `Reference`.
+    /// The fastest implementation that fits: `Fused` on the CPU where this crate was compiled with optimization, else
+    /// `Reference`.
     #[default]
     Auto,
-    /// The fused engine: few passes over memory, batch statistics computed once per channel, and
-    /// memory that grows linearly with the number of layers instead of quadratically. It supports
-    /// bf16, f32 and f64 on the CPU, and dense blocks on CUDA; what it does not support runs as
-    /// `Reference`. On CUDA it uses libtorch's parts of batch normalization; it has not been run on
-    /// a GPU yet.
+    /// The fused engine: few passes over memory, batch statistics computed once per channel, and memory that grows
+    /// linearly with the number of layers instead of quadratically. It supports bf16, f32 and f64 on the CPU, and dense
+    /// blocks on CUDA; everything else runs as `Reference`. On CUDA it uses libtorch's parts of batch normalization; it
+    /// has not been run on a GPU yet.
     Fused,
     /// libtorch's own operations, one after the other: the reference for all other implementations.
     Reference,
 }
 
-/// Which activations of a bottleneck layer the fused engine saves for the backward pass. Like
-/// [`Execution`] it is chosen at run time; gradients are the same, bit for bit.
+/// Choice of the activations of a bottleneck layer that the fused engine saves for the backward pass. Like
+/// [`Execution`] it is made at run time; gradients are the same, bit for bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum Memory {
@@ -65,26 +64,23 @@ pub(crate) enum Memory {
     /// 224×224 in f32 took 895 MB and ran at 11.0 images/s on two cores.
     #[default]
     Keep,
-    /// Saves nothing: the backward pass runs the first convolution once more (activation
-    /// checkpointing). The same step took 562 MB and ran at 9.5 images/s.
+    /// Saves nothing: the backward pass runs the first convolution once more (activation checkpointing). The same step
+    /// took 562 MB and ran at 9.5 images/s.
     Recompute,
 }
 
-/// The dtype in which features are stored and convolved. Like [`Execution`] it is chosen at run
-/// time: variables, statistics, gradients of variables and the loss are f32 in any case, and so is
-/// what is saved.
+/// Choice of the dtype in which features are stored and convolved. Like [`Execution`] it is chosen at run time:
+/// variables, statistics, gradients of variables and the loss are f32 in any case, and so are saved weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Precision {
     /// f32; and f64 for a model in f64.
     #[default]
     Float32,
-    /// bf16, which has the range of f32 and 8 of its 24 bits: half the memory, and several times
-    /// faster where the CPU has instructions for it (AVX512-BF16, AMX). Where it has none this is
-    /// an error.
+    /// bf16, which has the range of f32 and 8 of its 24 bits: half the memory, and several times faster where the CPU
+    /// has instructions for it (AVX512-BF16, AMX). Without them it is an error.
     BFloat16,
-    /// bf16 also where the CPU has no instructions for it: the same results, slower than f32 there.
-    /// For tests.
+    /// bf16 also where the CPU has no instructions for it: the same results, slower than f32 there. For tests.
     EmulatedBFloat16,
 }
 
@@ -139,8 +135,8 @@ impl ForwardContext {
         self.with_memory(Memory::Recompute)
     }
 
-    /// Runs a part of a forward pass in [`precision`](Self::precision) on a device. A model of your
-    /// own calls this to follow the precision of a run.
+    /// Runs a part of a forward pass in [`precision`](Self::precision) on a device. A model of your own calls this to
+    /// support the precision of a run.
     ///
     /// # Errors
     ///

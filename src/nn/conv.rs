@@ -23,7 +23,7 @@ impl ConvGeometry {
         ConvGeometry { in_channels, out_channels, kernel, stride: 1, padding: kernel / 2, bias }
     }
 
-    /// Builds the convolution with the variables `weight` and, if asked for, `bias`.
+    /// Builds the convolution with the variables `weight` and, if it has one, `bias`.
     pub fn build(&self, path: &Path, initialization: Initialization, draws: &Draws) -> Result<nn::Conv2D> {
         ensure_free(path, "weight")?;
         let area = (self.kernel * self.kernel) as f64;
@@ -39,8 +39,8 @@ impl ConvGeometry {
         let (inputs, outputs) = (self.in_channels as i64, self.out_channels as i64);
         let mut conv = nn::conv2d(path, inputs, outputs, self.kernel as i64, config);
         draws.fill(&conv.ws, distribution)?;
-        // The memory format of a convolution's weight decides that of its output, and channels-last
-        // is the faster one.
+        // The memory format of a convolution's weight decides that of its output, and channels-last is the faster one
+        // on a CPU.
         let weight = to_channels_last(&conv.ws.detach())?;
         conv.ws.set_data(&weight);
         Ok(conv)
@@ -63,8 +63,7 @@ pub(crate) fn build_linear(
     Ok(linear)
 }
 
-/// Returns an error where the variable exists already: tch would silently give the second one
-/// another name.
+/// Returns an error where the variable exists already: tch would silently rename the second one.
 pub(crate) fn ensure_free(path: &Path, variable: &str) -> Result<()> {
     match path.get(variable) {
         Some(_) => Err(Error::Config(ConfigError::VariableExists { name: path.path(variable) })),
@@ -72,14 +71,13 @@ pub(crate) fn ensure_free(path: &Path, variable: &str) -> Result<()> {
     }
 }
 
-/// Checks a channel count, of which sums and products must not overflow. `None` stands for one that
-/// did already.
+/// Checks a channel count, so that sums and products of it do not overflow. `None` stands for a count that overflowed.
 pub(crate) fn checked(what: &'static str, value: Option<usize>) -> Result<usize> {
     value
         .filter(|&value| value <= MAX_CHANNELS)
         .ok_or(Error::Config(ConfigError::Overflow { what, limit: MAX_CHANNELS }))
 }
 
-/// The largest channel count: more than any network has, and so few that no product of two of them
-/// and a kernel overflows.
+/// The largest channel count: more than any network has, and small enough that the product of two counts and a kernel
+/// does not overflow.
 const MAX_CHANNELS: usize = 1 << 24;

@@ -88,11 +88,11 @@ impl DenseBlockConfig {
         self.with_bias(true)
     }
 
-    /// The number of channels of the output: those of the input and `k` per layer.
+    /// Returns the number of output channels: those of the input and `k` per layer.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`].
+    /// [`Error::Config`] for a field outside its range, or for too many channels.
     pub fn out_channels(&self) -> Result<usize> {
         let added = self.layers.checked_mul(self.growth_rate);
         checked("channels of a dense block", added.and_then(|added| added.checked_add(self.in_channels)))
@@ -115,13 +115,13 @@ impl DenseBlockConfig {
 
     /// Builds the block with the variables `denselayer1.*`, `denselayer2.*` and so on under `path`.
     ///
-    /// Its initial weights are drawn from libtorch's default generator, which [`tch::manual_seed`]
-    /// seeds. A whole [`DenseNet`](crate::models::DenseNet) draws from its configuration's seed
-    /// instead.
+    /// Its initial weights are drawn from libtorch's default generator, which [`tch::manual_seed`] seeds. A
+    /// [`DenseNet`](crate::models::DenseNet) draws from its configuration's seed instead.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`], [`Error::Config`], [`Error::Config`].
+    /// [`Error::Config`] for a field outside its range, for too many channels, or where `path` has such variables
+    /// already.
     pub fn build(&self, path: &Path) -> Result<DenseBlock> {
         DenseBlock::new(&self.layers()?, path, &Draws::Libtorch)
     }
@@ -143,13 +143,12 @@ impl DenseBlock {
         Ok(DenseBlock { layers: layers.collect::<Result<_>>()? })
     }
 
-    /// Adds the layers' features to `features`.
+    /// Appends the features of all layers to `features`.
     ///
     /// # Errors
     ///
-    /// [`Error::Input`] if `features` are not `[N, C, H, W]` with the channels that the block
-    /// was built for, [`Error::Input`] in training on one value per channel,
-    /// [`Error::Libtorch`].
+    /// [`Error::Input`] if `features` are not `[N, C, H, W]` with the channels that the block was built for, or in
+    /// training on one value per channel; [`Error::Libtorch`].
     pub fn forward(&self, features: Features, ctx: &ForwardContext) -> Result<Features> {
         match Engine::of(&features.data, ctx).backend() {
             Some(backend) => self.fused(backend, features, ctx),

@@ -1,4 +1,4 @@
-//! One layer of a dense block: reads all features before it, writes `k` new ones.
+//! One layer of a dense block, which reads all features before it and computes `k` new ones.
 
 use super::fused::{LayerModules, StageModules};
 use super::{
@@ -10,21 +10,20 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::{self, Module, Path};
 
-/// What a dense layer consists of.
+/// The operations of a dense layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum LayerKind {
     /// Norm → ReLU → 3×3 convolution.
     Plain,
-    /// Norm → ReLU → 1×1 convolution to `factor`·`k` channels → norm → ReLU → 3×3 convolution:
-    /// DenseNet-B.
+    /// Norm → ReLU → 1×1 convolution to `factor`·`k` channels → norm → ReLU → 3×3 convolution: DenseNet-B.
     Bottleneck {
-        /// Width of the bottleneck in growth rates, at least 1; the paper uses 4.
+        /// Channels of the bottleneck as a multiple of the growth rate, at least 1; the paper uses 4.
         factor: usize,
     },
 }
 
 impl Default for LayerKind {
-    /// A bottleneck of factor 4.
+    /// Returns a bottleneck of factor 4.
     ///
     /// # Source
     ///
@@ -34,7 +33,7 @@ impl Default for LayerKind {
     }
 }
 
-/// A dense layer of a checked [`DenseBlockConfig`].
+/// The description of a dense layer of a valid [`DenseBlockConfig`].
 #[derive(Clone, Debug)]
 pub(crate) struct DenseLayerConfig {
     /// The convolutions in their order: one, or two for a bottleneck. A norm and ReLU precede each.
@@ -45,7 +44,7 @@ pub(crate) struct DenseLayerConfig {
 }
 
 impl DenseLayerConfig {
-    /// The layer of a block that reads `in_channels` channels.
+    /// Describes the layer of a block that reads `in_channels` channels.
     pub fn of(block: &DenseBlockConfig, in_channels: usize) -> Result<Self> {
         let (k, bias) = (block.growth_rate, block.conv_bias);
         let convs = match block.layer_kind {
@@ -59,8 +58,7 @@ impl DenseLayerConfig {
         Ok(DenseLayerConfig { convs, initialization, norm, dropout })
     }
 
-    /// Builds the layer with the variables `norm1.*`, `conv1.*` and, for a bottleneck, `norm2.*`,
-    /// `conv2.*`.
+    /// Builds the layer with the variables `norm1.*`, `conv1.*` and, for a bottleneck, `norm2.*`, `conv2.*`.
     pub fn build(&self, path: &Path, draws: &Draws) -> Result<DenseLayer> {
         let stages = (1..).zip(&self.convs).map(|(i, conv)| {
             let norm = self.norm.build(&(path / format!("norm{i}")), conv.in_channels)?;
@@ -78,12 +76,12 @@ pub(crate) struct DenseLayer {
 }
 
 impl DenseLayer {
-    /// Checks what the layer is going to read.
+    /// Checks the features that the layer will read.
     pub(super) fn check(&self, features: &Tensor, ctx: &ForwardContext) -> Result<()> {
         self.stages[0].0.check(features, ctx)
     }
 
-    /// The layer's modules as the fused engine takes them.
+    /// Returns the layer's modules in the form that the fused engine takes.
     pub(super) fn modules(&self, ctx: &ForwardContext) -> LayerModules<'_> {
         let last = self.stages.len() - 1;
         let drop_rate = |stage| match self.dropout.drops_in(ctx)

@@ -11,8 +11,7 @@ pub(crate) enum DropoutPlace {
     /// After the last convolution of each dense layer, as in torchvision.
     #[default]
     LayerOutput,
-    /// After every convolution but the stem's: 1×1, 3×3 and the transitions', as in the paper's own
-    /// code.
+    /// After every convolution but the stem's: 1×1, 3×3 and the transitions', as in the paper's own code.
     EveryConv,
 }
 
@@ -20,8 +19,8 @@ pub(crate) enum DropoutPlace {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Dropout {
-    /// Probability with which a value is set to 0 in training, in [0, 1). Default 0; the paper uses
-    /// 0.2 on small data sets without augmentation.
+    /// Probability with which a value is set to 0 in training, in [0, 1). Default 0; the paper uses 0.2 on small data
+    /// sets without augmentation.
     pub rate: f64,
     /// The convolutions after which values are dropped. Default: the last one of each dense layer.
     pub(crate) place: DropoutPlace,
@@ -51,7 +50,7 @@ impl Dropout {
         ctx.mode.drops() && self.rate > 0.0
     }
 
-    /// Drops from the output of a dense layer.
+    /// Applies dropout to the output of a dense layer.
     pub(crate) fn after_layer(&self, x: Tensor, ctx: &ForwardContext) -> Tensor {
         match self.drops_in(ctx) {
             true => x.dropout(self.rate, true),
@@ -59,7 +58,7 @@ impl Dropout {
         }
     }
 
-    /// Drops from the output of any other convolution.
+    /// Applies dropout to the output of any other convolution.
     pub(crate) fn after_inner_conv(&self, x: Tensor, ctx: &ForwardContext) -> Tensor {
         match self.place {
             DropoutPlace::LayerOutput => x,

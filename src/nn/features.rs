@@ -1,14 +1,13 @@
-//! Feature maps and the batch statistics that go along with them.
+//! Feature maps and their batch statistics.
 
 use tch::{Kind, Tensor};
 
 /// Mean and `1/√(var + ε)` of each channel of some features, over samples and pixels.
 #[derive(Debug)]
 pub(crate) struct Statistics {
-    /// Mean, `[C]`.
+    /// Mean per channel, `[C]`.
     pub mean: Tensor,
-    /// `1/√(var + ε)`, `[C]`, with the biased variance and the ε of all norms that read these
-    /// features.
+    /// `1/√(var + ε)`, `[C]`, with the biased variance and the ε of all norms that read these features.
     pub rstd: Tensor,
 }
 
@@ -20,37 +19,35 @@ impl Statistics {
         Statistics { mean: features.mean_dim(axes, false, None::<Kind>), rstd: (variance + epsilon).rsqrt() }
     }
 
-    /// The running statistics of a norm as they are now, in f64. They stay so when the norm's own
-    /// move.
+    /// Copies the current running statistics of a norm in f64. Later updates of the norm do not change the copy.
     pub fn running(mean: &Tensor, variance: &Tensor, epsilon: f64) -> Self {
         let variance = variance.detach().to_kind(Kind::Double);
         let mean = mean.detach().copy().to_kind(Kind::Double);
         Statistics { mean, rstd: (variance + epsilon).sqrt().reciprocal() }
     }
 
-    /// The same statistics in another dtype.
+    /// Converts the statistics to another dtype.
     pub fn to_kind(&self, kind: Kind) -> Self {
         Statistics { mean: self.mean.to_kind(kind), rstd: self.rstd.to_kind(kind) }
     }
 
-    /// Those of the first channels.
+    /// Returns the statistics of the first channels.
     pub fn first(&self, channels: usize) -> Self {
         let first = |tensor: &Tensor| tensor.narrow(0, 0, channels as i64);
         Statistics { mean: first(&self.mean), rstd: first(&self.rstd) }
     }
 }
 
-/// Feature maps on their way from one part of a network to the next.
+/// Feature maps that one part of a network passes to the next.
 ///
-/// In a dense block many norms read the same channels, and the batch statistics of a channel do not
-/// depend on the reader. A part that knows the statistics of what it wrote hands them on inside;
-/// without them each reader computes its own, with the same result.
+/// In a dense block many norms read the same channels, and the batch statistics of a channel do not depend on the
+/// reader. A part that knows the statistics of its output passes them on in this type; without them each reader
+/// computes its own, with the same result.
 #[derive(Debug)]
 pub struct Features {
-    /// Values, `[N, C, H, W]`.
+    /// The values, `[N, C, H, W]`.
     pub data: Tensor,
-    /// The batch statistics of `data` where the writer knew them. They are differentiable, like
-    /// `data`.
+    /// The batch statistics of `data` where the part that computed it knew them. They are differentiable, like `data`.
     pub(crate) statistics: Option<Statistics>,
 }
 

@@ -8,8 +8,7 @@ use std::cell::Cell;
 use tch::nn::Init;
 use tch::{Tensor, no_grad};
 
-/// The distribution of the initial weights of convolutions and linear layers. Norm weights start at
-/// 1, all biases at 0.
+/// The distribution of the initial weights of convolutions and linear layers. Norm weights start at 1, all biases at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Initialization {
@@ -19,16 +18,14 @@ pub enum Initialization {
     ///
     /// Glorot & Bengio 2010, equation 16.
     XavierUniform,
-    /// N(0, 2/fan in) for convolutions, U(−b, b) with b = 1/√(fan in) for linear layers:
-    /// torchvision's choice.
+    /// N(0, 2/fan in) for convolutions, U(−b, b) with b = 1/√(fan in) for linear layers: torchvision's choice.
     ///
     /// # Source
     ///
     /// He et al. 2015, equation 10.
     #[default]
     KaimingFanIn,
-    /// N(0, 2/fan out) for convolutions, linear layers as in `KaimingFanIn`: the choice of the
-    /// paper's own code.
+    /// N(0, 2/fan out) for convolutions, linear layers as in `KaimingFanIn`: the choice of the paper's own code.
     ///
     /// # Source
     ///
@@ -37,7 +34,7 @@ pub enum Initialization {
 }
 
 impl Initialization {
-    /// The distribution of a convolution's weights.
+    /// Returns the distribution of a convolution's weights.
     pub(super) fn conv(self, fan_in: f64, fan_out: f64) -> Init {
         let normal = |fan: f64| Init::Randn { mean: 0.0, stdev: (2.0 / fan).sqrt() };
         match self {
@@ -47,7 +44,7 @@ impl Initialization {
         }
     }
 
-    /// The distribution of a linear layer's weights.
+    /// Returns the distribution of a linear layer's weights.
     pub(super) fn linear(self, fan_in: f64, fan_out: f64) -> Init {
         match self {
             Initialization::XavierUniform => xavier(fan_in, fan_out),
@@ -61,21 +58,21 @@ fn xavier(fan_in: f64, fan_out: f64) -> Init {
     Init::Uniform { lo: -bound, up: bound }
 }
 
-/// Where the random numbers of initial weights come from.
+/// The source of the random numbers of initial weights.
 pub(crate) enum Draws {
     /// libtorch's default generator, as in tch's own modules.
     Libtorch,
-    /// A seed: each variable's numbers follow from the seed and from how many were drawn before it.
+    /// A seed: each variable's numbers follow from the seed and the number of variables before it.
     Seeded { seed: u64, variables: Cell<u64> },
 }
 
 impl Draws {
-    /// Random numbers that follow from `seed` alone.
+    /// Creates a source whose random numbers follow from `seed` alone.
     pub fn seeded(seed: u64) -> Self {
         Draws::Seeded { seed, variables: Cell::new(0) }
     }
 
-    /// What tch is asked to initialize a variable with that [`fill`](Self::fill) then fills.
+    /// Returns the initialization that tch is given for a variable that [`fill`](Self::fill) then fills.
     pub(super) fn init(&self, distribution: Init) -> Init {
         match self {
             Draws::Libtorch => distribution,
@@ -83,7 +80,7 @@ impl Draws {
         }
     }
 
-    /// Fills the next variable.
+    /// Fills the next variable with its initial values.
     pub(super) fn fill(&self, variable: &Tensor, distribution: Init) -> Result<()> {
         let Draws::Seeded { seed, variables } = self else { return Ok(()) };
         let number = variables.replace(variables.get() + 1);

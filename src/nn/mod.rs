@@ -1,9 +1,8 @@
 //! The parts of a DenseNet: stem, dense block, transition, and their layers.
 //!
-//! Each public part is a configuration (plain data) and a module that
-//! [`build`](DenseBlockConfig::build) makes of it. [`Features`] go from part to part: values
-//! `[N, C, H, W]` and, where the part before knew them, the batch statistics of each channel. A
-//! [`ForwardContext`] says how a forward pass is run.
+//! Each public part consists of a configuration (plain data) and a module that [`build`](DenseBlockConfig::build)
+//! creates from it. Parts pass [`Features`] to each other: values `[N, C, H, W]` and, where the part before knew them,
+//! the batch statistics of each channel. A [`ForwardContext`] holds the run-time choices of a forward pass.
 
 mod context;
 mod conv;

@@ -38,8 +38,8 @@ impl NormReluConfig {
         Ok(())
     }
 
-    /// Builds a norm over `channels` channels with the variables `weight` (1 at the start), `bias`,
-    /// `running_mean`, `running_var`.
+    /// Builds a norm over `channels` channels with the variables `weight` (1 at the start), `bias`, `running_mean`,
+    /// `running_var`.
     pub(crate) fn build(&self, path: &Path, channels: usize) -> Result<NormRelu> {
         self.check()?;
         Error::at_least_one("channels of a norm", channels)?;
@@ -60,24 +60,23 @@ impl NormReluConfig {
 /// Computes γ·(x − μ)/√(σ² + ε) + β, then ReLU.
 #[derive(Debug)]
 pub(crate) struct NormRelu {
-    /// γ, `[C]`.
+    /// γ per channel, `[C]`.
     pub weight: Tensor,
-    /// β, `[C]`.
+    /// β per channel, `[C]`.
     pub bias: Tensor,
-    /// Running mean, `[C]`.
+    /// Running mean per channel, `[C]`.
     pub running_mean: Tensor,
-    /// Running variance, `[C]`, unbiased.
+    /// Unbiased running variance per channel, `[C]`.
     pub running_var: Tensor,
     config: NormReluConfig,
-    /// The prefix of its variables.
+    /// Prefix of the norm's variables.
     name: String,
 }
 
 impl NormRelu {
-    /// Normalizes and rectifies `[N, C, H, W]`, in libtorch's own operations.
+    /// Normalizes and rectifies features `[N, C, H, W]`, by libtorch's own operations.
     ///
-    /// In training mode the statistics that came with the features are used where there are some,
-    /// and the running ones are updated.
+    /// In training mode it uses the statistics that came with the features, if any, and updates the running statistics.
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
         self.check(&features.data, ctx)?;
         Ok(match &features.statistics {
@@ -123,12 +122,12 @@ impl NormRelu {
         Error::Input(InputError::InputShape { actual, expected: format!("[N, {}, H, W]", self.weight.numel()) })
     }
 
-    /// The prefix of its variables, such as `features.norm0`.
+    /// Returns the prefix of the norm's variables, such as `features.norm0`.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// ε and momentum.
+    /// Returns the constants of the norm.
     pub(super) fn config(&self) -> &NormReluConfig {
         &self.config
     }
@@ -137,13 +136,12 @@ impl NormRelu {
         self.update_running_statistics((x.numel() / self.weight.numel()) as f64, statistics);
         let per_channel = |t: &Tensor| t.view([1, -1, 1, 1]);
         let scale = &self.weight * &statistics.rstd;
-        // The deviation comes first: far from 0, x·scale and mean·scale would lose the bits in
-        // which they differ.
+        // The deviation is computed first: far from 0, x·scale and mean·scale would lose the bits in which they differ.
         let y = (x - per_channel(&statistics.mean)) * per_channel(&scale) + per_channel(&self.bias);
         y.to_kind(x.kind()).relu_()
     }
 
-    /// Moves the running statistics towards those of a batch with `values` values per channel.
+    /// Updates the running statistics with those of a batch with `values` values per channel.
     pub(super) fn update_running_statistics(&self, values: f64, statistics: &Statistics) {
         no_grad(|| {
             let variance = statistics.rstd.pow_tensor_scalar(-2) - self.config.epsilon;

@@ -1,4 +1,4 @@
-//! The stem: the first convolution and what follows it, before the first dense block.
+//! The stem: the first convolution and the operations between it and the first dense block.
 
 use super::{
     ConvGeometry, Draws, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
@@ -12,12 +12,11 @@ use tch::nn::{self, Module, Path};
 /// The operations that follow the stem's convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StemPool {
-    /// No operation: the first dense block begins with a norm.
+    /// No operation, since the first dense block begins with a norm.
     Bare,
     /// Norm → ReLU → max pooling 3×3, stride 2, padding 1.
     NormReluMaxPool,
-    /// Norm → ReLU → max pooling 3×3, stride 1, padding 1 → each second pixel of a
-    /// [blur](Downsampling::Blur).
+    /// Norm → ReLU → max pooling 3×3, stride 1, padding 1 → every second pixel of a [blur](Downsampling::Blur).
     NormReluMaxPoolBlur,
 }
 
@@ -27,8 +26,8 @@ pub enum Downsampling {
     /// 2×2 average pooling, as in the paper.
     #[default]
     Pool,
-    /// Every second pixel of a 3×3 blur with binomial weights, which makes the output less
-    /// sensitive to shifts of the image by a pixel. timm's `BlurPool2d`.
+    /// Every second pixel of a 3×3 blur with binomial weights, which makes the output less sensitive to shifts of the
+    /// image by a pixel. timm's `BlurPool2d`.
     ///
     /// # Source
     ///
@@ -36,8 +35,8 @@ pub enum Downsampling {
     Blur,
 }
 
-/// Blurs maps `[N, C, H, W]`, both sides at least 2, by (1, 2, 1)/4 in both directions with
-/// mirrored edges, and takes every second pixel: `[N, C, ⌈H/2⌉, ⌈W/2⌉]`.
+/// Blurs maps `[N, C, H, W]`, both sides at least 2, by (1, 2, 1)/4 in both directions with mirrored edges, and returns
+/// every second pixel: `[N, C, ⌈H/2⌉, ⌈W/2⌉]`.
 pub(crate) fn blurred_half(x: &Tensor) -> Tensor {
     let channels = x.size()[1];
     let line = Tensor::from_slice(&[0.25, 0.5, 0.25]).to_kind(x.kind()).to_device(x.device());
@@ -65,18 +64,18 @@ config! {
 }
 
 impl StemConfig {
-    /// 7×7, stride 2, padding 3, then norm, ReLU and pooling: the paper's for ImageNet.
+    /// Describes the paper's stem for ImageNet: 7×7, stride 2, padding 3, then norm, ReLU and pooling.
     pub fn imagenet() -> Self {
         StemConfig { kernel: 7, stride: 2, padding: 3, pool: StemPool::NormReluMaxPool, deep_width: None }
     }
 
-    /// 3×3, stride 1, padding 1, nothing after it: the paper's for CIFAR.
+    /// Describes the paper's stem for CIFAR: 3×3, stride 1, padding 1, nothing after it.
     pub fn cifar() -> Self {
         StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare, deep_width: None }
     }
 
-    /// Three of 3×3, the first with stride 2 and the first two `width` channels wide, then norm,
-    /// ReLU and pooling: timm's deep stem, whose width is the growth rate.
+    /// Describes timm's deep stem: three convolutions 3×3, the first with stride 2 and the first two of `width`
+    /// channels, then norm, ReLU and pooling. timm's width is the growth rate.
     pub fn deep(width: usize) -> Self {
         StemConfig { kernel: 3, stride: 2, padding: 1, deep_width: Some(width), ..StemConfig::imagenet() }
     }
@@ -109,8 +108,8 @@ impl StemConfig {
         }
     }
 
-    /// Builds the stem with the variables `conv0.*` and, where a norm follows, `norm0.*` under
-    /// `path`; with `conv1.*` and so on where there are several.
+    /// Builds the stem with the variables `conv0.*` and, where a norm follows, `norm0.*` under `path`; with `conv1.*`
+    /// and so on where there are several.
     pub(crate) fn build(
         &self,
         path: &Path,
@@ -131,8 +130,7 @@ impl StemConfig {
     }
 }
 
-/// Convolutions with norm → ReLU between them, and norm → ReLU → max pooling where the
-/// configuration asks for it.
+/// Convolutions with norm → ReLU between them, and norm → ReLU → max pooling where the configuration says so.
 #[derive(Debug)]
 pub(crate) struct Stem {
     stages: Vec<(nn::Conv2D, Option<NormRelu>)>,

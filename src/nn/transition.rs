@@ -78,12 +78,11 @@ impl TransitionBlockConfig {
     }
 
     /// Builds the transition with the variables `norm.*` and `conv.*` under `path`, as
-    /// [`DenseBlockConfig::build`](super::DenseBlockConfig::build) does with initial weights from
-    /// libtorch's generator.
+    /// [`DenseBlockConfig::build`](super::DenseBlockConfig::build) does with initial weights from libtorch's generator.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`], [`Error::Config`], [`Error::Config`].
+    /// [`Error::Config`] for a field outside its range, or where `path` has such variables already.
     pub fn build(&self, path: &Path) -> Result<TransitionBlock> {
         self.build_from(path, &Draws::Libtorch)
     }
@@ -129,15 +128,14 @@ impl TransitionBlock {
     ///
     /// # Errors
     ///
-    /// [`InputError::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the
-    /// transition was built for, [`InputError::InputTooSmall`] if a side is shorter than 2 pixels,
-    /// [`InputError::OneValuePerChannel`] in training on one value per channel, [`Error::Libtorch`].
+    /// [`InputError::InputShape`] if `features` are not `[N, C, H, W]` with the channels that the transition was built
+    /// for, [`InputError::InputTooSmall`] if a side is shorter than 2 pixels, [`InputError::OneValuePerChannel`] in
+    /// training on one value per channel, [`Error::Libtorch`].
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Features> {
         self.check(&features.data, ctx)?;
         let pools = self.downsampling == Downsampling::Pool;
         if pools && !self.drops(ctx) && Engine::of(&features.data, ctx) == Engine::CpuKernels {
-            // Averages and a 1×1 convolution commute, and a quarter of the pixels is left to
-            // convolve.
+            // Average pooling and a 1×1 convolution commute, and a quarter of the pixels is left to convolve.
             let kind = features.data.kind();
             let pooled = fused::norm_relu_average_pool(features, &self.norm, [2, 2], kind, ctx)?;
             return Ok(Features::new(self.conv.forward(&pooled)));

@@ -18,7 +18,7 @@ config! {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[non_exhaustive]
     pub struct AdamWConfig {
-        /// Base learning rate, above 0. A [`Schedule`](super::Schedule) makes the rate of each step from it.
+        /// Base learning rate, above 0. A [`Schedule`](super::Schedule) computes the rate of each step from it.
         pub learning_rate: f64,
         /// Decay of the first moment, in [0, 1). Default 0.9.
         pub beta1: f64 => with_beta1,
@@ -32,7 +32,7 @@ config! {
 }
 
 impl AdamWConfig {
-    /// PyTorch's defaults with this base learning rate.
+    /// Creates a configuration with PyTorch's defaults and this base learning rate.
     pub fn new(learning_rate: f64) -> Self {
         AdamWConfig { learning_rate, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 }
     }
@@ -58,7 +58,7 @@ impl AdamWConfig {
 struct AdamW {
     config: AdamWConfig,
     slots: Vec<Slot<2>>,
-    /// Number of steps that were made, `[1]`.
+    /// Number of steps so far, `[1]`.
     steps: Tensor,
 }
 

@@ -6,35 +6,35 @@ use tch::Tensor;
 
 /// Updates the variables of a model from their gradients.
 pub trait Optimizer {
-    /// The base learning rate, from the configuration; a schedule makes the rate of each step from it.
+    /// Returns the base learning rate of the configuration, from which a schedule computes the rate of each step.
     fn learning_rate(&self) -> f64;
 
-    /// The optimizer's configuration as JSON: a resumed run has to have the same.
+    /// Returns the optimizer's configuration as JSON. A resumed run has to have the same.
     fn configuration(&self) -> serde_json::Value;
 
-    /// Removes the gradients of all variables, so that the next backward pass starts anew.
+    /// Removes the gradients of all variables, so that the next backward pass does not add to them.
     ///
     /// # Errors
     ///
-    /// What libtorch reports.
+    /// Errors of libtorch, as [`LibtorchError::Call`](crate::error::LibtorchError::Call).
     fn zero_grad(&mut self) -> Result<()>;
 
     /// Updates the variables with this step's learning rate. A variable without a gradient stays as it is.
     ///
     /// # Errors
     ///
-    /// What libtorch reports, such as a variable that got another memory format since the
-    /// optimizer was built.
+    /// Errors of libtorch, such as for a variable whose memory format changed after the optimizer was built.
     fn step(&mut self, learning_rate: f64) -> Result<()>;
 
-    /// The state as tensors with unique names, sorted by name. They share memory with the optimizer.
+    /// Returns the state as tensors with unique names, sorted by name. They share memory with the optimizer.
     fn state(&self) -> Vec<(String, Tensor)>;
 
-    /// Takes over a state that [`state`](Self::state) gave: all of it, or nothing and an error.
+    /// Restores a state that [`state`](Self::state) returned. After an error the state is unchanged.
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::StateMismatch`](crate::error::CheckpointError::StateMismatch) where a name is missing or unknown, or a shape or dtype differs.
+    /// [`CheckpointError::StateMismatch`](crate::error::CheckpointError::StateMismatch) where a name is missing or
+    /// unknown, or a shape or dtype differs.
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()>;
 }
 

@@ -1,4 +1,4 @@
-//! Variables, gradients and state, as all optimizers handle them.
+//! Variables, gradients and state, which all optimizers handle in the same way.
 
 use crate::error::{CheckpointError, ConfigError};
 use crate::torch::{clear_gradients, named_variables};
@@ -14,7 +14,7 @@ pub(super) struct Slot<const N: usize> {
     pub state: [Tensor; N],
 }
 
-/// One slot per trainable variable, sorted by name.
+/// Returns one slot per trainable variable, sorted by name.
 pub(super) fn slots<const N: usize>(vs: &VarStore) -> Result<Vec<Slot<N>>> {
     let slots: Vec<Slot<N>> = named_variables(vs)
         .into_iter()
@@ -51,7 +51,7 @@ impl<'a, const N: usize> WithGradients<'a, N> {
     }
 }
 
-/// Every slot's tensors under `<variable>.<kind>`, sorted by name.
+/// Returns every slot's tensors under `<variable>.<kind>`, sorted by name.
 pub(super) fn state<const N: usize>(slots: &[Slot<N>], kinds: [&str; N]) -> Vec<(String, Tensor)> {
     let mut state: Vec<_> = slots
         .iter()
@@ -92,7 +92,7 @@ pub(super) fn load(own: Vec<(String, Tensor)>, new: &[(String, Tensor)]) -> Resu
     Ok(())
 }
 
-/// An error where a number is not finite or not in range.
+/// Returns an error where a number is not finite or not in range.
 pub(super) fn check(field: &'static str, value: f64, valid: bool, expected: &'static str) -> Result<()> {
     if value.is_finite() && valid {
         return Ok(());

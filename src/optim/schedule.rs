@@ -1,10 +1,10 @@
-//! The learning rate over a run.
+//! Schedules of the learning rate over a run.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The learning rate over a run: a pure function of the step and the run's length, so that a resumed run needs no state
-/// for it.
+/// A learning-rate schedule: a pure function of the step and the run's length, so that a resumed run needs no state for
+/// it.
 ///
 /// # Examples
 ///
@@ -46,7 +46,7 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// The learning rate is multiplied by 0.1 at half and at three quarters of the run.
+    /// Multiplies the learning rate by 0.1 at half and at three quarters of the run.
     ///
     /// # Source
     ///
@@ -55,7 +55,8 @@ impl Schedule {
         Schedule::Shares { milestones: vec![0.5, 0.75], gamma: 0.1 }
     }
 
-    /// The learning rate of step `step`, counted from 0 over the whole run, where `base` is the optimizer's.
+    /// Returns the learning rate of step `step`, 0-based and counted over all epochs, where `base` is the optimizer's
+    /// learning rate.
     pub fn learning_rate(&self, base: f64, step: u64, steps_per_epoch: u64, epochs: u64) -> f64 {
         let progress = step as f64 / (steps_per_epoch * epochs).max(1) as f64;
         match self {

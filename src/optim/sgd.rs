@@ -29,7 +29,7 @@ config! {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[non_exhaustive]
     pub struct SgdConfig {
-        /// Base learning rate, above 0. A [`Schedule`](super::Schedule) makes the rate of each step from it.
+        /// Base learning rate, above 0. A [`Schedule`](super::Schedule) computes the rate of each step from it.
         pub learning_rate: f64,
         /// Momentum, in [0, 1). Default 0.
         pub momentum: f64 => with_momentum,
@@ -41,7 +41,7 @@ config! {
 }
 
 impl SgdConfig {
-    /// Plain gradient descent with this base learning rate.
+    /// Creates a configuration of plain gradient descent with this base learning rate.
     pub fn new(learning_rate: f64) -> Self {
         SgdConfig { learning_rate, momentum: 0.0, nesterov: false, weight_decay: 0.0 }
     }

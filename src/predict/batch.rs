@@ -18,12 +18,12 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// The most likely class of each row of logits, with its probability.
+    /// Returns the most likely class of each row of logits, with its probability.
     pub fn classes(&self) -> Vec<ClassPrediction> {
         class_predictions(&self.tensor())
     }
 
-    /// The softmax probabilities of logits, `[N, classes]`; each row sums to 1.
+    /// Returns the softmax probabilities of logits, `[N, classes]`; each row sums to 1.
     pub fn probabilities(&self) -> Array2<f32> {
         to_rows(&self.tensor().softmax(-1, Kind::Float), self.outputs.nrows()).expect("softmax keeps the shape")
     }
@@ -35,13 +35,12 @@ impl Predictions {
     }
 }
 
-/// Predicts every sample of a data set, in its order and in evaluation mode. Changes no variable.
+/// Predicts all samples of a data set in order, in evaluation mode. Changes no variable.
 ///
 /// # Errors
 ///
-/// Those of the data set and of the model; [`DataError::EmptyDataset`]; [`PredictionError::OutputShape`] for a
-/// model whose output has not one row per sample; [`Error::Config`] for a batch size out of
-/// range.
+/// Those of the data set and of the model; [`DataError::EmptyDataset`]; [`PredictionError::OutputShape`] for a model
+/// whose output does not have one row per sample; [`Error::Config`] for a batch size out of range.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! The configurations of prediction.
+//! Configurations of batched inference and of a predictor.
 
 use crate::Result;
 use crate::data::{LoaderConfig, Preprocess};
@@ -42,7 +42,7 @@ impl PredictConfig {
         LoaderConfig::new(self.batch_size).build().map(drop)
     }
 
-    /// The context of a forward pass in evaluation mode.
+    /// Returns the context of a forward pass in evaluation mode.
     pub(super) fn context(&self) -> ForwardContext {
         ForwardContext::new(Mode::Eval).with_precision(self.precision)
     }
@@ -91,7 +91,7 @@ config! {
 }
 
 impl PredictorConfig {
-    /// The defaults for everything but how images go through the model.
+    /// Creates a configuration with this inference, and defaults for all other fields.
     pub fn new(predict: PredictConfig) -> Self {
         PredictorConfig {
             predict,

@@ -7,8 +7,7 @@ use std::sync::Arc;
 /// The prediction of a model for one sample.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Prediction {
-    /// Outputs of the model: one logit per class, or the values of a regression. All of them are
-    /// finite.
+    /// Outputs of the model: one logit per class, or the values of a regression. All of them are finite.
     pub outputs: Vec<f32>,
     classes: Arc<[String]>,
 }
@@ -16,7 +15,7 @@ pub struct Prediction {
 /// A class with its probability.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RankedClass {
-    /// Index of the class, from 0.
+    /// 0-based index of the class.
     pub class: usize,
     /// Name of the class; `None` where the predictor was given no name for it.
     pub name: Option<String>,
@@ -25,7 +24,7 @@ pub struct RankedClass {
 }
 
 impl Prediction {
-    /// Makes a prediction of outputs that are all finite; others are an error.
+    /// Creates a prediction from outputs; outputs that are not finite are an error.
     pub(super) fn new(outputs: Vec<f32>, classes: Arc<[String]>) -> Result<Self> {
         match outputs.iter().find(|output| !output.is_finite()) {
             None => Ok(Prediction { outputs, classes }),
@@ -33,8 +32,7 @@ impl Prediction {
         }
     }
 
-    /// The `count` most likely classes, most likely first; of equally likely ones that with the
-    /// smaller index first.
+    /// Returns the `count` most likely classes, most likely first; equally likely ones are sorted by index.
     pub fn top(&self, count: usize) -> Vec<RankedClass> {
         let largest = self.outputs.iter().fold(f32::NEG_INFINITY, |largest, &output| largest.max(output));
         let exponentials: Vec<f64> = self.outputs.iter().map(|&output| f64::from(output - largest).exp()).collect();

@@ -11,12 +11,10 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 
-/// A handle to a model that runs on a thread of its own and predicts for any number of threads.
-/// Clones share the model.
+/// A handle to a model that runs on a thread of its own and predicts for any number of threads. Clones share the model.
 ///
-/// Requests that wait at the same time go through the model as one batch. The model's thread ends
-/// with the last clone, or with [`shutdown`](Self::shutdown), after the requests that were accepted
-/// before.
+/// Requests that wait at the same time are predicted as one batch. The model's thread ends with the last clone, or with
+/// [`shutdown`](Self::shutdown), after the requests that were accepted before.
 ///
 /// # Examples
 ///
@@ -56,9 +54,8 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a batch size or queue capacity out of range;
-    /// [`Error::Config`] where the device does not have the precision; [`PredictionError::Start`]
-    /// where the operating system does not start a thread.
+    /// [`Error::Config`] for a batch size or queue capacity out of range, or where the device does not support the
+    /// precision; [`PredictionError::Start`] where the operating system does not start a thread.
     pub fn start(model: impl Model + Send + 'static, config: PredictorConfig) -> Result<Self> {
         Error::at_least_one("the capacity of the queue", config.queue_capacity)?;
         config.predict.check()?;
@@ -72,23 +69,21 @@ impl Predictor {
         Ok(Predictor { shared: Arc::new(shared) })
     }
 
-    /// Predicts an image in evaluation mode. Blocks while the queue is full, and then until the
-    /// prediction is made.
+    /// Predicts an image in evaluation mode. Blocks while the queue is full, and then until the prediction is made.
     ///
     /// # Errors
     ///
     /// [`InputError::SampleShape`] for an image of the wrong shape or of too many values;
-    /// [`PredictionError::NonFiniteOutput`] and [`PredictionError::OutputShape`] for outputs that are no prediction;
-    /// [`PredictionError::ModelPanicked`]; those of preprocessing and of the model;
-    /// [`PredictionError::Stopped`] after the shutdown.
+    /// [`PredictionError::NonFiniteOutput`] and [`PredictionError::OutputShape`] for invalid outputs;
+    /// [`PredictionError::ModelPanicked`]; those of preprocessing and of the model; [`PredictionError::Stopped`] after
+    /// the shutdown.
     pub fn predict(&self, image: Image) -> Result<Prediction> {
         let (request, response) = self.request(image)?;
         self.queue()?.send(request).map_err(|_| Error::Prediction(PredictionError::Stopped))?;
         response.recv().map_err(|_| Error::Prediction(PredictionError::Stopped))?
     }
 
-    /// Predicts an image as [`predict`](Self::predict) does, but fails at once where the queue is
-    /// full.
+    /// Predicts an image as [`predict`](Self::predict) does, but returns an error at once where the queue is full.
     ///
     /// # Errors
     ///
@@ -104,13 +99,12 @@ impl Predictor {
         response.recv().map_err(|_| Error::Prediction(PredictionError::Stopped))?
     }
 
-    /// Refuses further requests, completes those that were accepted, and waits until the model's
-    /// thread has ended.
+    /// Refuses further requests, completes those that were accepted, and waits until the model's thread has ended.
     pub fn shutdown(&self) {
         self.shared.shutdown();
     }
 
-    /// Checks an image, and makes a request with the channel that its response comes by.
+    /// Checks an image, and creates a request with the channel for its response.
     fn request(&self, image: Image) -> Result<(Request, Receiver<Result<Prediction>>)> {
         let config = &self.shared.config;
         if image.values().len() > config.max_image_values {
@@ -135,7 +129,7 @@ impl Predictor {
 
 impl Shared {
     fn shutdown(&self) {
-        // The thread ends when the last sender is gone, also those of callers that wait for room.
+        // The thread ends when the last sender is gone, including those of callers that wait for space in the queue.
         drop(self.requests.write().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // The worker catches panics of the model, and nothing else in it panics.

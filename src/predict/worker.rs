@@ -1,4 +1,4 @@
-//! The thread of a predictor: gathers requests into batches, and responds to each.
+//! The thread of a predictor, which collects requests into batches and responds to each.
 
 use super::batch::to_rows;
 use super::config::PredictorConfig;
@@ -14,14 +14,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 use tch::{Tensor, no_grad};
 
-/// An image to predict, with the channel that takes the response.
+/// An image to predict, with the channel for the response.
 #[derive(Debug)]
 pub(super) struct Request {
     pub image: Image,
     pub response: SyncSender<Result<Prediction>>,
 }
 
-/// A model with what it needs to serve requests.
+/// A model with everything that is needed to serve requests.
 pub(super) struct Worker<M> {
     model: M,
     config: PredictorConfig,
@@ -58,8 +58,8 @@ impl<M: Model> Worker<M> {
         requests
     }
 
-    /// Predicts the requests as one batch. Where that fails, predicts them one by one, so that an
-    /// error reaches only the request that it belongs to.
+    /// Predicts the requests as one batch. If that fails, it predicts them one by one, so that an error affects only
+    /// its own request.
     fn respond(&self, requests: &[Request]) {
         let images: Vec<&Image> = requests.iter().map(|request| &request.image).collect();
         let rows = match self.outputs(&images) {
@@ -69,12 +69,12 @@ impl<M: Model> Worker<M> {
         };
         for (request, row) in requests.iter().zip(rows) {
             let prediction = row.and_then(|outputs| Prediction::new(outputs, self.classes.clone()));
-            // The caller may be gone.
+            // The caller may have ended.
             let _ = request.response.send(prediction);
         }
     }
 
-    /// Runs the model, and gives one row of outputs per image. A panic of the model is an error.
+    /// Runs the model, and returns one row of outputs per image. A panic of the model is an error.
     fn outputs(&self, images: &[&Image]) -> Result<Vec<Vec<f32>>> {
         let rows = catch_unwind(AssertUnwindSafe(|| {
             let inputs = self.inputs(images)?;
@@ -89,7 +89,7 @@ impl<M: Model> Worker<M> {
         Ok(rows.rows().into_iter().map(|row| row.to_vec()).collect())
     }
 
-    /// Preprocesses images into one batch, those of equal shape and dtype in a row together.
+    /// Preprocesses images into one batch, consecutive ones of equal shape and dtype together.
     fn inputs(&self, images: &[&Image]) -> Result<Tensor> {
         let mut parts = Vec::new();
         for alike in images.chunk_by(|a, b| form(a) == form(b)) {
@@ -127,8 +127,8 @@ fn form(image: &Image) -> ([usize; 3], bool) {
     (image.shape(), matches!(image.values(), Values::U8(_)))
 }
 
-/// Most values that are preprocessed together: large images, which preprocessing makes small, would
-/// fill the memory.
+/// Largest number of values that are preprocessed together: many large images, which preprocessing shrinks, would fill
+/// the memory.
 const MAX_VALUES_TOGETHER: usize = 1 << 22;
 
 /// Joins the values of images of one dtype.

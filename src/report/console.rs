@@ -1,4 +1,4 @@
-//! A run as lines of text.
+//! A log of a run in lines of text.
 
 use super::terminal::beside_bar;
 use crate::error::IoError;
@@ -21,14 +21,14 @@ use std::ops::ControlFlow;
 /// 972.4 images/s
 /// ```
 ///
-/// Metrics are those over the training samples of the epoch, in training mode, then those of the validation and the test
-/// set; the seconds are those of the training steps, without evaluation. There is a line per checkpoint too, and one per
-/// warning.
+/// Metrics are those over the training samples of the epoch, in training mode, then those of the validation and the
+/// test set; the seconds are those of the training steps, without evaluation. There is also a line per checkpoint and
+/// per warning.
 ///
-/// Where nobody reads the lines any more, as behind `| head`, the run ends after its step as if it had been stopped.
+/// When the reader of the output ends, as in `| head`, the run is stopped after the current step.
 pub struct ConsoleLog {
     out: Box<dyn Write>,
-    /// The reader has gone away.
+    /// Whether the reader of the output has ended.
     is_closed: bool,
 }
 
@@ -39,12 +39,12 @@ impl Default for ConsoleLog {
 }
 
 impl ConsoleLog {
-    /// Prints to standard output.
+    /// Creates a log on standard output.
     pub fn new() -> Self {
         ConsoleLog::default()
     }
 
-    /// Prints to `out`.
+    /// Creates a log that is written to `out`.
     pub fn to(out: impl Write + 'static) -> Self {
         ConsoleLog { out: Box::new(out), is_closed: false }
     }
@@ -96,8 +96,8 @@ impl Callback for ConsoleLog {
     }
 }
 
-/// "loss 0.512, train acc 0.811, test acc 0.842"; losses stand in where there is no accuracy, and further metrics follow
-/// under their names.
+/// Formats metrics as "loss 0.512, train acc 0.811, test acc 0.842"; without an accuracy it shows losses, and other
+/// metrics follow under their names.
 fn metrics(record: &EpochRecord) -> String {
     let mut line = format!("loss {:.3}", record.train.loss());
     let mut add = |set: &str, metrics: &Metrics| {

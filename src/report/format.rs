@@ -1,8 +1,8 @@
-//! Durations and large numbers as a person reads them.
+//! Human-readable durations and large numbers.
 
 use std::time::Duration;
 
-/// A duration in the one or two units that a person would use: "4.2 s", "45 s", "12 min", "3 h 20 min", "2 d 5 h".
+/// Formats a duration in one or two units: "4.2 s", "45 s", "12 min", "3 h 20 min", "2 d 5 h".
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     let minutes = (seconds / 60.0).round() as u64;
@@ -16,7 +16,7 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
-/// A whole number with a narrow no-break space at each thousand, from 10,000 on.
+/// Formats an integer with a narrow no-break space between thousands, from 10,000 on.
 #[cfg(feature = "report")]
 pub(crate) fn thousands(value: u64) -> String {
     let digits = value.to_string();

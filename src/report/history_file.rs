@@ -1,4 +1,4 @@
-//! A run's history as a file.
+//! The history of a run as a CSV or JSON file.
 
 use crate::metrics::Metrics;
 use crate::train::{Callback, EpochRecord, Event, History, Run};
@@ -6,16 +6,16 @@ use crate::{Result, files};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-/// Writes the finished epochs to a file, anew after each, so that the file is complete at every moment.
+/// Writes the history of a run to a file after every epoch, atomically, so that the file is always complete.
 #[derive(Debug)]
 pub struct HistoryFile {
     path: PathBuf,
-    /// Makes the file's text of a history and the names of the run's metrics.
+    /// Formats the file's text from a history and the names of the run's metrics.
     format: fn(&History, &[String]) -> String,
 }
 
 impl HistoryFile {
-    /// Comma-separated values: a line of column names, then a line per epoch.
+    /// Creates a CSV file: a line of column names, then a line per epoch.
     ///
     /// The columns are `epoch`, then every metric of the training, the validation and the test set (`train_loss`,
     /// `train_accuracy`, …, `test_accuracy`, …), `learning_rate`, `train_seconds`, `evaluation_seconds` and
@@ -24,7 +24,7 @@ impl HistoryFile {
         HistoryFile { path: path.into(), format: csv }
     }
 
-    /// One JSON object per line, an [`EpochRecord`] each.
+    /// Creates a file of JSON Lines: one [`EpochRecord`] per line.
     pub fn json_lines(path: impl Into<PathBuf>) -> Self {
         HistoryFile { path: path.into(), format: json_lines }
     }

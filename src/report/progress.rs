@@ -1,4 +1,4 @@
-//! Progress bars.
+//! A progress bar per epoch.
 
 use super::terminal;
 use super::time_estimate::TimeEstimate;
@@ -23,7 +23,7 @@ pub struct ProgressBar {
 }
 
 impl ProgressBar {
-    /// One bar per epoch.
+    /// Creates a callback that draws one bar per epoch.
     pub fn new() -> Self {
         ProgressBar::default()
     }
@@ -41,7 +41,7 @@ impl ProgressBar {
         }
     }
 
-    /// "loss 0.512, 972 images/s", over the steps of this epoch.
+    /// Formats "loss 0.512, 972 images/s", over the steps of this epoch.
     fn message(&self) -> String {
         let (loss, speed) = (self.loss_sum / self.samples as f64, self.samples as f64 / self.seconds);
         format!("loss {loss:.3}, {speed:.0} images/s")
@@ -55,7 +55,7 @@ impl ProgressBar {
         let Some(bar) = &self.bar else { return };
         if bar.is_hidden() && self.lines.is_due(duration) {
             let (epochs, steps) = (run.config.epochs, run.steps_per_epoch);
-            // Where nobody reads it, nothing is lost.
+            // An error is ignored: progress output is not essential.
             let _ = writeln!(io::stderr(), "epoch {epoch}/{epochs}, step {step}/{steps}, {message}");
         }
         bar.set_message(message);
@@ -63,7 +63,7 @@ impl ProgressBar {
     }
 }
 
-/// A bar that fills the terminal's line, whatever its width.
+/// Creates a bar that fills the terminal's line, whatever its width.
 fn bar(epoch: usize, epochs: usize, steps: usize) -> Bar {
     let template = "{prefix} {wide_bar} {pos}/{len}, {msg}, {eta} left";
     let style = ProgressStyle::with_template(template).expect("the template is valid").progress_chars("━╸ ");
@@ -101,7 +101,7 @@ impl Drop for ProgressBar {
     }
 }
 
-/// When a line is printed where there is no terminal.
+/// The times at which lines are printed where there is no terminal.
 #[derive(Debug)]
 struct Lines {
     printed: Instant,
@@ -115,7 +115,7 @@ impl Default for Lines {
 }
 
 impl Lines {
-    /// Whether to print now: whether it would be too late after another step of this duration.
+    /// Whether to print now, because after another step of this duration it would be too late.
     fn is_due(&mut self, step: Duration) -> bool {
         let is_due = self.printed.elapsed() + step >= self.every;
         if is_due {

@@ -1,4 +1,4 @@
-//! Folders of runs' results.
+//! Folders for the results of runs.
 
 use crate::error::{CheckpointError, IoError};
 use crate::files::FolderLock;
@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 const FILES: [&str; 6] =
     ["history.csv", "report.html", "curves.png", "predictions.png", "model.safetensors", "checkpoints"];
 
-/// A folder for the results of one run, created and found writable before the run starts. No other run can use it as long
-/// as the value lives.
+/// A folder for the results of one run, created and found writable before the run starts. No other run can use it as
+/// long as the value lives.
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
@@ -24,8 +24,8 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::FolderInUse`] where another run uses it, [`CheckpointError::RunExists`] where it holds a run already, [`IoError::Failed`]
-    /// where it is a file, cannot be created, or is not writable.
+    /// [`CheckpointError::FolderInUse`] where another run uses it, [`CheckpointError::RunExists`] where it holds a run
+    /// already, [`IoError::Failed`] where it is a file, cannot be created, or is not writable.
     pub fn at(path: impl Into<PathBuf>) -> Result<Self> {
         let folder = RunFolder::resumed(path)?;
         match FILES.into_iter().find(|file| folder.file(file).exists()) {
@@ -38,8 +38,8 @@ impl RunFolder {
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::FolderInUse`] where another run uses it, [`IoError::Failed`] where it is a file, cannot be created, or is not
-    /// writable.
+    /// [`CheckpointError::FolderInUse`] where another run uses it, [`IoError::Failed`] where it is a file, cannot be
+    /// created, or is not writable.
     pub fn resumed(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let failed = |action, source| Error::Io(IoError::Failed { action, path: path.clone(), source });
@@ -69,12 +69,12 @@ impl RunFolder {
         unreachable!("a folder holds fewer entries than there are numbers")
     }
 
-    /// The path of the folder.
+    /// Returns the path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a file in the folder.
+    /// Returns the path of a file in the folder.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

@@ -16,8 +16,9 @@ const IMAGES: usize = 24;
 /// Writes `report.html`, `curves.png` and `predictions.png` into a folder, after every epoch and at the end of the run.
 ///
 /// The page shows the curves of each metric against the epoch, the first test images with their true and predicted
-/// classes, the confusion matrix, the accuracy of each class, the configuration and the metadata that was added. It is a
-/// single file of about 100 kB that needs no network. What a run does not have, such as classes or images, is left out.
+/// classes, the confusion matrix, the accuracy of each class, the configuration and the metadata that was added. It is
+/// a single file of about 100 kB that needs no network. Parts that a run does not have, such as classes or images, are
+/// omitted.
 ///
 /// ```
 /// use densenet::report::Report;
@@ -64,7 +65,8 @@ impl Report {
         self
     }
 
-    /// Adds a table of names and values under a title of its own, after the tables of the configuration and the machine.
+    /// Adds a table of names and values under a title of its own, after the tables of the configuration and the
+    /// machine.
     #[must_use]
     pub fn with_metadata<K: Into<String>, V: ToString>(
         mut self,
@@ -117,13 +119,13 @@ impl Callback for Report {
     }
 }
 
-/// The data set whose first images are shown: the test set, or what stands in for it.
+/// Returns the data set whose first images are shown: the test set, else the validation set, else the training set.
 fn shown<'a>(run: &Run<'a>) -> &'a dyn Dataset {
     let sets = run.datasets;
     sets.test.or(sets.validation).unwrap_or(sets.train)
 }
 
-/// Reads an epoch's record: all that the page knows of the trainer's history.
+/// Converts an epoch's record of the trainer's history to that of the page.
 fn epoch(record: &EpochRecord) -> Epoch {
     let splits = [
         (Split::Train, Some(&record.train)),

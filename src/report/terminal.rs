@@ -6,13 +6,13 @@ thread_local! {
     static BAR: std::cell::RefCell<Option<indicatif::ProgressBar>> = const { std::cell::RefCell::new(None) };
 }
 
-/// Names the bar that is drawn from now on.
+/// Sets the bar that is drawn from now on.
 #[cfg(feature = "progress")]
 pub(super) fn set_bar(bar: Option<indicatif::ProgressBar>) {
     BAR.set(bar);
 }
 
-/// Prints something while the bar is not there, so that no half-drawn bar stays above the text.
+/// Hides the bar while something is printed, so that no part of it remains above the text.
 pub(super) fn beside_bar<T>(print: impl FnOnce() -> T) -> T {
     #[cfg(feature = "progress")]
     if let Some(bar) = BAR.with_borrow(|bar| bar.clone()) {

@@ -6,7 +6,7 @@ use crate::train::Run;
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// Prints once to standard error, after ten steps, how fast training is and how long the run will take.
+/// Prints the speed of training and an estimate of the run's duration once, after ten steps, on standard error.
 #[derive(Debug, Default)]
 pub(super) struct TimeEstimate {
     steps: usize,
@@ -14,11 +14,11 @@ pub(super) struct TimeEstimate {
     seconds: f64,
 }
 
-/// The first steps are slower: memory is allocated, kernels are chosen.
+/// Number of first steps that are not measured: they are slower, since memory is allocated and kernels are chosen.
 const WARM_UP_STEPS: usize = 3;
 const MEASURED_STEPS: usize = 7;
 
-/// An evaluation does a third of the work of training: the forward pass without the backward one.
+/// Time of an evaluation as a share of training on equally many samples: the forward pass is a third of a step.
 const EVALUATION_SHARE: f64 = 1.0 / 3.0;
 
 impl TimeEstimate {
@@ -29,7 +29,7 @@ impl TimeEstimate {
         let per_epoch = per_sample * (sets.train.len() as f64 + evaluated as f64 * EVALUATION_SHARE);
         let epochs = run.config.epochs;
         let total = format::duration(Duration::from_secs_f64(per_epoch * epochs as f64));
-        // Where nobody reads it, nothing is lost.
+        // An error is ignored: the estimate is not essential.
         let _ = beside_bar(|| {
             writeln!(io::stderr(), "about {total} for {epochs} epochs, at {:.0} images/s", 1.0 / per_sample)
         });

@@ -1,15 +1,15 @@
-//! Mixed precision: operations that gain by it run in bf16.
+//! Automatic mixed precision (autocast) on any device.
 
 use super::ffi::{self, Autocast};
 use crate::Result;
 use tch::Device;
 
-/// Runs `body` with libtorch's autocast to bf16 for operations on this device: convolutions and
-/// matrix products take f32 and compute and return bf16, as in PyTorch's `torch.autocast`.
-/// Variables stay f32, and gradients come back to them in f32. f64 is left alone.
+/// Runs `body` with libtorch's autocast to bf16 for operations on this device: convolutions and matrix products take
+/// f32 and compute and return bf16, as in PyTorch's `torch.autocast`. Variables stay f32, and their gradients are f32.
+/// f64 stays f64.
 ///
-/// It is for the forward pass and the loss; the backward pass runs by itself in the kinds that they
-/// had. It concerns the calling thread. An [`apply`](super::apply)'d function sees no autocast.
+/// Use it for the forward pass and the loss; each operation's backward pass runs in the dtype of its forward pass. It
+/// affects the calling thread alone, and is off within functions called by [`apply`](super::apply).
 ///
 /// # Errors
 ///
@@ -19,8 +19,8 @@ pub fn autocast<T>(device: Device, body: impl FnOnce() -> T) -> Result<T> {
     Ok(body())
 }
 
-/// Whether this machine computes in bf16 with instructions for it on this device. Without them
-/// libtorch gives the same results, many times slower. Of a GPU nothing is asked: `true`.
+/// Whether this machine computes in bf16 with instructions for it on this device. Without them libtorch gives the same
+/// results, many times slower. For a GPU it is always `true`.
 pub fn has_bf16(device: Device) -> bool {
     match device {
         #[cfg(target_arch = "x86_64")]
@@ -36,8 +36,7 @@ pub(super) fn without_autocast() -> Result<impl Drop> {
     Setting::begin(Device::Cpu, false)
 }
 
-/// A setting of autocast; the one before it comes back when the value is dropped, after a panic
-/// too.
+/// A setting of autocast. Dropping the value restores the previous setting, also after a panic.
 struct Setting {
     before: Autocast,
 }
@@ -56,7 +55,7 @@ impl Setting {
 
 impl Drop for Setting {
     fn drop(&mut self) {
-        // SAFETY: what was before is what the entry gave. There is nobody to tell of an error.
+        // SAFETY: what was before is what the entry gave. An error cannot be reported from here.
         let _ = ffi::call("autocast", |error| unsafe { ffi::densenet_end_autocast(self.before, error) });
     }
 }

@@ -1,4 +1,4 @@
-//! Functions with a backward pass of their own.
+//! Differentiable functions whose backward pass is written in Rust.
 
 use super::autocast::without_autocast;
 use super::ffi;
@@ -10,42 +10,42 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use tch::{Tensor, no_grad_guard};
 
-/// A differentiable function whose passes are written in Rust: one use of it in a graph.
+/// A differentiable function whose passes are written in Rust, as PyTorch's `torch.autograd.Function`. A value stands
+/// for one call, and so for one node of the graph.
 ///
-/// The value itself holds what is no tensor, such as options and sizes. It is dropped with the
-/// graph, whether or not the backward pass ever ran. Tensors that it held would form a cycle with
-/// the graph and never be freed: they belong into [`Forward::saved`].
+/// The value holds what is not a tensor, such as options and sizes. It is dropped with the graph, whether or not the
+/// backward pass ran. Tensors belong in [`Forward::saved`]: held by the value they would form a cycle with the graph
+/// and never be freed.
 ///
-/// For tensors on a CPU the backward pass runs on the thread that asks for gradients, for others on
-/// a thread of libtorch's. With a kept graph it may run several times.
+/// The backward pass runs on the thread that calls `backward` for tensors on the CPU, and on one of libtorch's threads
+/// for others. With a retained graph it may run several times.
 pub trait Function: Send + 'static {
     /// Computes the outputs. Nothing in here is recorded, and kinds stay as they are:
     /// mixed precision ends here.
     ///
     /// # Errors
     ///
-    /// Whatever goes wrong; [`apply`] returns it. A panic, such as that of an operation of tch's,
-    /// becomes an error too.
+    /// Any error, which [`apply`] returns. A panic, such as that of an operation of tch, becomes an error too.
     fn forward(&mut self, inputs: &[Tensor]) -> Result<Forward>;
 
-    /// Whether gradients go back through this output, counted from 0; asked after the forward pass.
-    /// Unless overridden, they go through all of them but those of whole numbers.
+    /// Whether the output with this 0-based index is differentiable; called after the forward pass. The provided
+    /// implementation says so of all outputs except those of an integer dtype.
     fn is_differentiable(&self, output: usize) -> bool {
         let _ = output;
         true
     }
 
-    /// Computes the gradients of the inputs: one for each input that `needs` one, `None` for 0 and
-    /// for the others.
+    /// Computes the gradients of the inputs, one for each input for which `needs` is true. `None` stands for a gradient
+    /// of 0, and for inputs that need none.
     ///
-    /// `saved` is what [`forward`](Self::forward) saved, and `gradients` are those of the outputs,
-    /// `None` where none arrived. Gradients may be read by others too and must not be written into.
-    /// Nothing in here is recorded: a first derivative may be computed with `create_graph`, but a
-    /// derivative of it is an error that names the function.
+    /// `saved` are the tensors that [`forward`](Self::forward) saved, and `gradients` are those of the outputs, `None`
+    /// for an output that the loss does not depend on. Gradients may be shared and must not be modified in place.
+    /// Operations in here are not recorded: a first derivative can be computed with `create_graph`, but its derivative
+    /// is an error that names the function.
     ///
     /// # Errors
     ///
-    /// Whatever goes wrong; `f_backward` of tch returns its text. A panic becomes an error too.
+    /// Any error; tch's `f_backward` returns its text. A panic becomes an error too.
     fn backward(
         &mut self,
         saved: Vec<Tensor>,
@@ -54,23 +54,23 @@ pub trait Function: Send + 'static {
     ) -> Result<Vec<Option<Tensor>>>;
 }
 
-/// What a forward pass made.
+/// The result of a forward pass.
 #[derive(Debug)]
 pub struct Forward {
-    /// The outputs.
+    /// The outputs, in their order.
     pub outputs: Vec<Tensor>,
-    /// What the backward pass will need of inputs, outputs and intermediate results. It is freed
-    /// after the backward pass, and at once where nothing is recorded. It must not be written into
-    /// before: libtorch then refuses the backward pass.
+    /// Inputs, outputs and intermediate results that the backward pass needs. They are freed after the backward pass,
+    /// or at once where nothing is recorded. They must not be modified in place before: libtorch then refuses the
+    /// backward pass.
     pub saved: Vec<Tensor>,
 }
 
-/// Applies a function, and records it where an input requires a gradient.
+/// Calls a function on inputs, and records it in the graph where an input requires a gradient.
 ///
 /// # Errors
 ///
-/// The function's own; [`LibtorchError::FunctionPanicked`] where it panics; [`LibtorchError::Call`] where an
-/// input or an output is undefined.
+/// The function's own; [`LibtorchError::FunctionPanicked`] where it panics; [`LibtorchError::Call`] where an input or
+/// an output is undefined.
 ///
 /// # Examples
 ///
@@ -125,9 +125,8 @@ pub fn apply<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Ten
         free: free::<F>,
     };
     ffi::call("recording of a function", |error| {
-        // SAFETY: all handles are live for the length of the call, `is_differentiable` and
-        // `recorded` are as long as the outputs, and the entry takes over `data`, which it hands to
-        // `backward` and in the end to `free`.
+        // SAFETY: all handles are live for the length of the call, `is_differentiable` and `recorded` are as long as
+        // the outputs, and the entry takes over `data`, which it hands to `backward` and in the end to `free`.
         unsafe {
             ffi::densenet_record(
                 &function,
@@ -146,8 +145,8 @@ pub fn apply<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Ten
 
 /// # Safety
 ///
-/// As `csrc/bridge.h` says of `densenet_function`, with the data that [`apply`] gave, one call at a
-/// time.
+/// The arguments are those that `csrc/bridge.h` describes for `densenet_function`, with the data that [`apply`] passed,
+/// in one call at a time.
 unsafe extern "C" fn backward<F: Function>(
     data: *mut c_void,
     saved: ffi::Tensors,
@@ -156,8 +155,7 @@ unsafe extern "C" fn backward<F: Function>(
     results: ffi::Tensors,
     message: *mut c_void,
 ) -> bool {
-    // SAFETY: `data` is a box of `apply`'s, and nobody else uses it meanwhile; the handles are this
-    // function's to own.
+    // SAFETY: `data` is a box of `apply`'s, and nothing else uses it at the same time; this function owns the handles.
     let (function, saved, gradients) = unsafe { (&mut *data.cast::<F>(), owned(saved), owned(gradients)) };
     // SAFETY: there are as many `needs` as results.
     let needs = unsafe { slice(needs, results.count) }.iter().map(|&needs| needs != 0).collect::<Vec<_>>();
@@ -171,7 +169,7 @@ unsafe extern "C" fn backward<F: Function>(
     });
     match outcome {
         Ok(gradients) => {
-            // What nobody needs is dropped here.
+            // Gradients that are not needed are dropped here.
             for (i, gradient) in gradients.into_iter().enumerate().filter(|&(i, _)| needs[i]) {
                 let Some(gradient) = gradient else { continue };
                 let gradient = std::mem::ManuallyDrop::new(gradient);
@@ -185,7 +183,7 @@ unsafe extern "C" fn backward<F: Function>(
                 Error::Libtorch(LibtorchError::FunctionPanicked { .. }) => error.to_string(),
                 error => format!("the backward pass of {} failed: {}", type_name::<F>(), error.with_causes()),
             };
-            // SAFETY: `message` is the one that this call came with, and the text is this long.
+            // SAFETY: `message` is the argument of this call, and the text is this long.
             unsafe { ffi::densenet_write_message(message, text.as_ptr().cast(), text.len()) };
             false
         }
@@ -194,17 +192,17 @@ unsafe extern "C" fn backward<F: Function>(
 
 /// # Safety
 ///
-/// `data` is what [`apply`] made of a box, and this is called once.
+/// `data` is the box that [`apply`] turned into a pointer, and this is called once.
 unsafe extern "C" fn free<F>(data: *mut c_void) {
     // SAFETY: as promised.
     let function = unsafe { Box::from_raw(data.cast::<F>()) };
-    // A panic of a destructor must not get into C++, and there is nobody left to tell.
+    // A panic of a destructor must not unwind into C++, and it cannot be reported from here.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(function)));
 }
 
 /// # Safety
 ///
-/// Nobody else owns the handles, which may be null.
+/// The caller passes ownership of the handles, which may be null.
 unsafe fn owned(tensors: ffi::Tensors) -> Vec<Option<Tensor>> {
     // SAFETY: there are as many as `count` says.
     let handles = unsafe { slice(tensors.first, tensors.count) };
@@ -214,7 +212,7 @@ unsafe fn owned(tensors: ffi::Tensors) -> Vec<Option<Tensor>> {
 
 /// # Safety
 ///
-/// `first` points to so many values, or `count` is 0.
+/// `first` points to `count` values, or `count` is 0.
 unsafe fn slice<'a, T>(first: *const T, count: usize) -> &'a [T] {
     // SAFETY: as promised; an empty array in C++ may be at null.
     if count == 0 { &[] } else { unsafe { std::slice::from_raw_parts(first, count) } }

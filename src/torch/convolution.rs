@@ -5,14 +5,14 @@ use crate::Result;
 use std::ptr;
 use tch::{Tensor, no_grad};
 
-/// What [`convolution_backward`] gives, or which of it is needed.
+/// The gradients that [`convolution_backward`] computes, or which of them are needed.
 pub(crate) struct OfConvolution<T> {
     pub input: T,
     pub weight: T,
 }
 
-/// The gradients of a convolution with stride 1 of `input` `[N, C, H, W]` by `weight` `[K, C, h,
-/// w]`, from that of its output: those that are needed.
+/// The gradients of a convolution with stride 1 of `input` `[N, C, H, W]` by `weight` `[K, C, h, w]`, from that of its
+/// output: those that are needed.
 ///
 /// # Errors
 ///
@@ -27,8 +27,7 @@ pub(crate) fn convolution_backward(
     let mut gradients = [ptr::null_mut(); 2];
     no_grad(|| {
         ffi::call("backward pass of a convolution", |error| {
-            // SAFETY: the pointers are live tensors' for the length of the call, and `gradients`
-            // has room for two.
+            // SAFETY: the pointers are live tensors' for the length of the call, and `gradients` has room for two.
             unsafe {
                 ffi::densenet_convolution_backward(
                     gradient.as_ptr(),

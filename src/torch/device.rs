@@ -1,4 +1,4 @@
-//! Which device to train on.
+//! The choice of a device.
 
 use super::ffi;
 use crate::error::ConfigError;
@@ -6,21 +6,21 @@ use crate::{Error, Result};
 use std::sync::OnceLock;
 use tch::Device;
 
-/// The first CUDA device if there is one, else the CPU.
+/// Returns the first CUDA device if there is one, else the CPU.
 ///
-/// Ask this, not [`Device::cuda_if_available`], and ask it first: a program linked to libtorch does
-/// not load libtorch's CUDA library by itself, libtorch caches its answer to the first question
-/// about CUDA, and this function opens the library before it asks.
+/// Call this instead of [`Device::cuda_if_available`], and before any other call about CUDA: a program linked to
+/// libtorch does not load libtorch's CUDA library by itself, and libtorch caches the result of the first check. This
+/// function loads the library before it checks.
 pub fn default_device() -> Device {
     open_cuda();
     Device::cuda_if_available()
 }
 
-/// Reads "cpu", "cuda" or "cuda:1".
+/// Parses the name of a device: "cpu", "cuda" or "cuda:1".
 ///
 /// # Errors
 ///
-/// [`ConfigError::DeviceUnavailable`] where the text names no device, or one that this machine lacks.
+/// [`ConfigError::DeviceUnavailable`] where the text is no name of a device, or this machine does not have it.
 pub fn parse_device(name: &str) -> Result<Device> {
     let unusable = |reason: String| Error::Config(ConfigError::DeviceUnavailable { name: name.to_owned(), reason });
     let index = match name {
@@ -42,7 +42,7 @@ pub fn parse_device(name: &str) -> Result<Device> {
     }))
 }
 
-/// "cpu" or "cuda:0": what [`parse_device`] reads.
+/// Returns the name of a device, such as "cpu" or "cuda:0", in the form that [`parse_device`] reads.
 pub fn device_name(device: Device) -> String {
     match device {
         Device::Cpu => "cpu".to_owned(),
@@ -51,7 +51,7 @@ pub fn device_name(device: Device) -> String {
     }
 }
 
-/// Opens libtorch's CUDA library once; says why that failed, if it did.
+/// Opens libtorch's CUDA library once; returns the reason if that failed.
 fn open_cuda() -> Option<&'static str> {
     static PROBLEM: OnceLock<Option<String>> = OnceLock::new();
     PROBLEM

@@ -1,4 +1,4 @@
-//! The C ABI of `csrc/` and how its failures become [`Error`]s.
+//! The C ABI of `csrc/`, and the conversion of its failures into [`Error`]s.
 
 use crate::error::LibtorchError;
 use crate::{Error, Result};
@@ -88,7 +88,7 @@ unsafe extern "C" {
     pub(super) fn densenet_clear_gradients(tensors: Tensors, error: *mut *mut c_char) -> c_int;
 }
 
-/// `densenet_tensors` of `csrc/bridge.h`.
+/// The struct `densenet_tensors` of `csrc/bridge.h`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Tensors {
@@ -96,7 +96,7 @@ pub(super) struct Tensors {
     pub count: usize,
 }
 
-/// The handles of tensors in a row, which have to live as long as they are used.
+/// Returns the handles of tensors, which have to outlive their use.
 pub(super) fn handles<T: Borrow<Tensor>>(tensors: &[T]) -> Vec<*mut torch_sys::C_tensor> {
     tensors.iter().map(|tensor| tensor.borrow().as_ptr().cast_mut()).collect()
 }
@@ -107,7 +107,7 @@ impl From<&mut Vec<*mut torch_sys::C_tensor>> for Tensors {
     }
 }
 
-/// `densenet_autocast` of `csrc/bridge.h`.
+/// The struct `densenet_autocast` of `csrc/bridge.h`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Autocast {
@@ -116,7 +116,7 @@ pub(super) struct Autocast {
     kind: i8,
 }
 
-/// `densenet_function` of `csrc/bridge.h`.
+/// The struct `densenet_function` of `csrc/bridge.h`.
 #[repr(C)]
 pub(super) struct Function {
     pub data: *mut c_void,
@@ -147,8 +147,7 @@ pub(super) fn call<T>(what: &'static str, entry: impl FnOnce(*mut *mut c_char) -
 
 /// Copies a string that the C ABI handed over, and frees it.
 pub(super) fn take_string(text: *mut c_char) -> String {
-    // SAFETY: the C ABI hands out strings that end in a zero byte, made by strdup, and this is
-    // their only owner.
+    // SAFETY: the C ABI hands out strings that end in a zero byte, made by strdup, and this is their only owner.
     unsafe {
         let copy = CStr::from_ptr(text).to_string_lossy().into_owned();
         densenet_free_message(text);

@@ -4,25 +4,25 @@ use super::ffi;
 use crate::Result;
 use tch::Tensor;
 
-/// The numbers of a step of SGD.
+/// The hyperparameters of a step of SGD.
 pub(crate) struct SgdStep {
     pub learning_rate: f64,
-    /// 0 for none.
+    /// Factor of momentum; 0 for none.
     pub momentum: f64,
     pub nesterov: bool,
     pub weight_decay: f64,
 }
 
-/// v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov's
+/// Makes a step of SGD: v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov
 /// momentum.
 ///
-/// There is one gradient a parameter and, with a momentum, one buffer v, which is 0 before the
-/// first step; without, `momenta` is empty. All tensors of a parameter have its shape, kind and
-/// device; buffers its memory format too, which `zeros_like` gives.
+/// There is one gradient per parameter and, with momentum, one buffer v, which is 0 before the first step; without
+/// momentum `momenta` is empty. Gradients and buffers have the shape, dtype and device of their parameter; buffers also
+/// have its memory format, as `zeros_like` returns them.
 ///
 /// # Errors
 ///
-/// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where that is not so. Nothing is written then.
+/// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where a tensor does not fit. Nothing has changed then.
 ///
 /// # Panics
 ///
@@ -41,8 +41,7 @@ pub(crate) fn sgd_step(
     let mut gradients = ffi::handles(gradients);
     let [mut parameters, mut momenta] = [parameters, momenta].map(ffi::handles);
     ffi::call("step of SGD", |error| {
-        // SAFETY: the handles are live tensors' for the length of the call, and the lists as long
-        // as the entry expects.
+        // SAFETY: the handles are live tensors' for the length of the call, and the lists as long as the entry expects.
         unsafe {
             ffi::densenet_fused_sgd_step(
                 (&mut parameters).into(),
@@ -59,7 +58,7 @@ pub(crate) fn sgd_step(
     Ok(())
 }
 
-/// The numbers of a step of AdamW.
+/// The hyperparameters of a step of AdamW.
 pub(crate) struct AdamWStep {
     pub learning_rate: f64,
     pub beta1: f64,
@@ -68,16 +67,16 @@ pub(crate) struct AdamWStep {
     pub weight_decay: f64,
 }
 
-/// p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the
+/// Makes a step of AdamW: p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the
 /// gradient.
 ///
-/// `number` is that of the step, from 1, as one `Kind::Float` on the parameters' device. There are
-/// one gradient and one of each moment a parameter, 0 before the first step, of its shape, kind and
-/// device; moments of its memory format too.
+/// `number` is the 1-based index of the step, as a tensor of one f32 on the parameters' device. There are one gradient
+/// and one of each moment per parameter, of its shape, dtype and device. Moments are 0 before the first step, and have
+/// the parameter's memory format too.
 ///
 /// # Errors
 ///
-/// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where that is not so. Nothing is written then.
+/// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where a tensor does not fit. Nothing has changed then.
 ///
 /// # Panics
 ///
@@ -99,8 +98,7 @@ pub(crate) fn adamw_step(
     let mut gradients = ffi::handles(gradients);
     let [mut parameters, mut first, mut second] = [parameters, first_moments, second_moments].map(ffi::handles);
     ffi::call("step of AdamW", |error| {
-        // SAFETY: the handles are live tensors' for the length of the call, and the lists are
-        // equally long.
+        // SAFETY: the handles are live tensors' for the length of the call, and the lists are equally long.
         unsafe {
             ffi::densenet_fused_adamw_step(
                 (&mut parameters).into(),
@@ -120,7 +118,7 @@ pub(crate) fn adamw_step(
     Ok(())
 }
 
-/// Leaves all of them without a gradient, which the next backward pass then need not add to.
+/// Removes the gradients of all parameters, so that the next backward pass does not add to them.
 pub(crate) fn clear_gradients(parameters: &[&Tensor]) -> Result<()> {
     let mut parameters = ffi::handles(parameters);
     // SAFETY: the handles are live tensors' for the length of the call.
@@ -166,7 +164,7 @@ mod tests {
         }
     }
 
-    /// A few roundings a step.
+    /// A few roundings per step.
     const TOLERANCES: [(Kind, f64); 2] = [(Kind::Double, 1e-14), (Kind::Float, 2e-6)];
 
     #[test]

@@ -6,31 +6,29 @@ use half::bf16;
 use std::sync::OnceLock;
 use tch::{Device, Kind, Tensor};
 
-/// Makes the process keep memory that is freed for the next allocation, and tensors of 1 MiB or
-/// more lie in large pages.
+/// Makes the process reuse freed memory for later allocations instead of returning it to the system, and places tensors
+/// of 1 MiB or more in large pages.
 ///
-/// A training step frees and asks for the same hundreds of megabytes again and again. By its
-/// defaults the C library returns large pieces to the system at once, and the system fills each
-/// page with zeros before it gives it back. Features are read in strides, and in large pages fewer
-/// places of them have to be looked up.
+/// Every training step allocates and frees the same hundreds of megabytes. By default the C library returns large
+/// blocks to the system at once, and the system zeroes each page before it hands it out again. Features are read in
+/// strides, and large pages need fewer address translations.
 ///
-/// Call it once at the start of a program that trains. It changes the whole process, which is why
-/// the library never does so by itself; later calls change nothing. Memory is kept with glibc only,
-/// and large pages are used on Linux only.
+/// Call it once at the start of a program that trains. It affects the whole process, which is why the library never
+/// does so by itself; later calls change nothing. Reuse needs glibc, and large pages need Linux; elsewhere the call has
+/// no effect.
 ///
 /// # Errors
 ///
 /// [`LibtorchError::Call`](crate::error::LibtorchError::Call).
 pub fn tune_allocator() -> crate::Result<()> {
-    // SAFETY: the entry has no condition.
+    // SAFETY: the entry has no precondition.
     super::ffi::call("change of the allocator", |error| unsafe { super::ffi::densenet_tune_allocator(error) })?;
     Ok(())
 }
 
-/// Gives the system the memory back that the process keeps for later and does not use: after work
-/// that will not come again.
+/// Returns memory that the process holds but does not use to the system: for the end of work that is not repeated.
 pub(crate) fn release_free_memory() {
-    // SAFETY: the entry has no condition.
+    // SAFETY: the entry has no precondition.
     unsafe { super::ffi::densenet_release_free_memory() }
 }
 
@@ -55,41 +53,39 @@ impl OfKind for f64 {
     const KIND: Kind = Kind::Double;
 }
 
-/// What both libtorch and the kernels can work on.
+/// An element type of both libtorch and the kernels.
 pub(crate) trait Number: Element<Wide: OfKind> + OfKind {}
 
 impl Number for bf16 {}
 impl Number for f32 {}
 impl Number for f64 {}
 
-/// Whether the tensor's values lie on the CPU without gaps, in whatever order, as numbers that the
-/// kernels know.
+/// Whether the tensor's values lie on the CPU without gaps, in any order, in a dtype that the kernels support.
 pub(crate) fn is_plain(tensor: &Tensor) -> bool {
     tensor.device() == Device::Cpu && matches!(tensor.kind(), Kind::BFloat16 | Kind::Float | Kind::Double)
 }
 
-/// The values in the order of their memory.
+/// Returns the values in the order of their memory.
 ///
 /// # Panics
 ///
-/// Where they are of another kind, not on the CPU, or not without gaps in channels-last memory
-/// format (contiguous where there are not four dimensions).
+/// Where they are of another dtype, not on the CPU, or not without gaps in channels-last memory format (contiguous
+/// where there are not four dimensions).
 pub(crate) fn values<T: OfKind>(tensor: &Tensor) -> &[T] {
     check::<T>(tensor);
-    // SAFETY: `check` has seen that the tensor's memory holds this many values of this kind; it
-    // lives as long as the tensor.
+    // SAFETY: `check` has verified that the tensor's memory holds this many values of this dtype; it lives as long as
+    // the tensor.
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
 }
 
 /// The memory of a tensor that is on the CPU and contiguous.
 pub(crate) fn bytes(tensor: &Tensor) -> &[u8] {
     let (first, length) = byte_range(tensor);
-    // SAFETY: a contiguous tensor's values lie here one after the other; it lives as long as the
-    // tensor.
+    // SAFETY: a contiguous tensor's values lie here one after the other; it lives as long as the tensor.
     unsafe { std::slice::from_raw_parts(first, length) }
 }
 
-/// As [`bytes`], of a tensor whose memory nobody else has.
+/// Returns the memory as [`bytes`] does, of a tensor that shares it with no other.
 pub(crate) fn bytes_mut(tensor: &mut Tensor) -> &mut [u8] {
     let (first, length) = byte_range(tensor);
     // SAFETY: as above, and the tensor is borrowed alone.
@@ -142,13 +138,13 @@ impl<T: OfKind> Parts<T> {
     unsafe fn get(&self, index: usize) -> &mut [T] {
         let first = index * self.part;
         let len = self.part.min(self.len - first);
-        // SAFETY: within the tensor's memory, as `of` has checked, and nobody else has this part.
+        // SAFETY: within the tensor's memory, as `of` has checked, and nothing else refers to this part.
         unsafe { std::slice::from_raw_parts_mut(self.first.add(first), len) }
     }
 }
 
-/// Calls `work` with every part of `part` values of the tensor's memory, on libtorch's threads, and
-/// gives what it returned in the order of the parts. Parts do not depend on the number of threads.
+/// Calls `work` with every part of `part` values of the tensor's memory, on libtorch's threads, and returns its results
+/// in the order of the parts. Parts do not depend on the number of threads.
 pub(crate) fn for_parts<T: OfKind + Send, R: Send + Sync>(
     tensor: &mut Tensor,
     part: usize,
@@ -159,7 +155,7 @@ pub(crate) fn for_parts<T: OfKind + Send, R: Send + Sync>(
     map(parts.count(), |index| work(index, unsafe { parts.get(index) }))
 }
 
-/// As [`for_parts`], of two tensors at once.
+/// Calls `work` as [`for_parts`] does, with the parts of two tensors at once.
 pub(crate) fn for_parts_of_two<T: OfKind + Send, U: OfKind + Send, R: Send + Sync>(
     (tensor, part): (&mut Tensor, usize),
     (second, second_part): (&mut Tensor, usize),

@@ -4,16 +4,16 @@ use super::ffi;
 use crate::Result;
 use tch::{Device, Kind, Tensor};
 
-/// The same tensor `[N, C, H, W]` with the channels of a pixel side by side in memory, which is
-/// what convolutions on a CPU like best. Shape and values stay; a tensor that has this order
+/// Converts a tensor `[N, C, H, W]` to channels-last memory format: the channels of a pixel lie side by side in memory,
+/// which is the fastest order for convolutions on a CPU. Shape and values stay the same; a tensor that has this format
 /// already, without gaps, is not copied.
 ///
 /// # Errors
 ///
 /// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where the tensor is not four-dimensional.
 pub fn to_channels_last(tensor: &Tensor) -> Result<Tensor> {
-    // SAFETY: the pointer is a live tensor's for the length of the call; the entry hands over a
-    // tensor of its own, or null with a message.
+    // SAFETY: the pointer is a live tensor's for the length of the call; the entry hands over a tensor of its own, or
+    // null with a message.
     unsafe {
         let copy =
             ffi::call("channels-last memory format", |error| ffi::densenet_to_channels_last(tensor.as_ptr(), error))?;
@@ -21,10 +21,10 @@ pub fn to_channels_last(tensor: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// Whether a tensor `[N, C, H, W]` has the channels of a pixel side by side in memory, and the
-/// pixels without gaps. Other than four dimensions have no such order: `false`.
+/// Whether a tensor `[N, C, H, W]` is in channels-last memory format without gaps; `false` for other than four
+/// dimensions.
 ///
-/// With one channel, or one pixel, it is the plain order too.
+/// With one channel, or one pixel, that is the contiguous format too.
 pub fn is_channels_last(tensor: &Tensor) -> bool {
     // SAFETY: the pointer is a live tensor's for the length of the call.
     let is = ffi::call("memory format", |error| unsafe { ffi::densenet_is_channels_last(tensor.as_ptr(), error) });
@@ -33,17 +33,16 @@ pub fn is_channels_last(tensor: &Tensor) -> bool {
 
 /// Allocates a tensor `[N, C, H, W]` on the CPU in channels-last memory format, with any content.
 pub(crate) fn empty_channels_last([n, c, h, w]: [i64; 4], kind: Kind) -> Tensor {
-    // Detached, so that it is no view: libtorch forbids writing into views that a function gives
-    // out.
+    // Detached, so that it is no view: libtorch forbids writing into views that a function returns.
     Tensor::empty([n, h, w, c], (kind, Device::Cpu)).permute([0, 3, 1, 2]).detach()
 }
 
-/// Returns a tensor `[N, C, H, W]` in channels-last memory format that may be written into: a copy
-/// where others read its memory too.
+/// Returns a tensor `[N, C, H, W]` in channels-last memory format that may be modified in place: a copy where others
+/// share its memory.
 ///
 /// # Errors
 ///
-/// As of [`to_channels_last`].
+/// Those of [`to_channels_last`].
 pub(crate) fn writable_channels_last(tensor: Tensor) -> Result<Tensor> {
     if !is_channels_last(&tensor) {
         return to_channels_last(&tensor);

@@ -1,4 +1,4 @@
-//! The bridge to libtorch: what tch has no call for.
+//! The bridge to libtorch: functions that tch does not have.
 
 mod autocast;
 mod autograd;

@@ -1,4 +1,4 @@
-//! Work on libtorch's own threads.
+//! Parallel loops on libtorch's own threads.
 
 use super::ffi;
 use std::any::Any;
@@ -7,14 +7,12 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 
-/// Calls `body` with ranges that together cover `0..length` once, on the threads that libtorch
-/// computes with.
+/// Calls `body` with ranges that together cover `0..length` once, on the threads that libtorch computes with.
 ///
-/// A second pool of threads beside libtorch's would make both slow, since its threads spin while
-/// they wait. There are at most [`threads`] ranges, one on each thread, and so few that they are at
-/// least `grain` long on average. Inside of another call everything runs on the calling thread.
-/// `body` may not call operations on tensors: they would run without the settings of the calling
-/// thread, such as [`no_grad`](tch::no_grad).
+/// A second pool of threads beside libtorch's would make both slow, since its threads spin while they wait. There are
+/// at most [`threads`] ranges, one per thread, and at least `grain` indices per range on average. Within another call
+/// everything runs on the calling thread. `body` may not call operations on tensors: they would run without the
+/// settings of the calling thread, such as [`no_grad`](tch::no_grad).
 ///
 /// # Panics
 ///
@@ -77,7 +75,7 @@ mod tests {
         }
     }
 
-    /// Which threads ran.
+    /// The threads that ran a range.
     fn used(length: usize, grain: usize) -> Vec<ThreadId> {
         let used = Mutex::new(Vec::new());
         parallel_for(length, grain, |_| {

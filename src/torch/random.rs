@@ -5,8 +5,8 @@ use crate::Result;
 use tch::nn::Init;
 use tch::{Device, Kind, Tensor};
 
-/// Draws an f32 tensor on the CPU from a normal or uniform distribution, by a generator of its own
-/// with this seed: the same numbers each time, and libtorch's default generator stays as it is.
+/// Draws an f32 tensor on the CPU from a normal or uniform distribution, from a separate generator with this seed: the
+/// numbers are the same each time, and libtorch's default generator is not changed.
 ///
 /// # Errors
 ///
@@ -14,7 +14,7 @@ use tch::{Device, Kind, Tensor};
 ///
 /// # Panics
 ///
-/// For another [`Init`] than `Randn` and `Uniform`.
+/// For an [`Init`] other than `Randn` and `Uniform`.
 pub(crate) fn draw(size: &[i64], distribution: Init, seed: u64) -> Result<Tensor> {
     let (is_normal, first, second) = match distribution {
         Init::Randn { mean, stdev } => (true, mean, stdev),
@@ -23,8 +23,7 @@ pub(crate) fn draw(size: &[i64], distribution: Init, seed: u64) -> Result<Tensor
     };
     let mut tensor = Tensor::empty(size, (Kind::Float, Device::Cpu));
     ffi::call("drawing of random numbers", |error| {
-        // SAFETY: the pointer is a live tensor's for the length of the call, and nobody else has
-        // the tensor.
+        // SAFETY: the pointer is a live tensor's for the length of the call, and nothing else refers to the tensor.
         unsafe { ffi::densenet_fill_random(tensor.as_mut_ptr(), is_normal, first, second, seed, error) }
     })?;
     Ok(tensor)

@@ -5,16 +5,15 @@ use tch::{Tensor, nn::VarStore};
 /// A named tensor of a [`VarStore`]: a parameter or a buffer.
 #[derive(Debug)]
 pub struct Variable {
-    /// The full name, such as `features.conv0.weight`.
+    /// The variable's full name, such as `features.conv0.weight`.
     pub name: String,
-    /// Shares its memory with the model's own.
+    /// The tensor, which shares its memory with the model.
     pub tensor: Tensor,
     /// Whether it is trained; buffers, such as running statistics, are not.
     pub trainable: bool,
 }
 
-/// All variables sorted by name. A `VarStore` itself is a hash map, whose order changes from run to
-/// run.
+/// Returns all variables sorted by name. A `VarStore` itself is a hash map, whose order changes from run to run.
 pub fn named_variables(vs: &VarStore) -> Vec<Variable> {
     let mut variables: Vec<Variable> = vs
         .variables()

@@ -1,13 +1,13 @@
-//! Which libtorch runs, and how.
+//! The versions of libtorch, tch and this crate.
 
 use super::ffi;
 use std::ffi::CStr;
 
-/// What a run stands on, to print and to keep with its results.
+/// The versions and settings that a run depends on, to be printed and saved with its results.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Versions {
-    /// This crate's version.
+    /// The version of this crate.
     pub densenet: String,
     /// libtorch's version, such as "2.13.0".
     pub libtorch: String,
@@ -15,7 +15,7 @@ pub struct Versions {
     pub tch: String,
     /// The instruction set that libtorch's own CPU kernels use, such as "AVX512".
     pub cpu_capability: String,
-    /// How many threads libtorch's operations use on the CPU.
+    /// Number of threads of libtorch's operations on the CPU.
     pub threads: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Callbacks: code of anyone's that a run calls, such as bars, logs, plots, saving and early stopping.
+//! Callbacks: code that a run calls at its events, such as progress bars, logs, plots, saving and early stopping.
 
 use super::evaluate::Inference;
 use super::{Datasets, EpochRecord, Evaluation, History, Loss, TrainConfig};
@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 use tch::nn::VarStore;
 
-/// Code that a run calls at its events, and that may end the run. A callback reads; what changes a step belongs in
-/// [`TrainConfig`].
+/// Code that a run calls at its events, and that may end the run. A callback has read access; whatever changes a step
+/// belongs in [`TrainConfig`].
 ///
 /// # Examples
 ///
@@ -44,20 +44,20 @@ pub trait Callback {
     ///
     /// # Errors
     ///
-    /// An error ends the run with it.
+    /// Any error, which ends the run.
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>>;
 
-    /// The state that a checkpoint keeps for the callback, so that a resumed run continues with it. A callback without a
-    /// state gives `None`, at every call.
+    /// Returns the state that is saved in checkpoints, so that a resumed run continues with it. A callback without a
+    /// state always returns `None`, as the provided implementation does.
     fn state(&self) -> Option<serde_json::Value> {
         None
     }
 
-    /// Takes over what [`state`](Self::state) gave.
+    /// Restores a state that [`state`](Self::state) returned.
     ///
     /// # Errors
     ///
-    /// [`CheckpointError::StateMismatch`](crate::error::CheckpointError::StateMismatch) where it is something else.
+    /// [`CheckpointError::StateMismatch`](crate::error::CheckpointError::StateMismatch) for any other state.
     fn load_state(&mut self, state: &serde_json::Value) -> Result<()> {
         let _ = state;
         Ok(())
@@ -76,17 +76,17 @@ pub enum Event<'a> {
         epoch: usize,
         /// Steps of this epoch that were done before.
         step: usize,
-        /// What was wrong with newer checkpoints, which were skipped.
+        /// The errors of newer checkpoints, which were skipped.
         skipped: &'a [Error],
     },
-    /// Something is probably not as it was meant, and the run continues; comes after `FitStarted`.
+    /// Something is probably not intended, and the run continues; comes after `FitStarted`.
     Warning {
-        /// What is odd, as a sentence.
+        /// The warning as a sentence.
         message: &'a str,
     },
     /// A step has ended: the variables are updated.
     StepEnded {
-        /// 1-based epoch index.
+        /// 1-based index of the epoch.
         epoch: usize,
         /// 1-based index of the step in this epoch.
         step: usize,
@@ -94,14 +94,14 @@ pub enum Event<'a> {
         loss: f64,
         /// Number of samples in the batch.
         samples: usize,
-        /// Learning rate of this step, as the schedule made it.
+        /// Learning rate of this step, as computed by the schedule.
         learning_rate: f64,
         /// Duration of the step, fetching the batch included.
         duration: Duration,
     },
     /// The steps of an epoch have ended; its evaluation comes next.
     EvaluationStarted {
-        /// 1-based epoch index.
+        /// 1-based index of the epoch.
         epoch: usize,
     },
     /// An epoch was evaluated and is the last record of the history.
@@ -113,19 +113,19 @@ pub enum Event<'a> {
         /// Metrics, predictions and confusion matrix on the test set, where the run has one.
         test: Option<&'a Evaluation>,
     },
-    /// A checkpoint is on the disk.
+    /// A checkpoint was saved to the disk.
     CheckpointSaved {
-        /// Steps that were done by then, counted over the whole run.
+        /// Number of steps so far, counted over all epochs.
         steps: u64,
     },
     /// The run has ended.
     FitEnded {
-        /// How the run ended.
+        /// The outcome of the run.
         outcome: Outcome,
     },
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The run ended after its last epoch.
@@ -145,29 +145,29 @@ pub enum Outcome {
 #[derive(Clone, Copy)]
 #[non_exhaustive]
 pub struct Run<'a> {
-    /// Sixteen hexadecimal digits that tell the run from others. A resumed run keeps them.
+    /// Unique identifier of the run, 16 hexadecimal digits. A resumed run has the same.
     pub id: &'a str,
-    /// The run's configuration.
+    /// Configuration of the run.
     pub config: &'a TrainConfig,
-    /// The finished epochs.
+    /// History of the finished epochs.
     pub history: &'a History,
-    /// The model.
+    /// The model in training.
     pub model: &'a dyn Model,
-    /// The model's variables.
+    /// Variables of the model.
     pub vs: &'a VarStore,
     /// The data sets of the run.
     pub datasets: Datasets<'a>,
     /// Number of steps per epoch.
     pub steps_per_epoch: usize,
-    /// The optimizer's configured learning rate, from which the schedule makes that of each step. The rate of a step is in
-    /// [`Event::StepEnded`], that of an epoch's last step in its [`EpochRecord`].
+    /// The optimizer's configured learning rate, from which the schedule computes that of each step. The rate of a step
+    /// is in [`Event::StepEnded`], that of an epoch's last step in its [`EpochRecord`].
     pub base_learning_rate: f64,
     pub(super) loss: &'a dyn Loss,
     pub(super) metrics: &'a MetricSet,
 }
 
 impl Run<'_> {
-    /// Evaluates the model as it is now.
+    /// Evaluates the model in its current state.
     ///
     /// # Errors
     ///
@@ -176,7 +176,7 @@ impl Run<'_> {
         Inference::of_run(self.config, self.model, self.vs).evaluate(self.loss, self.metrics.fresh(), dataset)
     }
 
-    /// The names of the run's metrics: "loss", "accuracy", then the others sorted.
+    /// Returns the names of the run's metrics: "loss", "accuracy", then the others sorted.
     pub fn metric_names(&self) -> Vec<String> {
         self.metrics.names()
     }

@@ -1,15 +1,15 @@
-//! Where, when and how many checkpoints a run keeps, and whether it resumes from them.
+//! Configuration of a run's checkpoints: where, when and how many are saved, and whether the run resumes from them.
 
 use super::Monitor;
 use crate::{Error, Result};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// When a run saves its state. At its end, and where it is stopped, it saves in any case.
+/// The interval between checkpoints of a run. A run also saves one at its end and when it is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SaveEvery {
-    /// After every N-th step, counted over the whole run; at least 1.
+    /// After every N-th step, counted over all epochs; at least 1.
     Steps(u64),
     /// After the first step that ends at least this long after the last save.
     Time(Duration),
@@ -34,32 +34,32 @@ pub enum Resume {
 pub enum Change {
     /// [`TrainConfig::epochs`](super::TrainConfig::epochs): to train longer.
     Epochs,
-    /// [`TrainConfig::batch_size`](super::TrainConfig::batch_size).
+    /// The batch size: [`TrainConfig::batch_size`](super::TrainConfig::batch_size).
     BatchSize,
-    /// [`TrainConfig::seed`](super::TrainConfig::seed).
+    /// The seed of the run: [`TrainConfig::seed`](super::TrainConfig::seed).
     Seed,
-    /// [`TrainConfig::schedule`](super::TrainConfig::schedule).
+    /// The learning-rate schedule: [`TrainConfig::schedule`](super::TrainConfig::schedule).
     Schedule,
-    /// [`TrainConfig::preprocess`](super::TrainConfig::preprocess).
+    /// The preprocessing of batches: [`TrainConfig::preprocess`](super::TrainConfig::preprocess).
     Preprocess,
     /// [`TrainConfig::mode`](super::TrainConfig::mode).
     Mode,
     /// [`TrainConfig::execution`](super::TrainConfig::execution).
     Execution,
-    /// [`TrainConfig::precision`](super::TrainConfig::precision).
+    /// The dtype of features: [`TrainConfig::precision`](super::TrainConfig::precision).
     Precision,
     /// The optimizer's configuration, such as its learning rate.
     Optimizer,
-    /// The training set.
+    /// Samples of the training set.
     TrainingSet,
-    /// The validation set.
+    /// Samples of the validation set.
     ValidationSet,
-    /// The test set.
+    /// Samples of the test set.
     TestSet,
 }
 
 impl Change {
-    /// The field's name in a checkpoint and in [`Difference`](crate::error::Difference).
+    /// Returns the field's name in a checkpoint and in [`Difference`](crate::error::Difference).
     pub(super) fn field(self) -> &'static str {
         match self {
             Change::Epochs => "epochs",
@@ -79,9 +79,9 @@ impl Change {
 }
 
 config! {
-    /// Where, when and how many checkpoints a run keeps, and whether it resumes from them.
+    /// Configuration of a run's checkpoints: where, when and how many are saved, and whether the run resumes from them.
     ///
-    /// A run that was resumed ends with the same bits as one that was never interrupted.
+    /// A resumed run ends with the same result, bit for bit, as one that was never interrupted.
     ///
     /// # Examples
     ///
@@ -105,9 +105,9 @@ config! {
     pub struct CheckpointConfig {
         /// Folder of the checkpoints. It is created where it does not exist, and belongs to one run at a time.
         pub folder: PathBuf,
-        /// When the run saves its state. Default: after every epoch.
+        /// The interval between checkpoints. Default: one epoch.
         pub every: SaveEvery => with_every,
-        /// Number of newest checkpoints that are kept, at least 2. Default 2.
+        /// Number of newest checkpoints to keep, at least 2. Default 2.
         pub keep_last: usize => with_keep_last,
         /// Number of checkpoints of the best epochs that are kept, and what decides which epochs are the best.
         pub(super) keep_best: Option<(usize, Monitor)>,
@@ -119,7 +119,7 @@ config! {
 }
 
 impl CheckpointConfig {
-    /// Keeps the two newest checkpoints in this folder, one after every epoch.
+    /// Creates a configuration that saves a checkpoint into this folder after every epoch, and keeps the two newest.
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         CheckpointConfig {
             folder: folder.into(),

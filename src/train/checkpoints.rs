@@ -1,4 +1,4 @@
-//! The checkpoints of a run: which one it resumes from, when it saves, and which saved ones stay.
+//! The checkpoints of a run: the one to resume from, the times of saving, and the ones to keep.
 
 use super::{CheckpointConfig, EpochRecord, Resume, SaveEvery};
 use crate::checkpoint::{Checkpoint, LoadedCheckpoint, Store};
@@ -7,7 +7,7 @@ use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::time::Instant;
 
-/// What has just happened in a run that may save.
+/// The event after which a run may save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SaveTrigger {
     StepEnded,
@@ -16,12 +16,12 @@ pub(super) enum SaveTrigger {
     RunEnds,
 }
 
-/// A run's checkpoints.
+/// The checkpoints of a run.
 #[derive(Debug)]
 pub(super) struct Checkpoints {
     config: CheckpointConfig,
     store: Store,
-    /// What has to be the same when the run is resumed, by field.
+    /// The values that have to be equal in a resumed run, by field.
     pub run: Map<String, Value>,
     saved_at: Instant,
     /// Values of the best epochs, best first, and the steps after which they were saved.
@@ -46,7 +46,7 @@ impl Checkpoints {
         Ok((Checkpoints { config, store, run: Map::new(), saved_at: Instant::now(), best: Vec::new() }, loaded))
     }
 
-    /// The fields in which a resumed run may differ from the saved one.
+    /// Returns the fields in which a resumed run may differ from the saved one.
     pub fn allowed_changes(&self) -> Vec<&'static str> {
         self.config.allowed_changes.iter().map(|change| change.field()).collect()
     }
@@ -62,7 +62,7 @@ impl Checkpoints {
         }
     }
 
-    /// Takes in an epoch that ended after `steps` steps: its checkpoint is among the best, or not.
+    /// Ranks the checkpoint of an epoch that ended after `steps` steps among the best.
     pub fn rank(&mut self, record: &EpochRecord, steps: u64) -> Result<()> {
         if let Some((count, monitor)) = &self.config.keep_best {
             let value = monitor.value(record)?;
@@ -74,7 +74,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Saves, and removes what need not stay.
+    /// Saves a checkpoint, and removes those that need not remain.
     pub fn save(&mut self, steps: u64, checkpoint: &Checkpoint) -> Result<()> {
         self.store.save(steps, checkpoint)?;
         self.saved_at = Instant::now();
@@ -83,11 +83,11 @@ impl Checkpoints {
     }
 }
 
-/// The newest checkpoint that can be read. Damaged newer ones are renamed, so that they do not count any more.
+/// Loads the newest undamaged checkpoint. Damaged newer ones are renamed, so that they are not counted any more.
 fn newest(store: &Store) -> Result<Option<LoadedCheckpoint>> {
     let Some(found) = store.newest()? else { return Ok(None) };
     for error in &found.skipped {
-        // What could not be read just now may be undamaged.
+        // A file that could not be read may be undamaged.
         if let Error::Checkpoint(CheckpointError::Invalid { path, .. }) = error {
             store.set_aside(path)?;
         }

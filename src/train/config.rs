@@ -11,8 +11,8 @@ config! {
     ///
     /// # Examples
     ///
-    /// The recipe of the paper for CIFAR: 300 epochs of batches of 64, and a learning rate that is multiplied by 0.1 at
-    /// half and at three quarters of the run.
+    /// The paper's recipe for CIFAR: 300 epochs, batches of 64, and a learning rate that is multiplied by 0.1 at half
+    /// and at three quarters of the run.
     ///
     /// ```
     /// use densenet::data::Preprocess;
@@ -35,8 +35,8 @@ config! {
         pub epochs: usize,
         /// Number of samples per step, 1 to 65,536. Default 64.
         pub batch_size: usize => with_batch_size,
-        /// Seed of the order of samples, of augmentation and of dropout. Default 0. The model's initial weights have
-        /// [a seed of their own](crate::DenseNetConfig).
+        /// Seed of the order of samples, of augmentation and of dropout. Default 0. The model's initial weights have [a
+        /// seed of their own](crate::DenseNetConfig).
         pub seed: u64 => with_seed,
         /// Number of worker threads that prefetch batches, at most 256; with 0 the training thread fetches them itself.
         /// Changes no result. Default 1.
@@ -60,7 +60,7 @@ config! {
 }
 
 impl TrainConfig {
-    /// Trains for `epochs` epochs, with the defaults of all other fields.
+    /// Creates a configuration of `epochs` epochs, with the defaults of all other fields.
     pub fn new(epochs: usize) -> Self {
         TrainConfig {
             epochs,
@@ -111,13 +111,13 @@ impl TrainConfig {
         ctx.with_precision(self.precision).with_memory(self.memory)
     }
 
-    /// The loader of the training set.
+    /// Returns the configuration of the training set's loader.
     pub(super) fn train_loader(&self) -> LoaderConfig {
         let loader = self.loader().with_shuffle();
         if self.drop_last { loader.with_drop_last() } else { loader }
     }
 
-    /// The loader of the validation and the test set.
+    /// Returns the configuration of the loader of the validation and the test set.
     pub(super) fn evaluation_loader(&self) -> LoaderConfig {
         self.loader().with_phase(Phase::Evaluation)
     }

@@ -2,7 +2,7 @@
 
 use crate::data::Dataset;
 
-/// The data sets that a run works on: one to train on, and where there are any, one to choose by and one to report on.
+/// The data sets of a run: a training set, an optional validation set and an optional test set.
 ///
 /// After every epoch the model is evaluated on the validation and the test set. What chooses during a run, such as
 /// [`EarlyStop`](super::EarlyStop) or [`SaveWeights::best_to`](super::SaveWeights::best_to), looks at the validation set alone, so that the test
@@ -10,8 +10,8 @@ use crate::data::Dataset;
 ///
 /// # Examples
 ///
-/// A folder of validation data of one's own is passed as it is; where there is none,
-/// [`split_validation`](crate::data::split_validation) takes a part of the training data:
+/// Pass your own validation data if you have some; otherwise [`split_validation`](crate::data::split_validation) holds
+/// back a part of the training data:
 ///
 /// ```
 /// use densenet::data::{Dataset, SyntheticConfig, ValidationSize, split_validation};
@@ -35,24 +35,24 @@ pub struct Datasets<'a> {
 }
 
 impl<'a> Datasets<'a> {
-    /// Data sets of a run that trains on `train` and evaluates nothing.
+    /// Creates the data sets of a run that trains on `train` without evaluation.
     pub fn new(train: &'a dyn Dataset) -> Self {
         Datasets { train, validation: None, test: None }
     }
 
-    /// Adds samples that decide which epoch is the best.
+    /// Adds a validation set, which decides which epoch is the best.
     #[must_use]
     pub fn with_validation(self, validation: &'a dyn Dataset) -> Self {
         Datasets { validation: Some(validation), ..self }
     }
 
-    /// Adds samples that results are reported on.
+    /// Adds a test set, on which results are reported.
     #[must_use]
     pub fn with_test(self, test: &'a dyn Dataset) -> Self {
         Datasets { test: Some(test), ..self }
     }
 
-    /// The data sets that the model is evaluated on, with what they are called in messages.
+    /// Returns the data sets that the model is evaluated on, with their names in messages.
     pub(super) fn evaluated(&self) -> impl Iterator<Item = (&'static str, &'a dyn Dataset)> {
         let named = [("validation set", self.validation), ("test set", self.test)];
         named.into_iter().filter_map(|(name, dataset)| Some((name, dataset?)))

@@ -1,4 +1,4 @@
-//! Early stopping.
+//! The callback for early stopping.
 
 use super::monitor::Best;
 use super::{Callback, Event, Monitor, Run};
@@ -17,7 +17,7 @@ pub struct EarlyStop {
 }
 
 impl EarlyStop {
-    /// Stops after `patience` epochs without a lower validation loss; 0 is taken as 1.
+    /// Creates a callback that ends the run after `patience` epochs without a lower validation loss; 0 counts as 1.
     pub fn after(patience: usize) -> Self {
         EarlyStop { patience: patience.max(1), best: Best::by(Monitor::loss()) }
     }

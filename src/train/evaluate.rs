@@ -1,4 +1,4 @@
-//! Running a model over a data set without training it.
+//! Evaluation of a model on a data set.
 
 use super::{Loss, TrainConfig};
 use crate::data::{Dataset, LoaderConfig, Preprocess};
@@ -20,11 +20,11 @@ pub struct Evaluation {
     pub metrics: Metrics,
     /// The predicted classes in the order of the data set; empty where the targets are not classes.
     pub predictions: Vec<ClassPrediction>,
-    /// How often each class was taken for each other; `None` where the targets are not classes.
+    /// The confusion matrix; `None` where the targets are not classes.
     pub confusion: Option<ConfusionMatrix>,
 }
 
-/// A model in evaluation mode and how its inputs are made.
+/// A model in evaluation mode with the preprocessing of its inputs.
 pub(crate) struct Inference<'a> {
     pub model: &'a dyn Model,
     pub preprocess: &'a Preprocess,
@@ -34,7 +34,7 @@ pub(crate) struct Inference<'a> {
 }
 
 impl<'a> Inference<'a> {
-    /// As the evaluations of a run need it.
+    /// Returns the inference for the evaluations of a run.
     pub(super) fn of_run(config: &'a TrainConfig, model: &'a dyn Model, vs: &VarStore) -> Self {
         Inference {
             model,
@@ -60,7 +60,7 @@ impl Inference<'_> {
         })
     }
 
-    /// Metrics and predictions over a data set. `metrics` have gathered nothing yet.
+    /// Computes metrics and predictions on a data set. `metrics` are in their initial state.
     pub fn evaluate(&self, loss: &dyn Loss, mut metrics: MetricSet, dataset: &dyn Dataset) -> Result<Evaluation> {
         let mut predictions = Vec::new();
         let mut confusion = None;
@@ -97,7 +97,7 @@ fn count(
     for (row, prediction) in batch.iter().enumerate() {
         let class = output.targets.int64_value(&[row as i64]) as usize;
         if class >= classes {
-            // A data set may have more classes than the model has outputs, and not every loss minds.
+            // A data set may have more classes than the model has outputs, and not every loss function checks it.
             let problem = BatchProblem::ClassOutOfRange { position: first + row, class: class as u32, classes };
             return Err(Error::Data(DataError::Samples { problem }));
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EpochRecord {
-    /// 1-based epoch index.
+    /// 1-based index of the epoch.
     pub epoch: usize,
     /// Metrics over the training samples, measured during training, in training mode.
     pub train: Metrics,
@@ -17,14 +17,14 @@ pub struct EpochRecord {
     pub test: Option<Metrics>,
     /// Learning rate of the epoch's last step.
     pub learning_rate: f64,
-    /// Seconds spent training, evaluation not included.
+    /// Seconds spent in training, without evaluation.
     pub train_seconds: f64,
-    /// Seconds spent evaluating.
+    /// Seconds spent in evaluation.
     pub evaluation_seconds: f64,
 }
 
 impl EpochRecord {
-    /// Training samples per second.
+    /// Returns the training samples per second.
     pub fn samples_per_second(&self) -> f64 {
         self.train.samples as f64 / self.train_seconds.max(f64::MIN_POSITIVE)
     }
@@ -38,17 +38,17 @@ pub struct History {
 }
 
 impl History {
-    /// The newest record.
+    /// Returns the newest record; `None` before the first epoch ends.
     pub fn last(&self) -> Option<&EpochRecord> {
         self.epochs.last()
     }
 
-    /// Seconds spent training, evaluation not included.
+    /// Seconds spent in training, without evaluation.
     pub fn train_seconds(&self) -> f64 {
         self.epochs.iter().map(|record| record.train_seconds).sum()
     }
 
-    /// Training samples per second, over the whole run.
+    /// Returns the training samples per second, over all epochs.
     pub fn samples_per_second(&self) -> f64 {
         let samples: usize = self.epochs.iter().map(|record| record.train.samples).sum();
         samples as f64 / self.train_seconds().max(f64::MIN_POSITIVE)

@@ -1,16 +1,17 @@
-//! Loss functions.
+//! Loss functions, the objectives of training.
 
 use crate::error::TrainingError;
 use crate::{Error, Result};
 use tch::{Reduction, Tensor};
 
-/// A loss function: the number that training minimizes. Any closure from outputs and targets to a scalar tensor is one.
+/// A loss function, which training minimizes. Any closure from outputs and targets to a scalar tensor is a loss
+/// function.
 pub trait Loss {
-    /// The mean loss over the batch, as a scalar tensor.
+    /// Computes the mean loss over the batch, as a scalar tensor.
     ///
     /// # Errors
     ///
-    /// What libtorch reports, such as a class index beyond the outputs.
+    /// Errors of libtorch, such as for a class index beyond the outputs.
     fn mean(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor>;
 }
 

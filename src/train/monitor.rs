@@ -1,4 +1,4 @@
-//! The metric that decides which epoch is the best.
+//! Monitors: metrics that decide which epoch is the best.
 
 use super::{EpochRecord, Run};
 use crate::error::{CheckpointError, ConfigError};
@@ -49,8 +49,8 @@ impl Monitor {
         Monitor { metric: metric.into(), direction: Direction::Maximize }
     }
 
-    /// Whether a run has what the monitor needs: a validation set, for the test set must not choose, and a metric of this
-    /// name and direction.
+    /// Checks that a run has what the monitor needs: a validation set, since the test set must not influence choices,
+    /// and a metric of this name and direction.
     pub(super) fn check(&self, wanted_by: &'static str, has_validation: bool, metrics: &MetricSet) -> Result<()> {
         if !has_validation {
             return Err(Error::Config(ConfigError::NoValidation { wanted_by }));
@@ -67,7 +67,7 @@ impl Monitor {
         }
     }
 
-    /// The monitored value of an epoch.
+    /// Returns the monitored value of an epoch.
     pub(super) fn value(&self, record: &EpochRecord) -> Result<f64> {
         let value = record.validation.as_ref().and_then(|metrics| metrics.get(&self.metric));
         value.ok_or_else(|| {
@@ -86,27 +86,28 @@ impl fmt::Display for Monitor {
 #[derive(Clone, Debug)]
 pub(super) struct Best {
     monitor: Monitor,
-    /// Epoch, counted from 1, and its value; `None` before the first epoch.
+    /// 1-based index of the epoch and its value; `None` before the first epoch.
     best: Option<(usize, f64)>,
 }
 
 impl Best {
-    /// No epoch is the best yet.
+    /// Creates a value without a best epoch yet.
     pub fn by(monitor: Monitor) -> Self {
         Best { monitor, best: None }
     }
 
-    /// An error where the run lacks what the monitor needs; `wanted_by` says for what.
+    /// Returns an error where the run lacks what the monitor needs; `wanted_by` names the part of the run that
+    /// monitors.
     pub fn check(&self, run: &Run, wanted_by: &'static str) -> Result<()> {
         self.monitor.check(wanted_by, run.datasets.validation.is_some(), run.metrics)
     }
 
-    /// The best epoch, counted from 1; 0 before the first.
+    /// Returns the 1-based index of the best epoch; 0 before the first epoch.
     pub fn epoch(&self) -> usize {
         self.best.map_or(0, |(epoch, _)| epoch)
     }
 
-    /// Takes in an epoch; says whether it is the best so far.
+    /// Compares an epoch with the best one, and returns whether it is the best so far.
     pub fn update(&mut self, record: &EpochRecord) -> Result<bool> {
         let value = self.monitor.value(record)?;
         let is_better = self.best.is_none_or(|(_, best)| self.monitor.direction.is_better(value, best));
@@ -116,12 +117,12 @@ impl Best {
         Ok(is_better)
     }
 
-    /// What a resumed run has to know.
+    /// Returns the state for a checkpoint.
     pub fn state(&self) -> Value {
         json!({ "metric": self.monitor.metric, "best": self.best })
     }
 
-    /// Takes over what [`state`](Self::state) gave.
+    /// Restores what [`state`](Self::state) returned.
     pub fn load_state(&mut self, state: &Value) -> Result<()> {
         let mismatch =
             |problem| Error::Checkpoint(CheckpointError::StateMismatch { name: "best epoch".to_owned(), problem });

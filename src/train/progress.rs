@@ -1,35 +1,35 @@
-//! How far a run has come.
+//! The position of a run.
 
 use super::History;
 use serde::{Deserialize, Serialize};
 use std::hash::{BuildHasher, RandomState};
 
-/// The position of a run between two steps, and its history. With the tensors of model and optimizer, and what the metrics
-/// have gathered in the epoch, it is all that the rest of the run depends on: everything random is a function of the seed
-/// and of this position.
+/// The position of a run between two steps, and its history. Together with the tensors of model and optimizer and the
+/// states of the metrics it determines the rest of the run: all random numbers are functions of the seed and this
+/// position.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Progress {
-    /// Tells the run from others; a resumed run keeps it.
+    /// Unique identifier of the run; a resumed run has the same.
     pub run_id: String,
     /// 1-based index of the epoch that is being trained; one more than there are epochs once all are done.
     pub epoch: usize,
-    /// Steps of this epoch that are done.
+    /// Number of finished steps of this epoch.
     pub step: usize,
-    /// Seconds that these steps took.
+    /// Duration of these steps in seconds.
     pub seconds: f64,
-    /// The finished epochs.
+    /// History of the finished epochs.
     pub history: History,
 }
 
 impl Progress {
-    /// The position before the first step.
+    /// Returns the position before the first step.
     pub fn start() -> Self {
         // A `RandomState` is seeded by the system and new each time.
         let run_id = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
         Progress { run_id, epoch: 1, step: 0, seconds: 0.0, history: History::default() }
     }
 
-    /// Steps done in the whole run.
+    /// Returns the number of finished steps over all epochs.
     pub fn steps(&self, steps_per_epoch: usize) -> u64 {
         ((self.epoch - 1) * steps_per_epoch + self.step) as u64
     }

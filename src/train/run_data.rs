@@ -7,17 +7,17 @@ use crate::models::Model;
 use crate::nn::Mode;
 use crate::{Error, Result};
 
-/// The data sets of a run, and how the training set is gone through.
+/// The data sets of a run, and the loader of the training set.
 pub(super) struct RunData<'a> {
     pub datasets: Datasets<'a>,
     pub loader: Loader,
     pub steps_per_epoch: usize,
-    /// What is odd about the data, and no error.
+    /// A warning about the data, if any.
     pub warning: Option<String>,
 }
 
 impl<'a> RunData<'a> {
-    /// Finds everything that can be known to go wrong.
+    /// Checks everything about the data that can be checked before the first step.
     pub fn check(config: &TrainConfig, model: &dyn Model, datasets: &Datasets<'a>) -> Result<Self> {
         let train = datasets.train;
         for (set, dataset) in datasets.evaluated() {
@@ -37,7 +37,7 @@ impl<'a> RunData<'a> {
     }
 }
 
-/// Whether the model has an output for every class of the data; a warning where it has more.
+/// Checks that the model has an output for every class of the data; returns a warning where it has more.
 fn check_classes(model: &dyn Model, train: &dyn Dataset) -> Result<Option<String>> {
     let classes = train.classes().len();
     match model.classes() {
@@ -51,7 +51,7 @@ fn check_classes(model: &dyn Model, train: &dyn Dataset) -> Result<Option<String
     }
 }
 
-/// Whether the model supports every batch size that this data set will give, the last one too.
+/// Checks that the model supports every batch size of this data set, including that of the last batch.
 fn check_batches(
     config: &TrainConfig,
     model: &dyn Model,

@@ -19,17 +19,17 @@ pub(super) struct RunLoop<'a, M> {
     trainer: &'a mut Trainer<M>,
     data: &'a RunData<'a>,
     callbacks: &'a mut [Box<dyn Callback>],
-    /// A callback wants the run to end.
+    /// Whether a callback ended the run.
     is_broken: bool,
 }
 
 impl<'a, M: Model> RunLoop<'a, M> {
-    /// A run that has not begun.
+    /// Creates a run before its first step.
     pub fn new(trainer: &'a mut Trainer<M>, data: &'a RunData<'a>, callbacks: &'a mut [Box<dyn Callback>]) -> Self {
         RunLoop { trainer, data, callbacks, is_broken: false }
     }
 
-    /// Trains epoch after epoch until all are done or someone wants to stop.
+    /// Trains until all epochs are finished or the run is stopped.
     pub fn run(&mut self) -> Result<()> {
         self.begin()?;
         let mut outcome = Outcome::Finished;
@@ -86,7 +86,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
         Ok(())
     }
 
-    /// Makes the rest of the steps of an epoch. Gives the epoch's metrics, or the step after which someone wanted to stop.
+    /// Runs the remaining steps of an epoch. Returns the epoch's metrics, or the step after which the run was stopped.
     fn train_epoch(&mut self, epoch: usize) -> Result<ControlFlow<usize, Metrics>> {
         let data = self.data;
         thread::scope(|scope| {
@@ -114,7 +114,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
         })
     }
 
-    /// Evaluates after the steps of an epoch, and moves on to the next.
+    /// Evaluates after the steps of an epoch, and advances to the next epoch.
     fn end_epoch(&mut self, epoch: usize, train: Metrics) -> Result<()> {
         self.notify(Event::EvaluationStarted { epoch })?;
         let (data, started) = (self.data, Instant::now());
@@ -163,7 +163,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
         self.is_broken || self.trainer.stop.is_stopped()
     }
 
-    /// Calls all callbacks, and notes whether one of them wants the run to end.
+    /// Calls all callbacks, and records whether one of them ends the run.
     fn notify(&mut self, event: Event) -> Result<()> {
         let trainer = &*self.trainer;
         let run = Run {
@@ -185,7 +185,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
     }
 }
 
-/// The learning rate of a step.
+/// Returns the learning rate of a step.
 fn learning_rate<M: Model>(trainer: &Trainer<M>, data: &RunData, epoch: usize, step: usize) -> f64 {
     let done = ((epoch - 1) * data.steps_per_epoch + step - 1) as u64;
     let (steps_per_epoch, epochs) = (data.steps_per_epoch as u64, trainer.config.epochs as u64);

@@ -1,4 +1,4 @@
-//! The state of a run as a checkpoint, and back.
+//! Conversion between the state of a run and a checkpoint.
 
 use super::progress::Progress;
 use super::{Callback, Datasets, TrainConfig};
@@ -19,13 +19,13 @@ use tch::{Tensor, no_grad};
 const MODEL: &str = "model.";
 const OPTIMIZER: &str = "optimizer.";
 
-/// Everything of a run's state that is no tensor.
+/// The state of a run other than tensors.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
-    /// What has to be the same when the run is resumed, by field.
+    /// The values that have to be equal in a resumed run, by field.
     run: Map<String, Value>,
     progress: Progress,
-    /// What the metrics have gathered in the current epoch.
+    /// States of the metrics in the current epoch.
     metrics: MetricStates,
     /// States of the callbacks that have one, in their order.
     callbacks: Vec<Value>,
@@ -35,7 +35,7 @@ struct Saved {
     libtorch: String,
 }
 
-/// The parts of a run that a checkpoint is made of, and that it is restored into.
+/// The parts of a run that a checkpoint consists of, and that it is restored into.
 pub(super) struct RunState<'a> {
     pub vs: &'a VarStore,
     pub optimizer: &'a mut dyn Optimizer,
@@ -43,7 +43,7 @@ pub(super) struct RunState<'a> {
     pub callbacks: &'a mut [Box<dyn Callback>],
 }
 
-/// Everything that a run's result depends on, by field.
+/// Returns everything that a run's result depends on, by field.
 pub(super) fn description(
     config: &TrainConfig,
     optimizer: &dyn Optimizer,
@@ -54,7 +54,7 @@ pub(super) fn description(
         Ok(Value::Object(fields)) => fields,
         other => unreachable!("a configuration is an object: {other:?}"),
     };
-    // It changes no result.
+    // The number of workers changes no result.
     fields.remove("workers");
     fields.insert("execution".to_owned(), json!(format!("{:?}", config.execution)));
     fields.insert("precision".to_owned(), json!(format!("{:?}", config.precision)));
@@ -69,7 +69,7 @@ pub(super) fn description(
 }
 
 impl RunState<'_> {
-    /// The state of a run between two steps.
+    /// Creates a checkpoint of a run between two steps.
     pub fn checkpoint(&self, run: &Map<String, Value>, progress: &Progress, best: &[(f64, u64)]) -> Result<Checkpoint> {
         let variables =
             named_variables(self.vs).into_iter().map(|variable| (MODEL.to_owned() + &variable.name, variable.tensor));
@@ -87,7 +87,7 @@ impl RunState<'_> {
         Ok(Checkpoint { state: json!(saved), tensors: variables.chain(state).collect() })
     }
 
-    /// Makes a run what it was: all of it, or an error and nothing has changed but metrics and callbacks.
+    /// Restores a run from a checkpoint. After an error nothing has changed except metrics and callbacks.
     pub fn restore(
         &mut self,
         checkpoint: Checkpoint,
@@ -123,7 +123,7 @@ impl RunState<'_> {
     }
 }
 
-/// An error that names the fields in which a run differs from the saved one, unless they are allowed to.
+/// Returns an error that names the fields in which a run differs from the saved one, apart from the allowed ones.
 fn check_same_run(saved: &Map<String, Value>, now: &Map<String, Value>, allowed: &[&str]) -> Result<()> {
     let names = saved.keys().chain(now.keys().filter(|name| !saved.contains_key(*name)));
     let differences = names.filter(|name| saved.get(*name) != now.get(*name) && !allowed.contains(&name.as_str()));
@@ -138,7 +138,7 @@ fn check_same_run(saved: &Map<String, Value>, now: &Map<String, Value>, allowed:
     }
 }
 
-/// Each variable with its saved values, which are taken out of `tensors`.
+/// Returns each variable with its saved values, which are removed from `tensors`.
 fn pairs_of_variables(vs: &VarStore, tensors: &mut BTreeMap<String, Tensor>) -> Result<Vec<(Tensor, Tensor)>> {
     let mut pairs = Vec::new();
     for Variable { name, tensor: own, .. } in named_variables(vs) {

@@ -1,4 +1,4 @@
-//! Saving weights during a run.
+//! Callbacks that save weights during a run.
 
 use super::monitor::Best;
 use super::{Callback, Event, Monitor, Run};

@@ -1,4 +1,4 @@
-//! Ending a run from outside.
+//! A handle that ends a run from outside.
 
 #[cfg(feature = "signals")]
 use crate::{Error, Result, error::IoError};
@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(feature = "signals")]
 use std::sync::atomic::AtomicI32;
 
-/// Ends a run after its current step, from any thread: bind it to Ctrl-C, a timer, a button.
+/// Ends a run after its current step, from any thread: bind it to Ctrl-C, a timer or a button.
 ///
 /// # Examples
 ///
-/// Ctrl-C in a program of one's own, between the configuration of a trainer and its `fit`:
+/// Ctrl-C in your own program, between the configuration of a trainer and its `fit`:
 ///
 /// ```no_run
 /// # fn run(mut trainer: densenet::Trainer<densenet::DenseNet>, datasets: densenet::train::Datasets) -> densenet::Result<()> {
@@ -28,31 +28,31 @@ pub struct StopHandle(Arc<State>);
 #[derive(Debug, Default)]
 struct State {
     stopped: AtomicBool,
-    /// The first signal that came; 0 before.
+    /// The first signal that was received; 0 before.
     #[cfg(feature = "signals")]
     signal: AtomicI32,
 }
 
 impl StopHandle {
-    /// Asks the run to end after its current step.
+    /// Requests the end of the run after its current step.
     pub fn stop(&self) {
         self.0.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the run was asked to end.
+    /// Whether the end of the run was requested.
     pub fn is_stopped(&self) -> bool {
         self.0.stopped.load(Ordering::Relaxed)
     }
 
-    /// Ends the run at Ctrl-C (SIGINT) and at SIGTERM: the first signal ends it after the current step, so that weights,
-    /// checkpoint and report are saved; the second one ends the process at once, with 128 plus the signal's number as its
-    /// exit code.
+    /// Ends the run at Ctrl-C (SIGINT) and at SIGTERM: the first signal ends it after the current step, so that
+    /// weights, checkpoint and report are saved; the second one ends the process at once, with 128 plus the signal's
+    /// number as its exit code.
     ///
-    /// It concerns the whole process from now on.
+    /// It affects the process from now on.
     ///
     /// # Errors
     ///
-    /// [`IoError::Signals`] where the operating system refuses.
+    /// [`IoError::Signals`] where the operating system does not allow it.
     #[cfg(feature = "signals")]
     pub fn on_ctrl_c(&self) -> Result<()> {
         use signal_hook::consts::{SIGINT, SIGTERM};
@@ -63,7 +63,7 @@ impl StopHandle {
             for signal in signals.forever() {
                 match handle.0.signal.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed) {
                     Ok(_) => handle.stop(),
-                    // Without the end of libtorch's threads, one of which may be in the middle of a step.
+                    // An exit that does not wait for libtorch's threads, one of which may be within a step.
                     Err(_) => signal_hook::low_level::exit(128 + signal),
                 }
             }
@@ -71,8 +71,8 @@ impl StopHandle {
         std::thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop).map_err(failed)
     }
 
-    /// The number of the signal that ended the run, such as 2 for Ctrl-C; `None` where none came. A shell expects 128 plus
-    /// this number as the program's exit code.
+    /// Returns the number of the signal that ended the run, such as 2 for Ctrl-C; `None` without a signal. A shell
+    /// expects 128 plus this number as the program's exit code.
     #[cfg(feature = "signals")]
     pub fn signal(&self) -> Option<i32> {
         Some(self.0.signal.load(Ordering::Relaxed)).filter(|&signal| signal != 0)

@@ -1,4 +1,4 @@
-//! The trainer: what a run consists of, and one step of it.
+//! The trainer: the parts of a run, and one step of it.
 
 use super::callback::Callback;
 use super::checkpoints::Checkpoints;
@@ -49,26 +49,26 @@ pub struct Trainer<M> {
     pub(super) model: M,
     pub(super) optimizer: Box<dyn Optimizer>,
     pub(super) loss: Box<dyn Loss>,
-    /// What the metrics have gathered in the current epoch.
+    /// The metrics with their states in the current epoch.
     pub(super) metrics: MetricSet,
     pub(super) config: TrainConfig,
     pub(super) callbacks: Vec<Box<dyn Callback>>,
     pub(super) checkpoint_config: Option<CheckpointConfig>,
-    /// Open from the first `fit` on.
+    /// The open folder of checkpoints, from the first `fit` on.
     pub(super) checkpoints: Option<Checkpoints>,
     pub(super) progress: Progress,
     pub(super) stop: StopHandle,
 }
 
 impl<M: Model> Trainer<M> {
-    /// A trainer with cross-entropy as its loss, with loss and accuracy as its metrics, and without callbacks.
+    /// Creates a trainer with cross-entropy as its loss, with loss and accuracy as its metrics, and without callbacks.
     ///
-    /// A program that trains on a CPU calls [`tune_allocator`](crate::torch::tune_allocator) before: steps are up to a
-    /// fifth faster then.
+    /// A program that trains on a CPU should call [`tune_allocator`](crate::torch::tune_allocator) before: steps are
+    /// then up to a fifth faster.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`], [`Error::Config`].
+    /// [`Error::Config`] for a field outside its range, or a precision that the device does not support.
     pub fn new(vs: VarStore, model: M, optimizer: impl Optimizer + 'static, config: TrainConfig) -> Result<Self> {
         config.check()?;
         config.precision.check(vs.device())?;
@@ -87,7 +87,8 @@ impl<M: Model> Trainer<M> {
         })
     }
 
-    /// Sets the loss function. Default: [`CrossEntropy`]. A closure from outputs and targets to a mean is one.
+    /// Sets the loss function. Default: [`CrossEntropy`]. A closure from outputs and targets to the mean loss is a loss
+    /// function too.
     #[must_use]
     pub fn with_loss(mut self, loss: impl Loss + 'static) -> Self {
         self.loss = Box::new(loss);
@@ -108,35 +109,35 @@ impl<M: Model> Trainer<M> {
         self
     }
 
-    /// Saves the state of the run as it goes, and resumes from a saved one where the configuration says so. The folder
-    /// is opened by [`fit`](Self::fit), and belongs to this trainer until it is dropped.
+    /// Saves checkpoints during the run, and resumes from one where the configuration says so. The folder is opened by
+    /// [`fit`](Self::fit), and belongs to this trainer until it is dropped.
     #[must_use]
     pub fn with_checkpoints(mut self, config: CheckpointConfig) -> Self {
         self.checkpoint_config = Some(config);
         self
     }
 
-    /// A handle that ends the run after its current step.
+    /// Returns a handle that ends the run after its current step.
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
     }
 
-    /// The model.
+    /// Returns the model that is trained.
     pub fn model(&self) -> &M {
         &self.model
     }
 
-    /// The model's variables.
+    /// Returns the variables of the model.
     pub fn var_store(&self) -> &VarStore {
         &self.vs
     }
 
-    /// The optimizer.
+    /// Returns the optimizer of the run.
     pub fn optimizer(&self) -> &dyn Optimizer {
         self.optimizer.as_ref()
     }
 
-    /// Variables, model and optimizer, for a second phase of training or a
+    /// Returns variables, model and optimizer, for a second phase of training or a
     /// [`Predictor`](crate::predict::Predictor).
     ///
     /// # Examples
@@ -163,10 +164,10 @@ impl<M: Model> Trainer<M> {
     ///
     /// Before the first step:
     /// - data sets that are empty or do not fit each other, the model or the configuration;
-    /// - [`Error::Config`], [`Error::Config`] where something monitors what the run does not have;
-    /// - [`Error::Checkpoint`], [`Error::Checkpoint`], [`Error::Io`] where the folder of checkpoints cannot be had;
-    /// - [`Error::Checkpoint`] where all checkpoints are damaged, [`Error::Checkpoint`] where configuration, optimizer
-    ///   or data differ from those of the checkpoint, [`Error::Checkpoint`] where the model does.
+    /// - [`Error::Config`] where a callback or the checkpoints monitor a metric that the run does not have;
+    /// - [`Error::Checkpoint`] or [`Error::Io`] where the folder of checkpoints cannot be used;
+    /// - [`Error::Checkpoint`] where all checkpoints are damaged, or where configuration, optimizer, model
+    ///   or data differ from those of the checkpoint.
     ///
     /// Later: [`TrainingError::NonFiniteLoss`], and the errors of data sets, model, metrics and callbacks.
     pub fn fit(&mut self, datasets: &Datasets) -> Result<History> {
@@ -184,7 +185,7 @@ impl<M: Model> Trainer<M> {
         Ok(self.progress.history.clone())
     }
 
-    /// Metrics and predictions on a data set, in evaluation mode. Changes no variable.
+    /// Computes metrics and predictions on a data set, in evaluation mode. Changes no variable.
     ///
     /// # Errors
     ///
@@ -194,7 +195,7 @@ impl<M: Model> Trainer<M> {
         inference.evaluate(self.loss.as_ref(), self.metrics.fresh(), dataset)
     }
 
-    /// One step: forward pass, loss, backward pass, update, metrics. Returns the mean loss.
+    /// Runs one step: forward pass, loss, backward pass, update, metrics. Returns the mean loss.
     pub(super) fn step(
         &mut self,
         inputs: &Tensor,
@@ -203,7 +204,7 @@ impl<M: Model> Trainer<M> {
         epoch: usize,
         step: usize,
     ) -> Result<f64> {
-        // Whatever the model draws, such as dropout, is a function of the seed and the step.
+        // Every random number of the model, such as those of dropout, is a function of the seed and the step.
         tch::manual_seed(step_seed(self.config.seed, epoch, step));
         let ctx = self.config.context(self.config.mode);
 
@@ -221,7 +222,7 @@ impl<M: Model> Trainer<M> {
     }
 }
 
-/// The seed of a step's random draws. Odd multipliers keep different steps apart.
+/// Returns the seed of a step's random numbers. Odd multipliers give different steps different seeds.
 fn step_seed(seed: u64, epoch: usize, step: usize) -> i64 {
     let position = ((epoch as u64) << 32) | step as u64;
     (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ position.wrapping_mul(0xD1B5_4A32_D192_ED03)) as i64

@@ -1,4 +1,4 @@
-//! Loads weights into a model: all of them or none.
+//! Loads weights into a model, all of them or none.
 
 use super::names::{Matched, common_prefix, matched};
 use super::open::open;
@@ -45,7 +45,7 @@ pub struct LoadConfig {
 }
 
 impl LoadConfig {
-    /// Loads every variable and refuses every other tensor.
+    /// Creates options that load every variable and refuse every other tensor.
     pub fn new() -> Self {
         LoadConfig::default()
     }
@@ -72,8 +72,8 @@ impl LoadConfig {
         LoadConfig { min_percent: Some(min_percent), ..self }
     }
 
-    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without
-    /// it are ignored.
+    /// Sets the text before the variables' names in the file, such as "state_dict_ema."; tensors without it are
+    /// ignored.
     #[must_use]
     pub fn with_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
@@ -85,21 +85,18 @@ impl LoadConfig {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged or of an
-/// unknown format.
+/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged or of an unknown format.
 pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
     Ok(open(path.as_ref())?.tensors())
 }
 
-/// Loads pretrained weights from a file: safetensors, or what `torch.save` wrote (with the feature
-/// `pth`).
+/// Loads pretrained weights from a file: safetensors, or what `torch.save` wrote (with the feature `pth`).
 ///
-/// Names may be torchvision's, those of its first files, timm's or efficient_densenet_pytorch's,
-/// with or without the prefix of a wrapper such as `module.`. Values of another dtype are converted
-/// to that of the variable.
+/// Names may be those of torchvision, of its first files, of timm or of efficient_densenet_pytorch, with or without the
+/// prefix of a wrapper such as `module.`. Values of another dtype are converted to that of the variable.
 ///
-/// All names and shapes are checked and all tensors are read before the first variable changes: an
-/// error leaves the model as it was. No code in a file is run.
+/// All names and shapes are checked and all tensors are read before the first variable changes: an error leaves the
+/// model as it was. No code in a file is run.
 ///
 /// # Errors
 ///
@@ -143,7 +140,7 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
         let target = &variables[&variable];
         let source = file.read(&tensor).and_then(|source| require_float(&tensor, source)).map_err(failed)?;
         let converted = conversion(sum, source.kind(), target.kind());
-        // What can fail for want of memory comes before the first copy.
+        // Operations that can run out of memory come before the first copy.
         let summed = if sum { source.f_sum_dim_intlist([1].as_slice(), true, None::<Kind>) } else { Ok(source) };
         let source = summed
             .and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind()))
@@ -155,7 +152,7 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
     Ok(report)
 }
 
-/// One tensor that is to be loaded.
+/// One tensor to load.
 struct Step {
     variable: String,
     tensor: String,
@@ -163,7 +160,7 @@ struct Step {
     sum: bool,
 }
 
-/// Decides by names and shapes what is to be loaded, before any tensor is read.
+/// Determines by names and shapes which tensors are loaded, before any tensor is read.
 fn plan(
     file: &dyn TensorSource,
     variables: &BTreeMap<String, Tensor>,
@@ -189,8 +186,7 @@ fn plan(
     Ok((report, steps.collect::<Result<_, WeightsProblem>>()?))
 }
 
-/// Removes what is not to be loaded from `matched`, and checks the rest as strictly as the
-/// configuration says.
+/// Removes tensors that are not to be loaded from `matched`, and checks the rest by the configured strictness.
 fn check_names(
     matched: &mut Matched,
     variables: &BTreeMap<String, Tensor>,
@@ -239,7 +235,7 @@ fn sums_channels(info: &TensorInfo, name: &str, variable: &Tensor, summed_stem: 
     }
 }
 
-/// Says in words what changes before the copy; `None` where nothing does.
+/// Describes the conversion before the copy; `None` where there is none.
 fn conversion(sum: bool, found: Kind, wanted: Kind) -> Option<String> {
     let shape = sum.then(|| "3 channels summed".to_owned());
     let dtype = (found != wanted).then(|| format!("{} to {}", dtype_name(found), dtype_name(wanted)));

@@ -1,5 +1,4 @@
-//! Weights in files: pretrained ones of other libraries in, safetensors out. A file is loaded
-//! completely or not at all.
+//! Weights in files: pretrained ones of other libraries in, safetensors out. A file is loaded completely or not at all.
 
 mod load;
 mod names;

@@ -1,9 +1,8 @@
-//! Finds which tensor of a file is which variable, whatever names another library gave them.
+//! Matches the tensors of a file with the variables of a model, under the naming schemes of several libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The variable's name in torchvision, which this crate uses too, for a tensor's name in any known
-/// scheme:
+/// Converts a tensor's name in any known scheme to the variable's name in torchvision, which this crate uses too:
 ///
 /// - torchvision's first files have `denselayer1.norm.1.weight` for `denselayer1.norm1.weight`;
 /// - efficient_densenet_pytorch has `norm_final` for `norm5`.
@@ -37,12 +36,12 @@ pub(super) struct Matched {
     pub duplicate: Option<[String; 3]>,
 }
 
-/// The prefix that gives the most names of variables when it is removed, such as `module.` or
-/// `state_dict.`: weights may lie in a dictionary of a larger file, or carry the name of a wrapper.
+/// Returns the prefix whose removal gives the most names of variables, such as `module.` or `state_dict.`: weights may
+/// lie in a dictionary of a larger file, or carry the name of a wrapper.
 ///
 /// # Errors
 ///
-/// Two prefixes that give equally many.
+/// Two prefixes that give equally many names.
 pub(super) fn common_prefix<'a>(tensors: &'a [String], variables: &BTreeSet<String>) -> Result<&'a str, [String; 2]> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for name in tensors {
@@ -79,11 +78,10 @@ pub(super) fn matched(tensors: &[String], prefix: &str, variables: &BTreeSet<Str
     matched
 }
 
-/// Most parts of a name that are tried as a prefix, so that a name of many dots takes little time.
+/// Largest number of parts of a prefix that is tried, so that a name of many dots takes little time.
 const MAX_PREFIX_PARTS: usize = 8;
 
-/// All prefixes of a name that may be tried: the empty one, and those that end with one of its
-/// first dots.
+/// Returns all prefixes of a name that are tried: the empty one, and those that end with one of its first dots.
 fn prefixes(name: &str) -> impl Iterator<Item = &str> {
     let dots = name.match_indices('.').take(MAX_PREFIX_PARTS).map(|(dot, _)| &name[..=dot]);
     std::iter::once("").chain(dots)

@@ -1,4 +1,4 @@
-//! The outcome of loading weights, tensor by tensor and variable by variable.
+//! The report of loading weights.
 
 use std::fmt;
 
@@ -9,22 +9,20 @@ pub struct LoadedTensor {
     pub variable: String,
     /// Name of the tensor in the file.
     pub tensor: String,
-    /// The conversion before the copy, such as "f16 to f32" or "3 channels summed"; `None` where
-    /// there was none.
+    /// The conversion before the copy, such as "f16 to f32" or "3 channels summed"; `None` where there was none.
     pub converted: Option<String>,
 }
 
-/// The outcome of [`load`](super::load): every tensor of the file and every variable of the model
-/// is in exactly one list.
+/// The report of [`load`](super::load): every tensor of the file and every variable of the model is in exactly one
+/// list.
 ///
-/// As text it is one line of counts, such as
-/// `606 loaded (0 renamed, 0 converted), 0 missing, 0 unexpected, 0 kept, 121 ignored`.
+/// As text it is one line of counts, such as `606 loaded (0 renamed, 0 converted), 0 missing, 0 unexpected, 0 kept, 121
+/// ignored`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Tensors that were loaded, sorted by variable.
     pub loaded: Vec<LoadedTensor>,
-    /// Names of variables that the file has no tensor for, which keep their values. Empty unless
-    /// loading is non-strict.
+    /// Names of variables that the file has no tensor for, which keep their values. Empty unless loading is non-strict.
     pub missing: Vec<String>,
     /// Names of tensors that the model has no variable for. Empty unless loading is non-strict.
     pub unexpected: Vec<String>,

@@ -12,16 +12,16 @@ use std::path::Path;
 use tch::Tensor;
 use tch::nn::VarStore;
 
-/// Writes all variables, parameters and running statistics, to a safetensors file. torchvision's
-/// `load_state_dict` accepts the file in strict mode where the network is one of torchvision's.
+/// Writes all variables, parameters and running statistics, to a safetensors file. torchvision's `load_state_dict`
+/// accepts the file in strict mode where the network is one of torchvision's.
 ///
-/// The file is replaced atomically: a reader sees the old file or the complete new one. Equal
-/// variables give equal bytes.
+/// The file is replaced atomically: a reader sees the old file or the complete new one. Equal variables give equal
+/// bytes.
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the file cannot be written; [`Error::Weights`] for a variable of a dtype
-/// that safetensors does not have.
+/// [`Error::Io`] where the file cannot be written; [`Error::Weights`] for a variable of a dtype that safetensors does
+/// not have.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! Fetches one file from one server.
+//! Download of one file from one server.
 
 use super::Download;
 use crate::data::known_file::KnownFile;
@@ -42,13 +42,12 @@ impl Mirror {
         Ok(Mirror { folder_url, agent: ureq::Agent::new_with_config(settings.build()) })
     }
 
-    /// The address of a file.
+    /// Returns the address of a file.
     pub(super) fn url(&self, file: &KnownFile) -> String {
         format!("{}{}.gz", self.folder_url, file.name)
     }
 
-    /// Fetches the compressed bytes of a file, as many as a sensible compressor makes of it at
-    /// most.
+    /// Fetches the compressed bytes of a file, at most as many as a reasonable compressor makes of it.
     pub(super) fn fetch(&self, file: &KnownFile) -> Result<Vec<u8>, DownloadProblem> {
         let mut body = match self.agent.get(self.url(file)).call() {
             Ok(response) if response.status() == 200 => response.into_body(),
@@ -69,8 +68,8 @@ impl Mirror {
     }
 }
 
-/// The most bytes that a sensible compressor makes of `bytes`: what does not shrink is stored with
-/// little around it.
+/// Returns the largest size that a reasonable compressor makes of `bytes`: incompressible data are stored with a small
+/// overhead.
 fn largest_gzip(bytes: u64) -> u64 {
     bytes + bytes / 1000 + (1 << 12)
 }

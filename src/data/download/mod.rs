@@ -1,4 +1,4 @@
-//! Fetches Fashion-MNIST over HTTPS, when and only when a program calls for it.
+//! Download of Fashion-MNIST over HTTPS, only when a program calls it.
 
 mod mirror;
 #[cfg(test)]
@@ -22,22 +22,22 @@ use std::time::Duration;
 struct Download {
     /// The data set's name in messages.
     dataset: &'static str,
-    /// The files; each is fetched and kept compressed, under its name with `.gz`.
+    /// The files; each is fetched and stored compressed, under its name with `.gz`.
     files: Vec<KnownFile>,
-    /// The addresses of the folders that have the files, in the order in which they are tried:
-    /// `https`, or `http` on this machine.
+    /// The addresses of the folders that have the files, in the order in which they are tried: `https`, or `http` on
+    /// this machine.
     mirrors: Vec<String>,
-    /// The longest time that a connection may take to come about.
+    /// Timeout of the connection.
     connect_timeout: Duration,
-    /// The longest time that a server may send nothing.
+    /// Longest time without data from the server.
     stall_timeout: Duration,
-    /// The longest time that one file may take from one mirror.
+    /// Timeout of one file from one mirror.
     file_timeout: Duration,
 }
 
 impl Download {
-    /// The four files of Fashion-MNIST (31 MB), from its publisher's storage, its publisher's
-    /// repository, and Keras's storage.
+    /// The four files of Fashion-MNIST (31 MB), from its publisher's storage, its publisher's repository, and Keras's
+    /// storage.
     fn fashion_mnist() -> Self {
         let mirrors = [
             "https://fashion-mnist.s3.eu-central-1.amazonaws.com/",
@@ -95,10 +95,10 @@ impl Download {
 
 #[cfg_attr(docsrs, doc(cfg(feature = "download")))]
 impl FashionMnist {
-    /// Fetches Fashion-MNIST (31 MB) into the user's cache, where [`open`](Self::open) finds it,
-    /// and returns the folder. Nothing else in this crate uses the network.
+    /// Fetches Fashion-MNIST (31 MB) into the user's cache, where [`open`](Self::open) finds it, and returns the
+    /// folder. Nothing else in this crate uses the network.
     ///
-    /// As [`download_into`](Self::download_into) otherwise.
+    /// Apart from the folder it does the same as [`download_into`](Self::download_into).
     ///
     /// # Errors
     ///
@@ -110,13 +110,12 @@ impl FashionMnist {
         Self::download_into(cache_folder(FOLDER).ok_or(no_home)?)
     }
 
-    /// Fetches Fashion-MNIST into this folder, for [`open_in`](Self::open_in), and returns the
-    /// folder, which is created where it is missing.
+    /// Fetches Fashion-MNIST into this folder, for [`open_in`](Self::open_in), and returns the folder, which is created
+    /// where it is missing.
     ///
-    /// A file appears under its name only when it is complete, verified and on the disk. Shows a
-    /// progress bar where the error output is a terminal. An intact file that is there already is
-    /// not fetched again, and a damaged one is; an intact one with other content is left alone,
-    /// since it belongs to another data set.
+    /// A file appears under its name only when it is complete, verified and on the disk. Shows a progress bar where the
+    /// error output is a terminal. An intact file that is there already is not fetched again, and a damaged one is; an
+    /// intact file with other content is not replaced, since it belongs to another data set.
     ///
     /// # Errors
     ///

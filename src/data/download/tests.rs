@@ -1,4 +1,4 @@
-//! Downloads from a server on this machine: what is accepted, and how each way to fail ends.
+//! Downloads from a server on this machine: accepted content, and the error of each failure.
 
 use super::*;
 use crate::error::IdxProblem;
@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-/// What the server does with a request.
+/// The server's response to a request.
 enum Response {
     /// These bytes, the head of the response included; then the end of the connection.
     Bytes(Vec<u8>),
-    /// These bytes, and then nothing for as long as the server lives.
+    /// These bytes, and then nothing until the server ends.
     Stall(Vec<u8>),
     /// One byte after the other, never ending.
     Drip,
@@ -137,7 +137,7 @@ fn download(mirrors: &[&str]) -> Download {
     }
 }
 
-/// As above, of two files.
+/// As above, for two files.
 fn download_two(mirror: &str) -> Download {
     Download { files: vec![labels("labels"), labels("more")], ..download(&[mirror]) }
 }
@@ -272,8 +272,7 @@ fn stalling_server_is_given_up() {
         let problem = problem_with(move || Response::Stall(start.clone()));
         assert!(matches!(problem, DownloadProblem::Connection(_)), "{problem:?}");
     }
-    // Three times 0.3 seconds; the rest is for a busy machine, and well below the 30 minutes that a
-    // file may take.
+    // Three times 0.3 seconds; the rest is for a busy machine, and well below the 30 minutes that a file may take.
     assert!(begin.elapsed() < Duration::from_secs(20));
 }
 

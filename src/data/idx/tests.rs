@@ -1,4 +1,4 @@
-//! That every way in which an IDX file can be wrong is a typed error.
+//! Tests that every way in which an IDX file can be wrong is a typed error.
 
 use super::*;
 use crate::error::DataError;
@@ -23,7 +23,7 @@ fn read(bytes: &[u8]) -> Result<IdxArray> {
     IdxArray::read(bytes, Path::new("some-file"), MAX_BYTES)
 }
 
-/// The problem of bytes that are wrong.
+/// The error of bytes that are wrong.
 fn problem(bytes: &[u8]) -> IdxProblem {
     match read(bytes) {
         Err(Error::Data(DataError::Idx { path, problem })) if path == Path::new("some-file") => problem,
@@ -167,7 +167,7 @@ fn lying_header_gets_memory_for_the_data_that_come_not_for_what_it_promises() {
         let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
         pages.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096
     }
-    /// Hands out the bytes, and at their end notes how large the process is.
+    /// Returns the bytes, and at their end records the size of the process.
     struct Observed<'a>(&'a [u8], &'a mut u64);
     impl Read for Observed<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -178,7 +178,7 @@ fn lying_header_gets_memory_for_the_data_that_come_not_for_what_it_promises() {
             Ok(count)
         }
     }
-    // 2 GiB promised, 200,000 bytes there. Other tests run beside this one: the smallest growth of
+    // The header declares 2 GiB, and there are 200,000 bytes. Other tests run beside this one: the smallest growth of
     // some counts.
     let lie = idx(0x08, &[2 << 30], &[7; 200_000]);
     let growth = (0..10).map(|_| {

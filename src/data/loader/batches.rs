@@ -18,9 +18,9 @@ pub(super) struct Batches<'scope> {
 }
 
 enum Source<'scope> {
-    /// The caller's thread fetches; with the number of the next batch.
+    /// The calling thread fetches batches; with the index of the next batch.
     Caller(Arc<Fetch<'scope>>, usize),
-    /// Worker threads fetch.
+    /// Worker threads fetch batches.
     Workers(Arc<Queue>),
 }
 
@@ -36,7 +36,7 @@ impl<'scope> Batches<'scope> {
             return Ok(Batches { source: Source::Caller(fetch, 0), remaining: batches });
         }
         let queue = Arc::new(Queue::new(batches, config.workers + config.prefetch_batches));
-        // Before the threads are, so that dropping it stops them when one cannot be started.
+        // Created before the threads, so that dropping it stops them if one cannot be started.
         let iterator = Batches { source: Source::Workers(Arc::clone(&queue)), remaining: batches };
         for worker in 0..config.workers.min(batches) {
             let (queue, fetch) = (Arc::clone(&queue), Arc::clone(&fetch));

@@ -96,11 +96,10 @@ impl LoaderConfig {
     }
 }
 
-/// Goes through a data set in batches, which worker threads prefetch.
+/// Iterates over a data set in batches, which worker threads prefetch.
 ///
-/// The batches are a pure function of data set, configuration and epoch, not of the number of
-/// workers. At most `workers + prefetch_batches` batches are being fetched or waiting, whatever the
-/// size of the data set.
+/// The batches are a pure function of data set, configuration and epoch, not of the number of workers. At most
+/// `workers + prefetch_batches` batches are being fetched or waiting, whatever the size of the data set.
 ///
 /// # Examples
 ///
@@ -125,12 +124,12 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// The configuration it was built from.
+    /// Returns the configuration that the loader was built from.
     pub fn config(&self) -> &LoaderConfig {
         &self.config
     }
 
-    /// The number of batches in an epoch of `len` samples.
+    /// Returns the number of batches in an epoch of `len` samples.
     pub fn batch_count(&self, len: usize) -> usize {
         match self.config.drop_last {
             false => len.div_ceil(self.config.batch_size),
@@ -138,8 +137,8 @@ impl Loader {
         }
     }
 
-    /// The distinct sizes of the batches in an epoch of `len` samples, largest first; empty where
-    /// there are no batches.
+    /// Returns the distinct sizes of the batches in an epoch of `len` samples, largest first; empty where there are no
+    /// batches.
     pub fn batch_sizes(&self, len: usize) -> Vec<usize> {
         let full = self.config.batch_size;
         let (has_full, rest) = (len >= full, len % full);
@@ -162,12 +161,11 @@ impl Loader {
 
     /// Iterates over the batches of an epoch, which is counted from 0.
     ///
-    /// The workers are threads of `scope`. They end with the epoch, with the first error, or when
-    /// the iterator is dropped. (Leaking the iterator with [`std::mem::forget`] would leave them,
-    /// and so the scope, waiting.)
+    /// The workers are threads of `scope`. They end with the epoch, with the first error, or when the iterator is
+    /// dropped. (Leaking the iterator with [`std::mem::forget`] would leave them, and so the scope, waiting.)
     ///
-    /// An error, or a panic of the data set in whichever thread, is the next item, before batches
-    /// that are ready; after it the iterator has ended.
+    /// An error, or a panic of the data set in whichever thread, is the next item, before batches that are ready; after
+    /// it the iterator has ended.
     ///
     /// # Errors
     ///
@@ -182,8 +180,7 @@ impl Loader {
         self.batches_from(scope, dataset, epoch, 0)
     }
 
-    /// Iterates over the batches of an epoch without its first `position` samples, as a resumed run
-    /// needs it.
+    /// Iterates over the batches of an epoch without its first `position` samples, as a resumed run needs it.
     ///
     /// # Errors
     ///

@@ -31,14 +31,12 @@ impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
         Epoch { dataset, order, epoch, seed, phase, start, end, batch_size: config.batch_size }
     }
 
-    /// Fetches a batch by its number, which counts from the start position. A panic of the data set
-    /// becomes an error.
+    /// Fetches a batch by its number, which counts from the start position. A panic of the data set becomes an error.
     pub(super) fn fetch(&self, number: usize) -> Result<Batch> {
         let positions = self.positions(number);
         let (epoch, position) = (self.epoch, positions.start);
         let keys: Vec<_> = positions.map(|position| self.key(position)).collect();
-        // After a panic the epoch ends; what the data set's own state is worth then is for its
-        // owner to say.
+        // After a panic the epoch ends; the state of the data set is then its owner's responsibility.
         let batch = catch_unwind(AssertUnwindSafe(|| {
             let batch = self.dataset.fetch(&keys)?;
             Ok(self.check(&batch, keys.len()).map(|()| batch))
@@ -59,8 +57,8 @@ impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
         SampleKey { index, epoch: self.epoch, seed: self.seed, phase: self.phase }
     }
 
-    /// Checks what the data set returned: a user may have written it, and a label out of range
-    /// would stop a GPU with an error that does not name its cause.
+    /// Checks what the data set returned: a user may have written it, and a label out of range would stop a GPU with an
+    /// error that does not name its cause.
     fn check(&self, batch: &Batch, expected: usize) -> Result<(), BatchProblem> {
         check_batch(batch, self.dataset.classes().len())?;
         if batch.len() != expected {

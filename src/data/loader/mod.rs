@@ -1,4 +1,4 @@
-//! Makes batches of a data set: in which order, of which size, fetched by how many threads.
+//! The loader: batches of a data set, fetched by worker threads.
 
 mod batches;
 mod config;

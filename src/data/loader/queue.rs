@@ -5,14 +5,13 @@ use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Hands out the numbers of batches to workers, takes the batches back in any order, and hands them
-/// on in their own.
+/// A queue that hands out batch indices to workers, takes batches in any order, and returns them in order.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
     /// The number of batches.
     batches: usize,
-    /// How many batches may be claimed before the first of them is taken.
+    /// The number of batches that may be claimed before the first of them is taken.
     window: usize,
 }
 
@@ -31,8 +30,7 @@ impl Queue {
         Queue { state: Mutex::default(), changed: Condvar::new(), batches, window }
     }
 
-    /// Waits for room, then returns the number of the next batch to fetch; `None` where nothing is
-    /// left to do.
+    /// Waits for room, then returns the number of the next batch to fetch; `None` where nothing is left to do.
     pub(super) fn claim(&self) -> Option<usize> {
         let mut state =
             self.wait_while(|s| !s.stopped && s.claimed < self.batches && s.claimed - s.taken >= self.window);
@@ -60,8 +58,8 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits for the next batch in order, or returns at once the failure of any; then, and after
-    /// the last batch, `None`.
+    /// Waits for the next batch in order, or returns the failure of any batch at once; after that, and after the last
+    /// batch, `None`.
     pub(super) fn take(&self) -> Option<Result<Batch>> {
         let mut state = self.wait_while(|s| !s.stopped && s.taken < self.batches && !s.ready.contains_key(&s.taken));
         if let Some((_, error)) = state.failure.take() {

@@ -1,21 +1,19 @@
-//! The description of a dense block that all backends share, and the interface that a backend
-//! implements.
+//! The description of a dense block that all backends share, and the interface that a backend implements.
 
 use crate::nn::{Memory, Statistics};
 use crate::torch::to_channels_last;
 use crate::{Error, Result};
 use tch::{Kind, Tensor};
 
-/// Computes the forward and the backward pass of a whole dense block.
+/// Computes the forward and the backward pass of a dense block.
 ///
-/// The interface is at the level of a block, so that a backend is free in the order of its loops:
-/// by layer, by group of images, or by slot of the feature buffer.
+/// The interface is at the level of a block, so that a backend is free in the order of its loops: by layer, by group of
+/// images, or by slot of the feature buffer.
 pub(crate) trait Backend: Sync {
-    /// Adds the features of all layers to `x` `[N, C, H, W]`.
+    /// Appends the features of all layers to `x` `[N, C, H, W]`.
     ///
-    /// `statistics` are the running statistics of all norms, or the batch statistics of `x`, which
-    /// this pass then extends to all features. Without them the pass computes the batch statistics
-    /// of `x` too.
+    /// `statistics` are the running statistics of all norms, or the batch statistics of `x`, which this pass then
+    /// extends to all features. Without them the pass computes the batch statistics of `x` too.
     ///
     /// # Errors
     ///
@@ -28,8 +26,8 @@ pub(crate) trait Backend: Sync {
         memory: Memory,
     ) -> Result<Activations>;
 
-    /// Computes the gradients of the block's inputs that `needs_grad` names, from what
-    /// [`forward`](Self::forward) returned.
+    /// Computes the gradients of the block's inputs that `needs_grad` names, from what [`forward`](Self::forward)
+    /// returned.
     ///
     /// # Errors
     ///
@@ -49,20 +47,20 @@ pub(crate) struct Block {
     pub layers: Vec<Layer>,
     /// The ε of all norms, added to variances.
     pub epsilon: f64,
-    /// Whether the statistics of the block's input came with it. Their gradients then go back to
-    /// where they came from.
+    /// Whether the statistics of the block's input are inputs of the block too. The backward pass then returns their
+    /// gradients.
     pub has_input_statistics: bool,
 }
 
-/// A dense layer: the stage that reads the features and, in a bottleneck layer, a second one that
-/// reads what the first wrote. The last stage writes new features.
+/// A dense layer: the stage that reads the features and, in a bottleneck layer, a second stage that reads the output of
+/// the first. The last stage computes new features.
 #[derive(Debug)]
 pub(crate) struct Layer {
     pub first: Stage,
     pub second: Option<Stage>,
 }
 
-/// Norm → ReLU → convolution → dropout, with stride 1 and padding that keeps the size.
+/// Norm → ReLU → convolution → dropout, with stride 1 and padding that preserves the size.
 #[derive(Debug)]
 pub(crate) struct Stage {
     /// γ of the norm, `[C]`.
@@ -73,57 +71,56 @@ pub(crate) struct Stage {
     pub weight: Tensor,
     /// The convolution's bias, `[K]`.
     pub bias: Option<Tensor>,
-    /// The share of its output that this pass drops, in [0, 1).
+    /// The dropout rate of its output in this pass, in [0, 1).
     pub drop_rate: f64,
 }
 
 impl Block {
-    /// Channels of the block's input.
+    /// Returns the number of channels of the block's input.
     pub fn in_channels(&self) -> usize {
         self.layers[0].first.in_channels()
     }
 
-    /// Channels of the block's output: those of its input and those that the layers add.
+    /// Returns the number of channels of the block's output: those of its input and those that the layers add.
     pub fn out_channels(&self) -> usize {
         self.in_channels() + self.layers.iter().map(|layer| layer.last().out_channels()).sum::<usize>()
     }
 }
 
 impl Layer {
-    /// The stage that writes new features.
+    /// Returns the stage that computes new features.
     pub fn last(&self) -> &Stage {
         self.second.as_ref().unwrap_or(&self.first)
     }
 
-    /// The stages in their order.
+    /// Returns the stages in their order.
     pub fn stages(&self) -> impl Iterator<Item = &Stage> {
         std::iter::once(&self.first).chain(&self.second)
     }
 }
 
 impl Stage {
-    /// Channels that the stage reads.
+    /// Returns the number of channels that the stage reads.
     pub fn in_channels(&self) -> usize {
         self.gamma.numel()
     }
 
-    /// Channels that the stage writes.
+    /// Returns the number of channels that the stage writes.
     pub fn out_channels(&self) -> usize {
         self.weight.size()[0] as usize
     }
 
-    /// Pixels of padding that keep the size.
+    /// Returns the padding in pixels that preserves the size.
     pub fn padding(&self) -> i64 {
         self.weight.size()[2] / 2
     }
 
-    /// The weight as features of this dtype are convolved with it.
+    /// Returns the weight in the form in which features of this dtype are convolved with it.
     pub fn weight_as(&self, dtype: Kind) -> Result<Tensor> {
         to_channels_last(&self.weight.to_kind(dtype))
     }
 
-    /// Convolves normalized features with `weight`, which [`weight_as`](Self::weight_as) made;
-    /// nothing is dropped.
+    /// Convolves normalized features with `weight`, which [`weight_as`](Self::weight_as) returned; without dropout.
     pub fn convolve(&self, normalized: &Tensor, weight: &Tensor) -> Result<Tensor> {
         let (bias, padding) = (self.bias.as_ref().map(|bias| bias.to_kind(normalized.kind())), self.padding());
         normalized
@@ -132,13 +129,12 @@ impl Stage {
     }
 }
 
-/// The statistics by which the norms of a block normalize. Backends may keep them in a
-/// representation `S` of their own.
+/// The statistics by which the norms of a block normalize. A backend may have a representation `S` of its own.
 #[derive(Debug)]
 pub(crate) struct BlockStatistics<S = Statistics> {
-    /// Of the features, which the first norm of each layer reads.
+    /// Statistics of the features, which the first norm of each layer reads.
     pub features: FeatureStatistics<S>,
-    /// Of what the first stage of each bottleneck layer writes.
+    /// Statistics of the output of each bottleneck layer's first stage.
     pub bottlenecks: Vec<S>,
 }
 
@@ -147,12 +143,12 @@ pub(crate) struct BlockStatistics<S = Statistics> {
 pub(crate) enum FeatureStatistics<S = Statistics> {
     /// Batch statistics, the same for all layers.
     Batch(S),
-    /// Running statistics, which each layer has of its own.
+    /// Running statistics, one for each layer.
     Running(Vec<S>),
 }
 
 impl<S> BlockStatistics<S> {
-    /// The batch statistics of the features, where the norms go by those.
+    /// Returns the batch statistics of the features, if the norms use those.
     pub fn batch(&self) -> Option<&S> {
         match &self.features {
             FeatureStatistics::Batch(statistics) => Some(statistics),
@@ -160,8 +156,8 @@ impl<S> BlockStatistics<S> {
         }
     }
 
-    /// The statistics that the first norm of a layer goes by. Batch statistics may be those of more
-    /// channels than it reads.
+    /// Returns the statistics that the first norm of a layer uses. Batch statistics may have more channels than it
+    /// reads.
     pub fn of_layer(&self, layer: usize) -> &S {
         match &self.features {
             FeatureStatistics::Batch(statistics) => statistics,
@@ -169,7 +165,7 @@ impl<S> BlockStatistics<S> {
         }
     }
 
-    /// Those of the features, then those of the bottlenecks.
+    /// Iterates over the statistics of the features, then those of the bottlenecks.
     pub fn iter(&self) -> impl Iterator<Item = &S> {
         let features = match &self.features {
             FeatureStatistics::Batch(statistics) => std::slice::from_ref(statistics),
@@ -178,7 +174,7 @@ impl<S> BlockStatistics<S> {
         features.iter().chain(&self.bottlenecks)
     }
 
-    /// The same statistics in another representation.
+    /// Converts the statistics to another representation.
     pub fn map<R>(&self, convert: impl Fn(&S) -> R) -> BlockStatistics<R> {
         BlockStatistics {
             features: match &self.features {
@@ -199,22 +195,21 @@ pub(crate) struct Activations {
     pub features: Tensor,
     /// The statistics of all norms.
     pub statistics: BlockStatistics,
-    /// What else is saved of each layer.
+    /// The other saved tensors of each layer.
     pub layers: Vec<SavedLayer>,
 }
 
 /// The saved tensors of one layer.
 #[derive(Debug, Default)]
 pub(crate) struct SavedLayer {
-    /// For each stage that drops, that by which the backend drops the same values again.
+    /// For each stage with dropout, a tensor from which the backend reproduces the mask.
     pub dropout: Vec<Tensor>,
-    /// The output of a bottleneck layer's first stage, as one or more parts of the batch; empty
-    /// where it is computed again.
+    /// The output of a bottleneck layer's first stage, as one or more parts of the batch; empty where it is recomputed.
     pub bottleneck: Vec<Tensor>,
 }
 
 impl SavedLayer {
-    /// What was saved of the dropout of the layer's stages: of each stage that drops.
+    /// Returns the saved tensor of each of the layer's stages that has dropout.
     pub fn dropout_of(&self, layer: &Layer) -> [Option<&Tensor>; 2] {
         let mut saved = self.dropout.iter();
         let mut next = |stage: &Stage| if stage.drop_rate > 0.0 { saved.next() } else { None };
@@ -222,33 +217,33 @@ impl SavedLayer {
     }
 }
 
-/// The gradients that arrive at a block's outputs; `None` stands for 0.
+/// The gradients of a block's outputs; `None` stands for 0.
 pub(crate) struct GradOutputs {
     pub features: Option<Tensor>,
-    /// Of the features' mean.
+    /// Gradient of the features' mean.
     pub mean: Option<Tensor>,
-    /// Of the features' 1/√(var + ε).
+    /// Gradient of the features' 1/√(var + ε).
     pub rstd: Option<Tensor>,
 }
 
-/// Which gradients a backward pass has to compute.
+/// The gradients that a backward pass has to compute.
 pub(crate) struct NeedsGrad {
-    /// Of the block's input or its statistics.
+    /// Whether that of the block's input or its statistics is needed.
     pub input: bool,
     pub layers: Vec<LayerNeedsGrad>,
 }
 
-/// Which gradients of a layer's parameters are needed.
+/// The gradients of a layer's parameters that are needed.
 #[derive(Clone, Copy)]
 pub(crate) struct LayerNeedsGrad {
     pub first: StageNeedsGrad,
     pub second: Option<StageNeedsGrad>,
 }
 
-/// Which gradients of a stage's parameters are needed.
+/// The gradients of a stage's parameters that are needed.
 #[derive(Clone, Copy)]
 pub(crate) struct StageNeedsGrad {
-    /// Of γ or β.
+    /// Whether that of γ or β is needed.
     pub norm: bool,
     pub weight: bool,
     pub bias: bool,
@@ -269,7 +264,7 @@ impl LayerNeedsGrad {
 }
 
 impl NeedsGrad {
-    /// Whether a gradient is needed of what the layer reads.
+    /// Whether the gradient of the layer's input is needed.
     pub fn before(&self, layer: usize) -> bool {
         self.input || self.layers[..layer].iter().any(LayerNeedsGrad::any)
     }
@@ -280,10 +275,10 @@ impl NeedsGrad {
     }
 }
 
-/// The gradients of a block's inputs. Those that are not needed may be there or not.
+/// The gradients of a block's inputs. Those that are not needed may be present or absent.
 pub(crate) struct Gradients {
     pub x: Option<Tensor>,
-    /// Of the mean and 1/√(var + ε) of `x`, where they were inputs.
+    /// Gradients of the mean and 1/√(var + ε) of `x`, where they were inputs.
     pub statistics: Option<Statistics>,
     pub layers: Vec<LayerGradients>,
 }
@@ -304,8 +299,7 @@ pub(crate) struct StageGradients {
     pub bias: Option<Tensor>,
 }
 
-/// The dtype that is computed with where features are of this one's dtype: f32 for bf16, else the
-/// same.
+/// Returns the dtype of computations on features of this dtype: f32 for bf16, else the same.
 pub(crate) fn wide_kind(features: &Tensor) -> Kind {
     match features.kind() {
         Kind::BFloat16 => Kind::Float,

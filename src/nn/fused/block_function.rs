@@ -11,8 +11,7 @@ use crate::torch::{Forward, Function, apply};
 use tch::Tensor;
 use tch::nn::Conv2D;
 
-/// The modules of a stage: norm → ReLU → convolution, and the share of its output that this pass
-/// drops.
+/// The modules of a stage: norm → ReLU → convolution, and the dropout rate of its output in this pass.
 pub(crate) struct StageModules<'a> {
     pub norm: &'a NormRelu,
     pub conv: &'a Conv2D,
@@ -24,8 +23,8 @@ pub(crate) struct LayerModules<'a> {
     pub stages: Vec<StageModules<'a>>,
 }
 
-/// Adds the features of layers, which are all of one kind, to `features`, and moves the running
-/// statistics of their norms.
+/// Appends the features of layers, which are all of one kind, to `features`, and updates the running statistics of
+/// their norms.
 pub(crate) fn dense_block(
     backend: &'static dyn Backend,
     features: Features,
@@ -70,7 +69,7 @@ pub(crate) fn dense_block(
     Ok(Features { data, statistics })
 }
 
-/// The running statistics of all norms.
+/// Returns the running statistics of all norms.
 fn running(layers: &[LayerModules], epsilon: f64) -> BlockStatistics {
     let of = |stage: &StageModules| Statistics::running(&stage.norm.running_mean, &stage.norm.running_var, epsilon);
     BlockStatistics {
@@ -79,28 +78,27 @@ fn running(layers: &[LayerModules], epsilon: f64) -> BlockStatistics {
     }
 }
 
-/// In which order the function's inputs come: features, their statistics, and each stage's γ, β,
-/// weight and bias.
+/// The order of the function's inputs: features, their statistics, and each stage's γ, β, weight and bias.
 struct Shape {
     has_bias: bool,
-    /// Whether layers have two stages.
+    /// Whether a layer has two stages.
     has_second: bool,
     /// Whether the statistics of the input are inputs too.
     has_input_statistics: bool,
 }
 
 impl Shape {
-    /// The number of parameters of a stage.
+    /// Returns the number of parameters of a stage.
     fn parameters(&self) -> usize {
         3 + usize::from(self.has_bias)
     }
 
-    /// The number of stages of a layer.
+    /// Returns the number of stages of a layer.
     fn stages(&self) -> usize {
         1 + usize::from(self.has_second)
     }
 
-    /// The number of inputs before the parameters.
+    /// Returns the number of inputs before the parameters.
     fn first_parameter(&self) -> usize {
         1 + 2 * usize::from(self.has_input_statistics)
     }
@@ -120,7 +118,7 @@ impl Shape {
         NeedsGrad { input: input.contains(&true), layers: layers.collect() }
     }
 
-    /// The gradients in the order of the inputs.
+    /// Returns the gradients in the order of the inputs.
     fn in_order(&self, gradients: Gradients) -> Vec<Option<Tensor>> {
         let mut ordered = vec![gradients.x];
         if self.has_input_statistics {
@@ -143,10 +141,9 @@ struct BlockFunction {
     memory: Memory,
     shape: Shape,
     epsilon: f64,
-    /// Of each stage.
+    /// The dropout rate of each stage.
     drop_rates: Vec<f64>,
-    /// Running statistics until the forward pass takes them; `None` where it goes by those of the
-    /// batch.
+    /// Running statistics until the forward pass takes them; `None` where norms use batch statistics.
     running: Option<BlockStatistics>,
     /// The number of tensors that the forward pass saved of each layer.
     saved_of_layers: Vec<usize>,
@@ -169,8 +166,7 @@ impl BlockFunction {
         Block { layers, epsilon: self.epsilon, has_input_statistics: self.shape.has_input_statistics }
     }
 
-    /// All saved tensors in one row: the parameters, the features, their statistics, and those of
-    /// each layer.
+    /// Returns all saved tensors in one list: the parameters, the features, their statistics, and those of each layer.
     fn save(&mut self, parameters: &[Tensor], activations: Activations) -> Vec<Tensor> {
         let mut row: Vec<Tensor> = parameters.iter().map(Tensor::shallow_clone).collect();
         row.push(activations.features);
@@ -184,7 +180,7 @@ impl BlockFunction {
         row
     }
 
-    /// The block and its activations from the row that [`save`](Self::save) made.
+    /// Restores the block and its activations from the list that [`save`](Self::save) returned.
     fn restore(&self, row: Vec<Tensor>, of_batch: bool) -> (Block, Activations) {
         let mut row = row.into_iter();
         let parameters: Vec<Tensor> = row.by_ref().take(self.drop_rates.len() * self.shape.parameters()).collect();
@@ -235,7 +231,7 @@ impl Function for BlockFunction {
         Ok(Forward { outputs, saved: self.save(parameters, activations) })
     }
 
-    /// The bottlenecks' statistics are only for the running ones.
+    /// The bottlenecks' statistics serve only to update the running statistics.
     fn is_differentiable(&self, output: usize) -> bool {
         output < 3
     }

@@ -1,4 +1,4 @@
-//! Norm, ReLU and pooling as functions with backward passes of their own.
+//! Norm, ReLU and pooling as one autograd function each.
 
 use super::block::wide_kind;
 use super::cpu::correction::{Correction, ReaderSums};
@@ -11,8 +11,8 @@ use crate::nn::{Features, ForwardContext, NormRelu, Statistics};
 use crate::torch::{Forward, Function, apply, to_channels_last};
 use tch::{Kind, Tensor};
 
-/// ReLU(norm(features)), averaged over windows `[h, w]`: `[N, C, ⌊H/h⌋, ⌊W/w⌋]` of a kind that is
-/// the features' or has more bits.
+/// Averages ReLU(norm(features)) over windows `[h, w]`: `[N, C, ⌊H/h⌋, ⌊W/w⌋]`, in the dtype of the features or a wider
+/// one.
 pub(crate) fn norm_relu_average_pool(
     features: &Features,
     norm: &NormRelu,
@@ -44,7 +44,7 @@ pub(crate) fn norm_relu_average_pool(
 
 type Wide<T> = <T as Element>::Wide;
 
-/// A function of features, γ, β, mean and 1/√(var + ε).
+/// Average pooling as a function of features, γ, β, mean and 1/√(var + ε).
 struct AveragePool {
     window: [usize; 2],
     kind: Kind,
@@ -93,7 +93,7 @@ fn host(mean: &Tensor, rstd: &Tensor) -> HostStatistics {
     HostStatistics { mean: numbers(mean), rstd: numbers(rstd) }
 }
 
-/// The gradients of γ, β, mean and 1/√(var + ε) from a norm's sums.
+/// Computes the gradients of γ, β, mean and 1/√(var + ε) from a norm's sums.
 fn parameter_gradients<W>(sums: &GradientSums, norm: &Norm<W>, features: &Tensor) -> [Tensor; 4] {
     let each = |of: &dyn Fn(usize) -> f64| tensor(&(0..norm.gamma.len()).map(of).collect::<Vec<_>>(), features);
     [
@@ -104,7 +104,7 @@ fn parameter_gradients<W>(sums: &GradientSums, norm: &Norm<W>, features: &Tensor
     ]
 }
 
-/// ReLU(norm(x)), its largest values in windows of 3×3 with stride 2 and padding 1.
+/// Returns the maxima of ReLU(norm(x)) in windows of 3×3 with stride 2 and padding 1.
 pub(crate) fn norm_relu_max_pool(x: &Tensor, norm: &NormRelu, ctx: &ForwardContext) -> Result<Tensor> {
     let epsilon = norm.config().epsilon;
     let train = ctx.mode.uses_batch_statistics();
@@ -119,11 +119,11 @@ pub(crate) fn norm_relu_max_pool(x: &Tensor, norm: &NormRelu, ctx: &ForwardConte
     Ok(out)
 }
 
-/// A function of features, γ and β.
+/// Max pooling as a function of features, γ and β.
 struct MaxPool {
     epsilon: f64,
     train: bool,
-    /// Running statistics, or those of the batch once they are known.
+    /// Running statistics, or batch statistics after the forward pass.
     statistics: Option<HostStatistics>,
 }
 
@@ -148,7 +148,7 @@ impl Function for MaxPool {
         Ok(Forward { outputs, saved: vec![x, gamma.shallow_clone(), beta.shallow_clone(), indices] })
     }
 
-    /// The statistics are only for the running ones.
+    /// The statistics serve only to update the running statistics.
     fn is_differentiable(&self, output: usize) -> bool {
         output == 0
     }
@@ -170,8 +170,7 @@ impl Function for MaxPool {
             let norm = Norm::new(gamma, beta, statistics);
             let pooled = MaxPooled { upstream: &upstream, indices, x, norm: &norm };
             let sums = passes::max_pool_sums::<T>(&pooled);
-            // Running statistics do not depend on what they normalize: with sums of 0 nothing is
-            // corrected.
+            // Running statistics do not depend on the features: with sums of 0 nothing is corrected.
             let mut readers = ReaderSums::of(None, None, statistics);
             if self.train {
                 readers.add(&sums, &norm);

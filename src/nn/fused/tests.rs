@@ -1,7 +1,7 @@
-//! One suite for all backends of the fused engine: each gives what the reference gives.
+//! One suite for all backends of the fused engine: each computes the same as the reference.
 //!
-//! The tensor backend runs on the CPU here, where stand-ins take the place of the operations that
-//! libtorch has for GPUs only.
+//! The tensor backend runs on the CPU here, where stand-ins take the place of the operations that libtorch has for GPUs
+//! only.
 
 mod dropout;
 mod exactness;
@@ -57,15 +57,14 @@ fn blocks_equal_the_reference_in_f64() {
 
 #[test]
 fn a_batch_computed_in_groups_is_one_batch() {
-    // So large that the kernels make several groups with up to two threads, and the last one is
-    // smaller.
+    // So large that the kernels make several groups with up to two threads, and the last one is smaller.
     for kind in [LAYER_KINDS[0], LAYER_KINDS[2]] {
         let config = DenseBlockConfig::new(64, 2).with_growth_rate(4).with_layer_kind(kind);
         let (vs, block) = built(&config, Kind::Double);
         let x = numbers(&[70, 64, 32, 32], 2);
         let ctx = ForwardContext::new(Mode::Train);
         let expected = Pass::of(&vs, &x, &|x| reference(&block, x, &ctx));
-        // Groups are the kernels' own; the other backend takes a batch as a whole.
+        // Only the kernels have groups; the other backend processes a batch at once.
         let own = Pass::of(&vs, &x, &|x| run_on(Engine::CpuKernels, &block, x, &ctx));
         assert_equal(&own, &expected, 1e-10, &format!("{kind:?}"));
     }

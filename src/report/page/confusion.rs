@@ -1,4 +1,4 @@
-//! The confusion matrix, as the template shows it.
+//! The confusion matrix in the form that the template shows.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -8,9 +8,10 @@ use super::content::ReportContent;
 use super::format;
 use crate::metrics::ConfusionMatrix;
 
-/// With more classes than this a matrix is unreadable; the most frequent mistakes are listed in its place.
+/// Largest number of classes of a matrix: a larger one is unreadable, and the most frequent mistakes are listed
+/// instead.
 const MOST_CLASSES: usize = 40;
-/// How many mistakes are listed.
+/// Number of mistakes that are listed.
 const MOST_MISTAKES: usize = 20;
 
 /// A confusion matrix of at least one sample, with the names of its classes.
@@ -25,7 +26,7 @@ pub(super) struct Confusion<'a> {
 pub(super) struct Cell {
     /// The number of samples.
     pub(super) count: u64,
-    /// How much of the color is mixed into the background, in percent.
+    /// Percentage of the color in its mixture with the background.
     pub(super) shade: u64,
     /// The cell's class in the style sheet.
     pub(super) class: &'static str,
@@ -70,7 +71,7 @@ impl<'a> Confusion<'a> {
         let share = count as f64 / self.matrix.samples_of(truth) as f64;
         // The square root keeps rare mistakes visible.
         let shade = if correct { 0.1 + 0.8 * share } else { 0.06 + 0.84 * share.sqrt() };
-        // Letters on the color change from where the page's own get hard to read.
+        // Text on dark cells gets another color where the page's own is hard to read.
         let class = match (correct, shade > 0.7) {
             (true, false) => "correct",
             (true, true) => "correct strong",

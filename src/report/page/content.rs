@@ -47,7 +47,7 @@ impl ReportContent {
 /// The progress of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RunStatus {
-    /// Epochs are still to come.
+    /// The run has not ended yet.
     #[default]
     Running,
     /// All epochs are complete.
@@ -61,7 +61,7 @@ pub(crate) enum RunStatus {
     },
 }
 
-/// One finished epoch.
+/// The results of one epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Epoch {
     /// The 1-based index of the epoch.
@@ -72,7 +72,7 @@ pub(crate) struct Epoch {
     pub(crate) learning_rate: f64,
     /// Seconds spent training, without evaluation.
     pub(crate) train_seconds: f64,
-    /// Seconds spent evaluating.
+    /// Seconds spent in evaluation.
     pub(crate) evaluation_seconds: f64,
     /// The number of training samples.
     pub(crate) train_samples: usize,
@@ -92,7 +92,7 @@ pub(crate) struct MetricValue {
     pub(crate) metric: String,
     /// The samples over which it was computed.
     pub(crate) split: Split,
-    /// The value.
+    /// Value of the metric.
     pub(crate) value: f64,
 }
 
@@ -155,7 +155,7 @@ impl LabeledImage {
         (0..pixels).map(|at| [byte(at), byte(at + plane), byte(at + 2 * plane)]).collect()
     }
 
-    /// Returns how many times larger the image becomes in a square of `side` pixels: a whole number, at least 1.
+    /// Returns how many times larger the image becomes in a square of `side` pixels: an integer, at least 1.
     pub(super) fn enlargement(&self, side: usize) -> usize {
         let (height, width) = self.size();
         (side / height.max(width)).max(1)
@@ -172,7 +172,7 @@ pub(crate) struct Metadata {
 }
 
 impl Metadata {
-    /// Creates a table.
+    /// Creates a table with a title.
     pub(crate) fn new<K: Into<String>, V: ToString>(
         title: impl Into<String>,
         rows: impl IntoIterator<Item = (K, V)>,
@@ -185,7 +185,7 @@ impl Metadata {
 /// The curves of one metric, which share a pair of axes.
 #[derive(Debug, PartialEq)]
 pub(super) struct Panel<'a> {
-    /// The metric's name.
+    /// Name of the metric.
     pub(super) metric: &'a str,
     /// One curve for each split that has values.
     pub(super) curves: Vec<Curve>,
@@ -194,7 +194,7 @@ pub(super) struct Panel<'a> {
 /// A metric over one split against the epoch.
 #[derive(Debug, PartialEq)]
 pub(super) struct Curve {
-    /// The split.
+    /// The split that it belongs to.
     pub(super) split: Split,
     /// One value for each epoch; `None` where there is none that can be drawn.
     pub(super) values: Vec<Option<f64>>,
@@ -211,9 +211,9 @@ pub(super) fn metrics(epochs: &[Epoch]) -> Vec<&str> {
     names
 }
 
-/// Returns one panel for each metric; curves and panels without a value that can be drawn are left out.
+/// Returns one panel for each metric; curves and panels without a value that can be drawn are omitted.
 pub(super) fn panels(epochs: &[Epoch]) -> Vec<Panel<'_>> {
-    // An axis up to larger numbers could not be divided without overflow.
+    // The division of an axis of larger numbers would overflow.
     let drawable = |value: &f64| value.abs() < 1e30;
     let curve = |metric: &str, split| Curve {
         split,
@@ -235,7 +235,7 @@ mod tests {
     use super::*;
     use crate::report::page::examples;
 
-    /// Metrics with the splits that have curves.
+    /// Returns the metrics with the splits that have curves.
     fn names(epochs: &[Epoch]) -> Vec<(&str, Vec<&str>)> {
         let splits = |panel: &Panel| panel.curves.iter().map(|curve| curve.split.name()).collect();
         panels(epochs).iter().map(|panel| (panel.metric, splits(panel))).collect()

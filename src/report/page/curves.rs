@@ -12,7 +12,7 @@ use crate::Result;
 
 /// Width of the file, in pixels.
 const WIDTH: usize = 1200;
-/// Height of a row of panels.
+/// Height of a row of panels, in pixels.
 const ROW: usize = 400;
 /// Height of the title and the legend.
 const HEAD: usize = 96;
@@ -20,9 +20,9 @@ const HEAD: usize = 96;
 const LEGEND: usize = 18;
 /// The size of the labels on the axes.
 const LABELS: usize = 16;
-/// Lines behind the curves.
+/// Color of the grid behind the curves.
 const GRID: RGBColor = RGBColor(229, 231, 235);
-/// The most labels on an axis of epochs.
+/// Largest number of labels on an axis of epochs.
 const EPOCH_LABELS: usize = 12;
 
 /// Draws one panel for each metric into a PNG file 1200 pixels wide, two panels to a row.
@@ -31,7 +31,8 @@ const EPOCH_LABELS: usize = 12;
 ///
 /// # Errors
 ///
-/// [`IoError::Failed`](crate::error::IoError::Failed) or [`IoError::DiskFull`](crate::error::IoError::DiskFull) where the file cannot be written.
+/// [`IoError::Failed`](crate::error::IoError::Failed) or [`IoError::DiskFull`](crate::error::IoError::DiskFull) where
+/// the file cannot be written.
 pub(crate) fn write(content: &ReportContent, path: &Path) -> Result<()> {
     let panels = content::panels(&content.epochs);
     let columns = panels.len().clamp(1, 2);
@@ -84,7 +85,7 @@ fn chart(area: &Area, panel: &Panel, epochs: &[content::Epoch]) -> Drawn {
     let values = panel.curves.iter().flat_map(|curve| curve.values.iter().flatten());
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
     let (low, high) = if low > high { (0.0, 1.0) } else { (low, high) };
-    // A single value gets a span too.
+    // A single value needs a span too.
     let air = Some(0.08 * (high - low)).filter(|air| *air > 1e-9 * high.abs()).unwrap_or(0.1 * high.abs().max(1e-3));
 
     let aside = (0.01 * (last - first) as f64).max(0.5);
@@ -109,7 +110,7 @@ fn chart(area: &Area, panel: &Panel, epochs: &[content::Epoch]) -> Drawn {
         .label_style(letters(LABELS, QUIET))
         .axis_desc_style(letters(17, QUIET))
         .x_desc("epoch")
-        // At most one label for each epoch, so that all are whole numbers.
+        // At most one label for each epoch, so that all are integers.
         .x_labels((last - first + 1).min(EPOCH_LABELS))
         .x_label_formatter(&|epoch| format!("{epoch:.0}"))
         .y_labels(7)

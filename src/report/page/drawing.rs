@@ -1,7 +1,7 @@
 //! Drawing with plotters: the bundled font, a finer grid than the file's, and PNG.
 //!
-//! plotters draws thick lines and filled shapes with hard edges. So everything is drawn [`FINE`] times as large, and each
-//! pixel of the file is the mean of the pixels that fall into it.
+//! plotters draws thick lines and filled shapes with hard edges. So everything is drawn [`FINE`] times as large, and
+//! each pixel of the file is the mean of the drawn pixels within it.
 
 use crate::error::IoError;
 use std::path::Path;
@@ -13,19 +13,19 @@ use plotters::style::register_font;
 
 use crate::{Error, Result, files};
 
-/// Drawn pixels for each pixel of the file, along a side.
+/// Number of drawn pixels per pixel of the file, along a side.
 pub(super) const FINE: usize = 2;
 
-/// Text and correct predictions.
+/// Color of text and of correct predictions.
 pub(super) const INK: RGBColor = RGBColor(31, 41, 55);
-/// Labels of axes and probabilities.
+/// Color of labels of axes and of probabilities.
 pub(super) const QUIET: RGBColor = RGBColor(75, 85, 99);
-/// Frames of charts and images.
+/// Color of frames of charts and images.
 pub(super) const FRAME: RGBColor = RGBColor(156, 163, 175);
 
-/// The surface of an image under way.
+/// The surface of an image that is being drawn.
 pub(super) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-/// The result of drawing.
+/// The result of a drawing function.
 pub(super) type Drawn = std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// The family under which plotters knows the bundled font.
@@ -49,8 +49,8 @@ pub(super) fn letters(size: usize, color: RGBColor) -> TextStyle<'static> {
     (*FAMILY, px(size)).into_font().color(&color)
 }
 
-/// Returns by how many drawn pixels a text of this size has to be moved down to stand in the middle: plotters centers the
-/// box of its lines with the letters in the upper part.
+/// Returns by how many drawn pixels a text of this size has to be moved down to stand in the middle: plotters centers
+/// the box of its lines with the letters in the upper part.
 pub(super) const fn lower(size: usize) -> i32 {
     px(size) / 5
 }
@@ -123,7 +123,7 @@ pub(super) fn png((width, height): (usize, usize), rgb: &[u8]) -> std::result::R
 pub(super) mod tests {
     use super::*;
 
-    /// A decoded PNG.
+    /// A PNG file after decoding.
     pub(in crate::report::page) struct Decoded {
         pub(in crate::report::page) width: usize,
         pub(in crate::report::page) height: usize,
@@ -139,13 +139,13 @@ pub(super) mod tests {
             Decoded { width: frame.width as usize, height: frame.height as usize, rgb }
         }
 
-        /// The color of a pixel.
+        /// Returns the color of a pixel.
         pub(in crate::report::page) fn at(&self, x: usize, y: usize) -> RGBColor {
             let at = 3 * (y * self.width + x);
             RGBColor(self.rgb[at], self.rgb[at + 1], self.rgb[at + 2])
         }
 
-        /// The places of all pixels of this color.
+        /// Returns the places of all pixels of this color.
         pub(in crate::report::page) fn places(&self, color: RGBColor) -> Vec<(usize, usize)> {
             let all = (0..self.height).flat_map(|y| (0..self.width).map(move |x| (x, y)));
             all.filter(|&(x, y)| self.at(x, y) == color).collect()

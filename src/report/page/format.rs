@@ -1,14 +1,14 @@
-//! Numbers as the reports print them. A value that is no number is said to be none; "NaN" is never printed.
+//! Formats of numbers in reports. A value that is not finite is shown as missing; "NaN" is never printed.
 
 pub(super) use crate::report::format::thousands;
 
 use crate::report::format::duration;
 use std::time::Duration;
 
-/// What stands in the place of a value that is not there.
+/// The text for a missing value.
 pub(super) const ABSENT: &str = "–";
 
-/// A loss or a share, to three decimals; very small and very large ones with an exponent.
+/// Formats a loss or a share with three decimals; very small and very large ones with an exponent.
 pub(super) fn number(value: f64) -> String {
     if !value.is_finite() {
         "not finite".to_owned()
@@ -19,17 +19,17 @@ pub(super) fn number(value: f64) -> String {
     }
 }
 
-/// [`number`], or a dash.
+/// Formats like [`number`]; a dash for `None`.
 pub(super) fn optional(value: Option<f64>) -> String {
     value.map_or_else(|| ABSENT.to_owned(), number)
 }
 
-/// A share from 0 to 1 in percent.
+/// Formats a share from 0 to 1 in percent.
 pub(super) fn percent(share: f64) -> String {
     if share.is_finite() { format!("{:.0} %", 100.0 * share) } else { ABSENT.to_owned() }
 }
 
-/// A learning rate, to four significant digits.
+/// Formats a learning rate with four significant digits.
 pub(super) fn rate(value: f64) -> String {
     if !value.is_finite() {
         return "not finite".to_owned();
@@ -38,12 +38,12 @@ pub(super) fn rate(value: f64) -> String {
     if short == 0.0 || short.abs() >= 1e-4 { short.to_string() } else { format!("{short:e}") }
 }
 
-/// A time span, in the units that a person would use.
+/// Formats seconds in one or two units.
 pub(super) fn seconds(value: f64) -> String {
     Duration::try_from_secs_f64(value).map_or_else(|_| ABSENT.to_owned(), duration)
 }
 
-/// How many in a second; a dash where no time was taken.
+/// Formats a rate per second; a dash where the time is 0.
 pub(super) fn per_second(count: usize, seconds: f64) -> String {
     let value = count as f64 / seconds;
     match value {

@@ -1,4 +1,4 @@
-//! `report.html`: a run on one page that needs no network.
+//! `report.html`: the report of a run in one file that needs no network.
 
 use crate::error::IoError;
 use std::path::Path;
@@ -13,12 +13,12 @@ use super::content::{self, Epoch, LabeledImage, ReportContent, RunStatus, Split}
 use super::{drawing, format};
 use crate::{Error, Result, files};
 
-/// The side of the square that an image is enlarged to fill, by a whole number.
+/// The side of the square that an image is enlarged to fill, by an integer factor.
 const SIDE: usize = 128;
 
 /// Writes the page: curves, predictions, confusion matrix, accuracy of each class, epochs, metadata and summary.
 ///
-/// Everything that it needs is inside, and a policy in its head forbids the browser to fetch anything.
+/// The file includes everything that it needs, and its content security policy forbids the browser to fetch anything.
 ///
 /// # Errors
 ///
@@ -30,7 +30,7 @@ pub(crate) fn write(content: &ReportContent, path: &Path) -> Result<()> {
     files::replace(path, page.as_bytes())
 }
 
-/// Fills the template.
+/// Renders the page from the template.
 pub(super) fn page(content: &ReportContent) -> std::result::Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let (state, status) = status(content);
     let png = |labeled: &LabeledImage| {
@@ -91,7 +91,7 @@ impl Page<'_> {
     }
 }
 
-/// A number that a reader looks for first.
+/// A number in the summary at the top of the page.
 struct Score {
     name: String,
     value: String,
@@ -114,7 +114,8 @@ fn status(content: &ReportContent) -> (&'static str, String) {
     }
 }
 
-/// The last value of each metric, over the test set where there is one, then times. The loss comes after other metrics.
+/// Returns the last value of each metric, over the test set where there is one, then times. The loss comes after other
+/// metrics.
 fn scores(epochs: &[Epoch]) -> Vec<Score> {
     let Some(last) = epochs.last() else { return Vec::new() };
     let mut metrics = content::metrics(epochs);
@@ -137,7 +138,7 @@ fn scores(epochs: &[Epoch]) -> Vec<Score> {
     scores
 }
 
-/// Epochs and curves, as `report.js` reads them; a missing value is null.
+/// Returns epochs and curves in the form that `report.js` reads; a missing value is null.
 pub(super) fn curves(epochs: &[Epoch]) -> serde_json::Value {
     let panels: Vec<_> = content::panels(epochs)
         .into_iter()

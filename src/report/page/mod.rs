@@ -1,7 +1,8 @@
-//! The page and the images of a run, made from plain data.
+//! The page and the images of a report, made from plain data.
 //!
 //! `report.html` is an askama template with uPlot (in `uplot/`, version 1.6.32) for the curves; `curves.png` and
-//! `predictions.png` are drawn by plotters. Everything here takes a [`content::ReportContent`], which knows no trainer.
+//! `predictions.png` are drawn by plotters. All of them take a [`content::ReportContent`], which does not depend on the
+//! trainer.
 
 mod confusion;
 pub(super) mod content;

@@ -10,9 +10,9 @@ use super::drawing::{self, Area, Drawn, FINE, FRAME, INK, QUIET, fit, letters, p
 use super::format;
 use crate::Result;
 
-/// The most images in the file.
+/// Largest number of images in the file.
 const MOST: usize = 32;
-/// Images in a row.
+/// Number of images per row.
 const COLUMNS: usize = 8;
 /// The side of the square that an image is fitted into.
 const SIDE: usize = 144;
@@ -30,17 +30,18 @@ const GAP: usize = 18;
 const MARGIN: usize = 24;
 /// The height of the line above all images.
 const HEAD: usize = 38;
-/// Wrong predictions.
+/// Color of wrong predictions.
 const WRONG: RGBColor = RGBColor(185, 28, 28);
 
-/// Draws up to 32 images, eight to a row, with their true and predicted classes, into a PNG file. Wrong predictions have
-/// a red frame and a cross.
+/// Draws up to 32 images, eight to a row, with their true and predicted classes, into a PNG file. Wrong predictions
+/// have a red frame and a cross.
 ///
 /// Without images no file is written.
 ///
 /// # Errors
 ///
-/// [`IoError::Failed`](crate::error::IoError::Failed) or [`IoError::DiskFull`](crate::error::IoError::DiskFull) where the file cannot be written.
+/// [`IoError::Failed`](crate::error::IoError::Failed) or [`IoError::DiskFull`](crate::error::IoError::DiskFull) where
+/// the file cannot be written.
 pub(crate) fn write(content: &ReportContent, path: &Path) -> Result<()> {
     let images = &content.images[..content.images.len().min(MOST)];
     let columns = images.len().min(COLUMNS);
@@ -112,7 +113,7 @@ fn cross(area: &Area, (x, y): (i32, i32)) -> Drawn {
     Ok(area.draw(&PathElement::new([(x - arm, y + arm), (x + arm, y - arm)], line))?)
 }
 
-/// An image in its size in the file.
+/// An image scaled to its size in the file.
 struct Scaled {
     width: usize,
     height: usize,
@@ -120,8 +121,8 @@ struct Scaled {
     drawn: Vec<u8>,
 }
 
-/// Fits an image into its square: each pixel repeated a whole number of times, or, where the image is too large, each a
-/// mean of a whole number of pixels.
+/// Fits an image into its square: each pixel is repeated an integer number of times, or, where the image is too large,
+/// each is the mean of a block of pixels.
 fn scaled(labeled: &LabeledImage) -> Scaled {
     let ((rows, columns), pixels) = (labeled.size(), labeled.rgb());
     let (large, small) = (labeled.enlargement(SIDE), rows.max(columns).div_ceil(SIDE));

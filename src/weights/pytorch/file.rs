@@ -1,4 +1,4 @@
-//! An open file of `torch.save` as a source of tensors.
+//! A file of `torch.save` as a source of tensors.
 
 use super::opcodes as op;
 use super::storages::Storages;
@@ -12,9 +12,9 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek};
 use tch::{Device, Tensor};
 
-/// Most tensors that are read.
+/// Largest number of tensors that is read.
 const MAX_TENSORS: usize = 1 << 16;
-/// Most dictionaries in each other that are searched for tensors: `{"model": {"state_dict": {…}}}`.
+/// Largest depth of nested dictionaries that are searched for tensors: `{"model": {"state_dict": {…}}}`.
 const MAX_DEPTH: usize = 4;
 
 /// An open file of `torch.save`, in either of its formats.
@@ -50,7 +50,7 @@ impl PyTorchFile {
     }
 }
 
-/// Gathers the tensors of a dictionary and of those in it, under names joined by dots.
+/// Collects the tensors of a dictionary and of nested ones, under names joined by dots.
 fn collect(
     pickle: &Pickle,
     id: Id,
@@ -69,7 +69,8 @@ fn collect(
                 return Err(WeightsProblem::Damaged(format!("{name} is in it twice")));
             }
         }
-        // A dictionary that was seen holds itself, or is in two places; its tensors have their names already.
+        // A dictionary that was visited before contains itself, or is in two places; its tensors have their names
+        // already.
         Value::Dict(items) if depth < MAX_DEPTH && seen.insert(id) => {
             for &(key, value) in items {
                 let Some(key) = pickle.text(key) else { continue };
@@ -87,8 +88,7 @@ fn collect(
     Ok(())
 }
 
-/// Checks that all values of a tensor lie within its storage, and that it has no more values than
-/// the storage.
+/// Checks that all values of a tensor lie within its storage, and that it has no more values than the storage.
 fn check(name: &str, layout: &TensorLayout, pickle: &Pickle) -> Result<()> {
     let failed = |problem: String| WeightsProblem::Tensor { tensor: name.to_owned(), problem };
     let Some((storage, _)) = pickle.storage(layout.storage) else {
@@ -105,7 +105,7 @@ fn check(name: &str, layout: &TensorLayout, pickle: &Pickle) -> Result<()> {
         .try_fold(*offset, |last, (&size, &stride)| last.checked_add(size.saturating_sub(1).checked_mul(stride)?));
     match (values, last) {
         (Some(0), _) => Ok(()),
-        // More values than the storage has: one is there several times, and a few bytes would fill any memory.
+        // A tensor with more values than its storage repeats some, and a few bytes could fill any memory.
         (Some(values), Some(last)) if last < storage.len && values <= storage.len => Ok(()),
         _ => Err(failed(format!(
             "its shape {shape:?}, strides {strides:?} and offset {offset} do not fit into {} values",

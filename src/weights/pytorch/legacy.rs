@@ -1,6 +1,5 @@
-//! The format before PyTorch 1.6: five pickles (a magic number, a version, a description of the
-//! system, the weights, and the keys of all storages), and then each storage as its length and its
-//! bytes.
+//! The format before PyTorch 1.6: five pickles (a magic number, a version, a description of the system, the weights,
+//! and the keys of all storages), and then each storage as its length and its bytes.
 
 use super::storages::{MAX_PICKLE, Storages, read_exactly};
 use super::values::{Pickle, Result, Value};
@@ -11,7 +10,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::ops::Range;
 
-/// 0x1950a86a20f9469cfc6c, little-endian.
+/// The magic number 0x1950a86a20f9469cfc6c, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const VERSION: i64 = 1001;
 

@@ -1,5 +1,4 @@
-//! Files of `torch.save`: a pickle that describes tensors, and the bytes of their storages beside
-//! it.
+//! Files of `torch.save`: a pickle that describes tensors, and the bytes of their storages beside it.
 
 mod file;
 mod legacy;

@@ -1,5 +1,4 @@
-//! The opcodes of pickles, under the names that Python's `pickletools` gives them. Those that are
-//! not here are refused.
+//! The opcodes of pickles, under the names that Python's `pickletools` gives them. All others are refused.
 
 pub(super) const PROTO: u8 = 0x80;
 pub(super) const FRAME: u8 = 0x95;

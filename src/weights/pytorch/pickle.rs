@@ -1,5 +1,5 @@
-//! Reads the pickle of a file of `torch.save`: plain values and descriptions of tensors. Nothing
-//! that a pickle names is ever called, and a name that is not on a short list is an error.
+//! Reads the pickle of a file of `torch.save`: plain values and descriptions of tensors. Nothing that a pickle names is
+//! ever called, and a name that is not on a short list is an error.
 
 use super::opcodes as op;
 use super::values::{Global, Id, Pickle, Result, Storage, TensorLayout, Value};
@@ -8,11 +8,11 @@ use byteorder::{LE, ReadBytesExt};
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
-/// Most values that are read; a file of a large network has some ten thousand.
+/// Largest number of values that is read; a file of a large network has some ten thousand.
 const MAX_VALUES: usize = 1 << 20;
 /// Longest text, in bytes, that is read.
 const MAX_TEXT: u64 = 1 << 16;
-/// Most dimensions of a tensor that are read.
+/// Largest number of dimensions of a tensor that is read.
 const MAX_RANK: usize = 8;
 
 impl Pickle {
@@ -20,8 +20,8 @@ impl Pickle {
     ///
     /// # Errors
     ///
-    /// [`WeightsProblem::Damaged`], [`WeightsProblem::TooLarge`], and
-    /// [`WeightsProblem::NotAllowed`] for a function or type that no weights need.
+    /// [`WeightsProblem::Damaged`], [`WeightsProblem::TooLarge`], and [`WeightsProblem::NotAllowed`] for a function or
+    /// type that no weights need.
     pub fn read(reader: &mut impl BufRead) -> Result<Pickle> {
         let mut machine = Machine::default();
         loop {
@@ -53,7 +53,7 @@ fn damaged<T>(problem: impl Into<String>) -> Result<T> {
     Err(WeightsProblem::Damaged(problem.into()))
 }
 
-/// Says of a failed read that it was in the pickle.
+/// Converts an error of a read within the pickle.
 fn checked<T>(result: io::Result<T>) -> Result<T> {
     result.or_else(|error| damaged(format!("its pickle: {error}")))
 }
@@ -92,7 +92,7 @@ impl Machine {
                 self.push(Value::Storage(storage))
             }
             op::REDUCE => self.pop_many(2).and_then(|parts| self.reduce(parts[0], parts[1])),
-            // Sets attributes, such as the versions of modules in a state_dict: they do not matter.
+            // Sets attributes, such as the versions of modules in a state_dict: they are ignored.
             op::BUILD => self.pop().map(drop),
             _ => damaged(format!("its pickle has the opcode {opcode:#04x}, which is not read")),
         }
@@ -143,8 +143,7 @@ impl Machine {
         Ok(())
     }
 
-    /// Adds pairs of a key and a value, which alternate in `items`, to the dictionary on top of the
-    /// stack.
+    /// Adds pairs of a key and a value, which alternate in `items`, to the dictionary on top of the stack.
     fn set_items(&mut self, items: Vec<Id>) -> Result<()> {
         match self.top()? {
             Value::Dict(dict) => dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1]))),
@@ -198,7 +197,7 @@ impl Machine {
         }
     }
 
-    /// The sizes, or strides, of a tensor's dimensions.
+    /// Returns the sizes, or strides, of a tensor's dimensions.
     fn dimensions(&self, id: Id) -> Result<Vec<u64>> {
         match self.tuple(id)? {
             items if items.len() <= MAX_RANK => items.iter().map(|&id| self.number(id)).collect(),
@@ -209,8 +208,8 @@ impl Machine {
         }
     }
 
-    /// The storage that a persistent id names: ("storage", type, key, device, elements), in older
-    /// files with a view as the last one.
+    /// Returns the storage that a persistent id names: ("storage", type, key, device, elements), in older files with a
+    /// view as the last one.
     fn storage(&self, id: Id) -> Result<Storage> {
         let (parts, view) = match self.tuple(id)? {
             &[tag, kind, key, _, len] => ([tag, kind, key, len], None),
@@ -230,14 +229,14 @@ impl Machine {
         }
     }
 
-    /// Makes the value that a call of an allowed function would make, without a call.
+    /// Creates the value that a call of an allowed function would return, without a call.
     fn reduce(&mut self, function: Id, arguments: Id) -> Result<()> {
         let Value::Global(function) = self.values[function] else {
             return damaged(format!("its pickle calls {}", self.values[function].description()));
         };
         let value = match (function, self.tuple(arguments)?) {
             (Global::OrderedDict, []) => Value::Dict(Vec::new()),
-            // These are as good as the value that they wrap.
+            // These stand for the value that they wrap.
             (Global::Size, &[same]) | (Global::RebuildParameter, &[same, ..]) => {
                 self.stack.push(same);
                 return Ok(());
@@ -258,8 +257,7 @@ impl Machine {
     }
 }
 
-/// Reads the value of an opcode that pushes one value and needs nothing of the machine; `None` for
-/// other opcodes.
+/// Reads the value of an opcode that pushes one value and needs nothing of the machine; `None` for other opcodes.
 fn plain_value(opcode: u8, r: &mut impl BufRead) -> Result<Option<Value>> {
     Ok(Some(match opcode {
         op::NONE => Value::None,
@@ -296,7 +294,7 @@ fn too_many<T>(value: u64) -> Result<T> {
     Err(WeightsProblem::TooLarge { what: "the number of values in a pickle", value, limit: MAX_VALUES as u64 })
 }
 
-/// Reads `length` bytes. Memory grows with what the file has, not with the number that it claims.
+/// Reads `length` bytes. Memory grows with the size of the file, not with the number that it declares.
 fn text_bytes(reader: &mut impl Read, length: u64) -> Result<Vec<u8>> {
     if length > MAX_TEXT {
         return Err(WeightsProblem::TooLarge { what: "the length of a text", value: length, limit: MAX_TEXT });

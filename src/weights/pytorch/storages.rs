@@ -14,8 +14,8 @@ pub(super) trait Storages {
     fn read(&mut self, key: &str, length: u64, range: Range<u64>) -> Result<Vec<u8>>;
 }
 
-/// Reads `bytes` bytes of the storage `key`. Memory grows with what the file has, not with the
-/// number that it claims.
+/// Reads `bytes` bytes of the storage `key`. Memory grows with the size of the file, not with the number that it
+/// declares.
 pub(super) fn read_exactly(reader: &mut impl Read, bytes: u64, key: &str) -> Result<Vec<u8>> {
     let mut all = Vec::new();
     match reader.take(bytes).read_to_end(&mut all) {

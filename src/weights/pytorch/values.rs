@@ -1,6 +1,5 @@
-//! The values of a pickle of `torch.save`: plain ones, storages, and the layouts of tensors. Values
-//! refer to each other by number, so that a hostile pickle can nest them as deep as it likes
-//! without a deep recursion.
+//! The values of a pickle of `torch.save`: plain ones, storages, and the layouts of tensors. Values refer to each other
+//! by number, so that deep nesting in a malicious pickle does not cause deep recursion.
 
 use crate::error::WeightsProblem;
 use tch::Kind;
@@ -16,7 +15,7 @@ pub(super) struct Storage {
     /// Name of the storage in the file, a text.
     pub key: Id,
     pub kind: Kind,
-    /// Number of elements.
+    /// Number of its elements, not bytes.
     pub len: u64,
 }
 
@@ -82,7 +81,7 @@ impl Global {
         Ok(match (module, name) {
             ("collections", "OrderedDict") => Global::OrderedDict,
             ("torch", "Size") => Global::Size,
-            // The second one has two more arguments, which do not matter.
+            // The second one has two more arguments, which are ignored.
             ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Global::RebuildTensor,
             ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
             ("torch", "FloatStorage") => Global::Storage(Kind::Float),
@@ -117,13 +116,13 @@ impl Pickle {
         if let Value::Text(text) = self.get(id) { Some(text) } else { None }
     }
 
-    /// The storage of this number with its key; `None` where the value is none.
+    /// Returns the storage with this index and its key; `None` where the value is no storage.
     pub fn storage(&self, id: Id) -> Option<(&Storage, &str)> {
         let Value::Storage(storage) = self.get(id) else { return None };
         Some((storage, self.text(storage.key)?))
     }
 
-    /// The keys of all storages, each with the bytes per element.
+    /// Iterates over the keys of all storages, each with the bytes per element.
     pub fn storages(&self) -> impl Iterator<Item = (&str, usize)> {
         let width = |value: &Value| match value {
             Value::Storage(storage) => Some((storage.key, storage.kind.elt_size_in_bytes())),

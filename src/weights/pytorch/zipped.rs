@@ -26,7 +26,7 @@ pub(super) fn open(reader: BufReader<File>) -> Result<(Pickle, Zipped)> {
         (Some(_), Some(_)) => return Err(WeightsProblem::Damaged("it has several data.pkl".to_owned())),
     };
     drop(names);
-    // Files of older versions do not say it, and are little-endian.
+    // Files of older versions lack this entry, and are little-endian.
     if let Ok(mut entry) = archive.by_name(&format!("{folder}byteorder")) {
         let mut order = String::new();
         entry.by_ref().take(16).read_to_string(&mut order).map_err(|error| damaged(error.into()))?;

@@ -38,22 +38,21 @@ pub(super) fn backward<T: Number>(
     Ok(Gradients { x: Some(x), statistics, layers })
 }
 
-/// A backward pass under way.
+/// The state of a backward pass.
 struct Backward<'a> {
     block: &'a Block,
     saved: &'a Activations,
     needs_grad: &'a NeedsGrad,
     statistics: BlockStatistics<HostStatistics>,
-    /// The statistics by which gradients of features are corrected: those of the batch. Running
-    /// ones do not depend on what they normalize, and are neutral here.
+    /// The statistics by which gradients of features are corrected: those of the batch. Running statistics do not
+    /// depend on the features, and are neutral here.
     corrected_by: HostStatistics,
-    /// The gradient of the features with their statistics held, in the dtype that is computed with:
-    /// a sum over all readers.
+    /// The gradient of the features with their statistics held constant, in the dtype of computations: a sum over all
+    /// readers.
     gradient: Tensor,
-    /// What readers sent back of each channel. Stays 0 with running statistics, so that nothing is
-    /// corrected.
+    /// The sums over the readers of each channel. With running statistics they stay 0, so that nothing is corrected.
     readers: ReaderSums,
-    /// The images that each layer works on together.
+    /// The groups of images that each layer processes together.
     groups: Vec<Vec<Range<i64>>>,
     scratch: Scratch,
 }
@@ -89,13 +88,13 @@ impl<'a> Backward<'a> {
         })
     }
 
-    /// The number of values per channel.
+    /// Returns the number of values per channel.
     fn count(&self) -> usize {
         let [n, _, h, w] = sizes(&self.saved.features);
         n * h * w
     }
 
-    /// Goes back through a layer.
+    /// Computes the backward pass of a layer.
     fn layer<T: Number>(&mut self, number: usize) -> Result<LayerGradients> {
         let (layer, needs) = (&self.block.layers[number], self.needs_grad.layers[number]);
         let before = self.needs_grad.before(number);
@@ -126,8 +125,8 @@ impl<'a> Backward<'a> {
         Ok(LayerGradients { first: first.finish(features), second })
     }
 
-    /// Goes back through both stages of a bottleneck layer: through the second for all images,
-    /// since the sums of its norm have to be known, and then on through the first.
+    /// Computes the backward pass of a bottleneck layer: of the second stage for all images, since the sums of its norm
+    /// have to be complete, and then of the first.
     fn bottleneck<'b, T: Number>(
         &self,
         number: usize,
@@ -166,14 +165,14 @@ impl<'a> Backward<'a> {
         Ok(second)
     }
 
-    /// How the gradient of the features that a layer wrote is corrected.
+    /// Returns the correction of the gradient of the features that a layer computed.
     fn correction<W: crate::kernels::Real>(&self, layer: &Layer) -> Correction<W> {
         let slot = layer.first.in_channels();
         let slot = slot..slot + layer.last().out_channels();
         Correction::new(slot, self.count(), &self.corrected_by, &self.readers)
     }
 
-    /// The gradient of the features that a layer wrote for a group of images.
+    /// Returns the gradient of the features that a layer computed for a group of images.
     fn output_gradient<T: Number>(
         &self,
         layer: &Layer,
@@ -186,7 +185,7 @@ impl<'a> Backward<'a> {
         Upstream { gradient, sums: Some(sums) }
     }
 
-    /// The gradients of the block's input and, where they came with it, of its statistics.
+    /// Returns the gradients of the block's input and, where they were inputs too, of its statistics.
     fn input<T: Number>(&self) -> (Tensor, Option<Statistics>) {
         let (inputs, given) = (self.block.in_channels(), self.block.has_input_statistics);
         let mut x = like(&self.saved.features, inputs);
@@ -200,8 +199,7 @@ impl<'a> Backward<'a> {
     }
 }
 
-/// The same values in another dtype; the same tensor, with the same number of owners, where it has
-/// that dtype.
+/// Converts to another dtype; returns the same tensor, with the same number of owners, where it has that dtype.
 fn into_kind(tensor: Tensor, kind: tch::Kind) -> Tensor {
     tensor.to_kind(kind)
 }

@@ -1,5 +1,4 @@
-//! How gradients change once batch statistics are seen as functions of what they were computed
-//! from.
+//! The correction of gradients for batch statistics, which are functions of the features.
 
 use super::norm::{HostStatistics, Norm};
 use crate::kernels::{self, GradientSums, Real};
@@ -7,8 +6,7 @@ use crate::nn::Statistics;
 use std::ops::Range;
 use tch::Tensor;
 
-/// What the readers of some channels sent back: Σ γ·dβ and Σ γ·dγ over all readers, for each
-/// channel.
+/// The sums Σ γ·dβ and Σ γ·dγ over all readers, for each channel.
 #[derive(Clone, Debug)]
 pub(in crate::nn::fused) struct ReaderSums {
     pub shift: Vec<f64>,
@@ -16,8 +14,8 @@ pub(in crate::nn::fused) struct ReaderSums {
 }
 
 impl ReaderSums {
-    /// Starts from the gradients of the mean and of 1/√(var + ε), where others read those; from 0
-    /// where nobody did.
+    /// Starts from the gradients of the mean and of 1/√(var + ε) that readers outside of the block returned, or from 0
+    /// where there are none.
     pub fn of(mean: Option<&[f64]>, rstd: Option<&[f64]>, statistics: &HostStatistics) -> Self {
         let own = &statistics.rstd;
         let zeros = || vec![0.0; own.len()];
@@ -35,7 +33,7 @@ impl ReaderSums {
         }
     }
 
-    /// The gradients of the statistics of the first channels: the reverse of [`of`](Self::of).
+    /// Returns the gradients of the statistics of the first channels: the inverse of [`of`](Self::of).
     pub fn statistics(&self, of: &HostStatistics, channels: usize) -> Statistics {
         let rstd = &of.rstd[..channels];
         let mean: Vec<f64> = self.shift.iter().zip(rstd).map(|(sum, rstd)| -sum * rstd).collect();
@@ -44,10 +42,9 @@ impl ReaderSums {
     }
 }
 
-/// The constants by which the gradient of some channels is corrected: dx = g − offset − slope·(x −
-/// mean).
+/// The constants by which the gradient of some channels is corrected: dx = g − offset − slope·(x − mean).
 pub(in crate::nn::fused) struct Correction<W> {
-    /// The first channel.
+    /// The first corrected channel.
     pub first: usize,
     offset: Vec<W>,
     slope: Vec<W>,
@@ -55,7 +52,7 @@ pub(in crate::nn::fused) struct Correction<W> {
 }
 
 impl<W: Real> Correction<W> {
-    /// For these channels of features that have `count` values per channel.
+    /// Computes the constants for these channels of features with `count` values per channel.
     pub fn new(channels: Range<usize>, count: usize, statistics: &HostStatistics, sums: &ReaderSums) -> Self {
         let each = |of: &dyn Fn(usize) -> f64| channels.clone().map(|c| W::from_f64(of(c))).collect();
         Correction {
@@ -66,12 +63,12 @@ impl<W: Real> Correction<W> {
         }
     }
 
-    /// The number of channels.
+    /// Returns the number of channels.
     pub fn channels(&self) -> usize {
         self.mean.len()
     }
 
-    /// The constants as a kernel takes them.
+    /// Returns the constants in the form that a kernel takes.
     pub fn constants(&self) -> kernels::Correction<'_, W> {
         kernels::Correction { offset: &self.offset, slope: &self.slope, mean: &self.mean }
     }

@@ -39,17 +39,17 @@ pub(super) fn forward<T: Number>(
     Ok(Activations { features: pass.features, statistics: pass.statistics.map(HostStatistics::tensors), layers })
 }
 
-/// A forward pass under way.
+/// The state of a forward pass.
 struct Forward<'a> {
     block: &'a Block,
     features: Tensor,
-    /// Of the features that are written already.
+    /// Statistics of the features that were computed so far.
     statistics: BlockStatistics<HostStatistics>,
     scratch: Scratch,
 }
 
 impl Forward<'_> {
-    /// Writes the features of a layer into their slot.
+    /// Computes the features of a layer into their slot.
     fn layer<T: Number>(&mut self, number: usize, groups: &[Range<i64>], memory: Memory) -> Result<SavedLayer> {
         let (layer, epsilon) = (&self.block.layers[number], self.block.epsilon);
         let dropout = layer.stages().filter_map(dropout_key).collect();
@@ -88,7 +88,7 @@ impl Forward<'_> {
     }
 }
 
-/// The channels that a layer writes, and their moments where the norms go by batch statistics.
+/// The channels that a layer writes, and their moments where norms use batch statistics.
 struct Slot {
     first: usize,
     has_moments: bool,

@@ -1,4 +1,4 @@
-//! Groups of images that a layer works on together, and the memory that they share.
+//! Groups of images that a layer processes together, and the memory that they share.
 
 use super::passes::sizes;
 use crate::nn::fused::block::{Block, Layer, SavedLayer};
@@ -6,12 +6,12 @@ use crate::torch::threads;
 use std::ops::Range;
 use tch::Tensor;
 
-/// How many normalized values a thread works on at a time. Fewer, so that they stayed in the cores'
-/// caches, were slower: a convolution's start costs more than that saves.
+/// Number of normalized values that a thread processes at a time. Smaller groups, which fit into the cores' caches,
+/// were slower: starting more convolutions costs more than the caches save.
 const VALUES_PER_THREAD: usize = 1 << 21;
 
-/// The groups of images that each layer works on together. Where the forward pass saved the outputs
-/// of bottlenecks, the groups are those of then; the number of threads may have changed since.
+/// Returns the groups of images that each layer processes together. Where the forward pass saved the outputs of
+/// bottlenecks, its groups are used again; the number of threads may have changed since.
 pub(super) fn groups_of(block: &Block, features: &Tensor, saved: &[SavedLayer]) -> Vec<Vec<Range<i64>>> {
     let [n, _, h, w] = sizes(features);
     let of_layer = |(number, layer): (usize, &Layer)| match saved.get(number).map(|saved| &saved.bottleneck[..]) {
@@ -29,31 +29,30 @@ pub(super) fn groups_of(block: &Block, features: &Tensor, saved: &[SavedLayer]) 
     block.layers.iter().enumerate().map(of_layer).collect()
 }
 
-/// The most channels that a stage of the layer reads.
+/// Returns the largest number of channels that a stage of the layer reads.
 fn widest(layer: &Layer) -> usize {
     layer.first.in_channels().max(layer.last().in_channels())
 }
 
-/// Ranges of `images` images, each of which has `values` normalized values. As far as it goes, all
-/// threads get the same number.
+/// Divides `images` images with `values` normalized values each into ranges. As far as possible all threads get the
+/// same number.
 fn groups(images: usize, values: usize) -> impl Iterator<Item = Range<i64>> {
     let even = 4 * threads();
     let group = (VALUES_PER_THREAD * threads() / values.max(1) / even).max(1) * even;
     (0..images.max(1)).step_by(group).map(move |first| first as i64..images.min(first + group) as i64)
 }
 
-/// The images of a group, as a view of the batch.
+/// Returns the images of a group as a view of the batch.
 pub(super) fn part(batch: &Tensor, images: &Range<i64>) -> Tensor {
     batch.narrow(0, images.start, images.end - images.start)
 }
 
-/// Memory for the normalized values of a group, whichever layer reads them. When each layer had its
-/// own, growing from one to the next, they left holes in the C library's heap that nothing fitted
-/// into: up to half as much memory again in a deep block.
+/// Memory for the normalized values of a group, whichever layer reads them. A separate allocation for each layer,
+/// growing from one to the next, fragmented the C library's heap: a deep block took up to half as much memory again.
 pub(super) struct Scratch(Tensor);
 
 impl Scratch {
-    /// Allocates memory for these groups of images, whichever of the layers works on them.
+    /// Allocates memory that is large enough for these groups of images in every layer.
     pub fn new(block: &Block, features: &Tensor, groups: &[Vec<Range<i64>>]) -> Self {
         let [.., h, w] = sizes(features);
         let most = block.layers.iter().zip(groups).map(|(layer, groups)| groups[0].end as usize * widest(layer));
@@ -61,7 +60,7 @@ impl Scratch {
         Scratch(Tensor::empty([values as i64], (features.kind(), features.device())))
     }
 
-    /// `channels` channels for these images, in channels-last memory format.
+    /// Returns memory for `channels` channels of these images, in channels-last memory format.
     pub fn like(&self, images: &Tensor, channels: usize) -> Tensor {
         let [n, _, h, w] = sizes(images).map(|size| size as i64);
         let channels = channels as i64;

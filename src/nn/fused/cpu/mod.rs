@@ -1,7 +1,6 @@
 //! The backend of this crate's own kernels, for the CPU.
 //!
-//! A layer works on the images of a batch in groups, so that what is made of the features and lives
-//! only for a moment takes little memory.
+//! A layer processes the images of a batch in groups, so that short-lived intermediate results take little memory.
 
 mod backward;
 pub(super) mod correction;
@@ -18,7 +17,7 @@ use crate::Result;
 use crate::nn::Memory;
 use tch::Tensor;
 
-/// Computes dense blocks by the kernels, on libtorch's threads.
+/// Backend that computes dense blocks by the kernels, on libtorch's threads.
 pub(crate) struct CpuKernels;
 
 impl Backend for CpuKernels {

@@ -1,4 +1,4 @@
-//! Statistics and the constants of norms, as the kernels take them.
+//! Statistics and the constants of norms in the form that the kernels take.
 
 use crate::kernels::{Affine, Moments, Real};
 use crate::nn::Statistics;
@@ -6,8 +6,8 @@ use crate::nn::fused::block::wide_kind;
 use crate::torch::{is_plain, values};
 use tch::{Kind, Tensor};
 
-/// [`Statistics`] in the memory of the host, in f64: the kernels' sums are f64, and no bit of them
-/// is lost on the way to the backward pass.
+/// [`Statistics`] in the memory of the host, in f64: the kernels' sums are f64, and the backward pass gets them without
+/// rounding.
 #[derive(Clone, Debug)]
 pub(in crate::nn::fused) struct HostStatistics {
     pub mean: Vec<f64>,
@@ -20,13 +20,13 @@ impl HostStatistics {
         HostStatistics { mean: numbers(&statistics.mean), rstd: numbers(&statistics.rstd) }
     }
 
-    /// The batch statistics that follow from moments.
+    /// Computes batch statistics from moments.
     pub fn of_moments(moments: &Moments, epsilon: f64) -> Self {
         let rstd = moments.variance().map(|variance| (variance + epsilon).sqrt().recip());
         HostStatistics { mean: moments.mean().to_vec(), rstd: rstd.collect() }
     }
 
-    /// Those of channels that are normalized already: mean 0, variance 1.
+    /// Returns the statistics of channels that are normalized already: mean 0, variance 1.
     pub fn neutral(channels: usize) -> Self {
         HostStatistics { mean: vec![0.0; channels], rstd: vec![1.0; channels] }
     }
@@ -37,7 +37,7 @@ impl HostStatistics {
         self.rstd.extend(other.rstd);
     }
 
-    /// As tensors `[C]` in f64.
+    /// Converts the statistics to tensors `[C]` in f64.
     pub fn tensors(&self) -> Statistics {
         Statistics { mean: Tensor::from_slice(&self.mean), rstd: Tensor::from_slice(&self.rstd) }
     }
@@ -54,14 +54,14 @@ pub(in crate::nn::fused) struct Norm<W> {
 }
 
 impl<W: Real> Norm<W> {
-    /// Prepares the constants of as many channels as γ and β have.
+    /// Computes the constants of as many channels as γ and β have.
     pub fn new(gamma: &Tensor, beta: &Tensor, statistics: &HostStatistics) -> Self {
         let (gamma, beta) = (numbers(gamma), numbers(beta));
         let channels = gamma.len();
         let (mean, rstd) = (&statistics.mean[..channels], &statistics.rstd[..channels]);
         let rounded: Vec<W> = mean.iter().map(|&mean| W::from_f64(mean)).collect();
         let scale: Vec<f64> = gamma.iter().zip(rstd).map(|(gamma, rstd)| gamma * rstd).collect();
-        // What rounding took from the mean goes into the shift.
+        // The rounding error of the mean goes into the shift.
         let shift = |c: usize| beta[c] + (rounded[c].to_f64() - mean[c]) * scale[c];
         Norm {
             shift: (0..channels).map(|c| W::from_f64(shift(c))).collect(),
@@ -72,18 +72,18 @@ impl<W: Real> Norm<W> {
         }
     }
 
-    /// The number of channels that the norm reads.
+    /// Returns the number of channels that the norm reads.
     pub fn channels(&self) -> usize {
         self.gamma.len()
     }
 
-    /// The constants as a kernel takes them.
+    /// Returns the constants in the form that a kernel takes.
     pub fn affine(&self) -> Affine<'_, W> {
         Affine { mean: &self.mean, scale: &self.scale, shift: &self.shift }
     }
 }
 
-/// The values of a small tensor, in f64.
+/// Reads the values of a small tensor in f64.
 pub(in crate::nn::fused) fn numbers(tensor: &Tensor) -> Vec<f64> {
     // Straight from memory in the usual cases: there are four such tensors per norm and pass.
     if tensor.dim() == 1 && is_plain(tensor) && tensor.is_contiguous() {
@@ -96,7 +96,7 @@ pub(in crate::nn::fused) fn numbers(tensor: &Tensor) -> Vec<f64> {
     Vec::<f64>::try_from(tensor.detach().to_kind(Kind::Double).flatten(0, -1)).expect("a tensor of numbers on the CPU")
 }
 
-/// A tensor `[C]` beside `features`, in the dtype that is computed with.
+/// Creates a tensor `[C]` on the device of `features`, in the dtype of computations.
 pub(in crate::nn::fused) fn tensor(values: &[f64], features: &Tensor) -> Tensor {
     Tensor::from_slice(values).to_kind(wide_kind(features))
 }

@@ -1,8 +1,7 @@
-//! The kernels over tensors: which rows each thread takes, and how their sums come together.
+//! The kernels over tensors: the rows that each thread processes, and the merging of their sums.
 //!
-//! Work is cut into parts of a size that does not depend on the number of threads, and sums are
-//! added in the order of the parts, so that what a pass gives does not depend on the number of
-//! threads.
+//! Work is divided into parts of a size that does not depend on the number of threads, and sums are added in the order
+//! of the parts, so that the result of a pass does not depend on the number of threads.
 
 use super::correction::Correction;
 use super::norm::Norm;
@@ -10,38 +9,38 @@ use crate::kernels::{self, DropMask, GradientSums, Moments, Real, Window};
 use crate::torch::{Number, empty_channels_last, for_parts, for_parts_of_two, map, values};
 use tch::{Kind, Tensor};
 
-/// The number of pixels of a part of the work on features: large enough that merging the parts'
-/// sums takes little time, small enough that small maps too are work for all threads.
+/// Returns the number of pixels of a part: large enough that merging the parts' sums takes little time, small enough
+/// that small maps too keep all threads busy.
 fn pixels_per_part(features: &Tensor) -> usize {
     let [n, _, h, w] = sizes(features);
     (n * h * w).div_ceil(32).clamp(32, 1024)
 }
 
-/// The number of image rows that make up about a part.
+/// Returns the number of image rows that make up about a part.
 fn rows_per_part(features: &Tensor) -> usize {
     (pixels_per_part(features) / sizes(features)[3]).max(1)
 }
 
-/// `[N, C, H, W]` in numbers.
+/// Returns the sizes `[N, C, H, W]`.
 pub(in crate::nn::fused) fn sizes(tensor: &Tensor) -> [usize; 4] {
     let (n, c, h, w) = tensor.size4().expect("features have four dimensions");
     [n, c, h, w].map(|size| size as usize)
 }
 
-/// Memory for features of the same images with `channels` channels.
+/// Allocates features of the same images with `channels` channels.
 pub(in crate::nn::fused) fn like(features: &Tensor, channels: usize) -> Tensor {
     let [n, _, h, w] = sizes(features);
     empty_channels_last([n, channels, h, w].map(|size| size as i64), features.kind())
 }
 
-/// The sums for dβ and dγ of all parts.
+/// Merges the sums for dβ and dγ of all parts.
 fn summed(parts: Vec<GradientSums>, channels: usize) -> GradientSums {
     let mut sums = GradientSums::zero(channels);
     parts.iter().for_each(|part| sums.add(part));
     sums
 }
 
-/// ReLU(norm(x)) of the first channels of `x` into `out`.
+/// Writes ReLU(norm(x)) of the first channels of `x` into `out`.
 pub(in crate::nn::fused) fn norm_relu<T: Number>(x: &Tensor, norm: &Norm<T::Wide>, out: &mut Tensor) {
     let (pixels, stride, x) = (pixels_per_part(x), sizes(x)[1], values::<T>(x));
     for_parts(out, pixels * norm.channels(), |part, out| {
@@ -60,7 +59,7 @@ pub(in crate::nn::fused) fn write<T: Number>(y: &Tensor, out: &mut Tensor, offse
     });
 }
 
-/// Copies `y` into the channels of `out` from `offset` on, and gives their moments.
+/// Copies `y` into the channels of `out` from `offset` on, and returns their moments.
 pub(in crate::nn::fused) fn write_with_moments<T: Number>(y: &Tensor, out: &mut Tensor, offset: usize) -> Moments {
     let (channels, stride, per_part) = (sizes(y)[1], sizes(out)[1], pixels_per_part(out));
     let y = values::<T>(y);
@@ -71,13 +70,13 @@ pub(in crate::nn::fused) fn write_with_moments<T: Number>(y: &Tensor, out: &mut 
     }))
 }
 
-/// Drops from images of which the first value has the place `first` in its batch.
+/// Applies dropout to images of which the first value has the place `first` in its batch.
 pub(in crate::nn::fused) fn drop<T: Number>(x: &mut Tensor, first: usize, mask: DropMask) {
     let part_length = pixels_per_part(x) * sizes(x)[1];
     for_parts(x, part_length, |part, x: &mut [T]| kernels::drop(x, (first + part * part_length) as u64, mask));
 }
 
-/// The moments of all channels of `x`.
+/// Returns the moments of all channels of `x`.
 pub(in crate::nn::fused) fn moments<T: Number>(x: &Tensor) -> Moments {
     let ([_, channels, ..], per_part, x) = (sizes(x), pixels_per_part(x), values::<T>(x));
     let parts = x.len().div_ceil(per_part * channels);
@@ -87,7 +86,7 @@ pub(in crate::nn::fused) fn moments<T: Number>(x: &Tensor) -> Moments {
     }))
 }
 
-/// Takes the gradient `upstream` of ReLU(norm(x)) back into the first channels of `gradient`.
+/// Adds the gradient of `x`, from the gradient `upstream` of ReLU(norm(x)), to the first channels of `gradient`.
 pub(in crate::nn::fused) fn accumulate<T: Number>(
     upstream: &Tensor,
     x: &Tensor,
@@ -104,7 +103,7 @@ pub(in crate::nn::fused) fn accumulate<T: Number>(
     summed(parts, channels)
 }
 
-/// The sums for dβ and dγ of ReLU(norm(x)), from the gradient `upstream` of its output.
+/// Returns the sums for dβ and dγ of ReLU(norm(x)), from the gradient `upstream` of its output.
 pub(in crate::nn::fused) fn norm_sums<T: Number>(upstream: &Tensor, x: &Tensor, norm: &Norm<T::Wide>) -> GradientSums {
     let (channels, per_part) = (norm.channels(), pixels_per_part(x) * norm.channels());
     let (upstream, x) = (values::<T>(upstream), values::<T>(x));
@@ -115,7 +114,7 @@ pub(in crate::nn::fused) fn norm_sums<T: Number>(upstream: &Tensor, x: &Tensor, 
     summed(parts, channels)
 }
 
-/// Takes `gradient`, of the output of ReLU(norm(x)), back in its place to that of `x`.
+/// Turns `gradient`, that of the output of ReLU(norm(x)), in place into that of `x`.
 pub(in crate::nn::fused) fn norm_backward<T: Number>(
     gradient: &mut Tensor,
     x: &Tensor,
@@ -128,7 +127,7 @@ pub(in crate::nn::fused) fn norm_backward<T: Number>(
     });
 }
 
-/// The gradient of some channels of `x`, from that of all that was made of them, and its sums.
+/// Returns the corrected gradient of some channels of `x` and its sums, from the sum over their readers.
 pub(in crate::nn::fused) fn correct<T: Number>(
     gradient: &Tensor,
     x: &Tensor,
@@ -146,7 +145,7 @@ pub(in crate::nn::fused) fn correct<T: Number>(
     sums
 }
 
-/// ReLU(norm(x)), averaged over windows: `[N, C, ⌊H/h⌋, ⌊W/w⌋]`, as `O`.
+/// Averages ReLU(norm(x)) over windows: `[N, C, ⌊H/h⌋, ⌊W/w⌋]`, as `O`.
 pub(in crate::nn::fused) fn average_pool<T: Number, O: Number<Wide = T::Wide>>(
     x: &Tensor,
     norm: &Norm<T::Wide>,
@@ -165,8 +164,8 @@ pub(in crate::nn::fused) fn average_pool<T: Number, O: Number<Wide = T::Wide>>(
     out
 }
 
-/// Takes the gradient `upstream` of [`average_pool`] back: the gradient of `x` with its statistics
-/// held.
+/// Computes the backward pass of [`average_pool`] from the gradient `upstream`: the gradient of `x` with its statistics
+/// held constant, and the sums for dβ and dγ.
 pub(in crate::nn::fused) fn average_pool_backward<T: Number, O: Number<Wide = T::Wide>>(
     upstream: &Tensor,
     x: &Tensor,
@@ -185,8 +184,7 @@ pub(in crate::nn::fused) fn average_pool_backward<T: Number, O: Number<Wide = T:
     (gradient, summed(parts, channels))
 }
 
-/// ReLU(norm(x)), its largest values in windows of 3×3 with stride 2 and padding 1, and their
-/// places in the windows.
+/// Returns the maxima of ReLU(norm(x)) in windows of 3×3 with stride 2 and padding 1, and their places in the windows.
 pub(in crate::nn::fused) fn max_pool<T: Number>(x: &Tensor, norm: &Norm<T::Wide>) -> (Tensor, Tensor) {
     let [n, channels, height, width] = sizes(x);
     let out_size = [n, channels, kernels::max_pooled(height), kernels::max_pooled(width)];
@@ -203,8 +201,8 @@ pub(in crate::nn::fused) fn max_pool<T: Number>(x: &Tensor, norm: &Norm<T::Wide>
     (out, indices)
 }
 
-/// What the backward pass of [`max_pool`] goes by: gradients of its output, what it gave, and what
-/// it was given.
+/// The inputs of the backward pass of [`max_pool`]: the gradient of its output, the places of the maxima, and its own
+/// inputs.
 pub(in crate::nn::fused) struct MaxPooled<'a, W> {
     pub upstream: &'a Tensor,
     pub indices: &'a Tensor,
@@ -225,7 +223,7 @@ impl<W: Real> MaxPooled<'_, W> {
     }
 }
 
-/// The sums for dβ and dγ.
+/// Returns the sums for dβ and dγ of [`max_pool`].
 pub(in crate::nn::fused) fn max_pool_sums<T: Number>(pooled: &MaxPooled<T::Wide>) -> GradientSums {
     let ([n, channels, height, _], kernel) = (sizes(pooled.x), pooled.of::<T>());
     let rows = rows_per_part(pooled.x);
@@ -236,7 +234,7 @@ pub(in crate::nn::fused) fn max_pool_sums<T: Number>(pooled: &MaxPooled<T::Wide>
     summed(parts, channels)
 }
 
-/// Takes gradients back through [`max_pool`]: the gradient of `x`.
+/// Computes the gradient of `x` in the backward pass of [`max_pool`].
 pub(in crate::nn::fused) fn max_pool_backward<T: Number>(
     pooled: &MaxPooled<T::Wide>,
     by: &Correction<T::Wide>,

@@ -1,4 +1,4 @@
-//! A stage as the kernels compute it.
+//! The forward pass of a stage by the kernels.
 
 use super::groups::{Scratch, part};
 use super::norm::{HostStatistics, Norm};
@@ -20,7 +20,7 @@ pub(super) struct CpuStage<'a, T: Number> {
 }
 
 impl<'a, T: Number> CpuStage<'a, T> {
-    /// Prepares a stage. `key` decides what is dropped, see [`dropout_key`].
+    /// Prepares a stage. `key` determines the dropout mask, see [`dropout_key`].
     pub fn new(stage: &'a Stage, statistics: &HostStatistics, key: Option<&Tensor>) -> Result<Self> {
         Ok(CpuStage {
             stage,
@@ -30,14 +30,14 @@ impl<'a, T: Number> CpuStage<'a, T> {
         })
     }
 
-    /// ReLU(norm(x)) in the scratch memory.
+    /// Computes ReLU(norm(x)) in the scratch memory.
     pub fn normalized(&self, x: &Tensor, scratch: &Scratch) -> Tensor {
         let mut normalized = scratch.like(x, self.stage.in_channels());
         passes::norm_relu::<T>(x, &self.norm, &mut normalized);
         normalized
     }
 
-    /// The stage's output for a group of images.
+    /// Computes the stage's output for a group of images.
     pub fn output(&self, x: &Tensor, images: &Range<i64>, scratch: &Scratch) -> Result<Tensor> {
         let y = self.stage.convolve(&self.normalized(x, scratch), &self.weight)?;
         if self.dropped.is_none() {
@@ -48,13 +48,13 @@ impl<'a, T: Number> CpuStage<'a, T> {
         Ok(y)
     }
 
-    /// The stage's output for a whole batch, group by group.
+    /// Computes the stage's output for a batch, group by group.
     pub fn outputs(&self, x: &Tensor, groups: &[Range<i64>], scratch: &Scratch) -> Result<Vec<Tensor>> {
         groups.iter().map(|images| self.output(&part(x, images), images, scratch)).collect()
     }
 
-    /// Drops from the stage's output for a group of images, or from its gradient; says whether it
-    /// drops at all.
+    /// Applies dropout to the stage's output for a group of images, or to its gradient; returns whether the stage has
+    /// dropout.
     pub fn drop(&self, values: &mut Tensor, images: &Range<i64>) -> bool {
         if let Some(mask) = self.dropped {
             // The place of the group's first value in its batch.
@@ -65,8 +65,8 @@ impl<'a, T: Number> CpuStage<'a, T> {
     }
 }
 
-/// The key of a dropout mask for a stage that drops. libtorch's generator decides it, as it decides
-/// the masks of its own dropout.
+/// Draws the key of a dropout mask for a stage with dropout, from libtorch's generator, as libtorch draws its own
+/// masks.
 pub(super) fn dropout_key(stage: &Stage) -> Option<Tensor> {
     let draw = || Tensor::randint_low(i64::MIN, i64::MAX, [1], (Kind::Int64, Device::Cpu));
     (stage.drop_rate > 0.0).then(draw)

@@ -14,15 +14,15 @@ use tch::Tensor;
 /// The gradient of a stage's output for a group of images.
 pub(super) struct Upstream {
     pub gradient: Tensor,
-    /// Its sum over each channel, where it is known.
+    /// The gradient's sum over each channel, where it is known.
     pub sums: Option<Vec<f64>>,
 }
 
-/// A stage on the way back, and what its parameters' gradients have come to so far.
+/// The state of a stage's backward pass, with the gradients of its parameters so far.
 pub(super) struct StageBackward<'a, T: Number> {
     pub stage: CpuStage<'a, T>,
     needs: StageNeedsGrad,
-    /// Whether gradients have to go back through the convolution.
+    /// Whether the gradient of the convolution's input is needed.
     through: bool,
     /// The sums of the norm's backward pass.
     pub sums: GradientSums,
@@ -31,7 +31,7 @@ pub(super) struct StageBackward<'a, T: Number> {
 }
 
 impl<'a, T: Number> StageBackward<'a, T> {
-    /// `before` says whether a gradient is needed of what the stage reads.
+    /// Starts a backward pass; `before` says whether the gradient of the stage's input is needed.
     pub fn new(stage: CpuStage<'a, T>, needs: StageNeedsGrad, before: bool) -> Self {
         StageBackward {
             needs,
@@ -43,8 +43,8 @@ impl<'a, T: Number> StageBackward<'a, T> {
         }
     }
 
-    /// Takes the gradient of the stage's output back through dropout and convolution: the gradient
-    /// of the rectified values, where it is needed. `x` is what the stage read for these images.
+    /// Computes the backward pass of dropout and convolution from the gradient of the stage's output: returns the
+    /// gradient of the rectified values, where it is needed. `x` is the stage's input for these images.
     pub fn take(
         &mut self,
         Upstream { mut gradient, mut sums }: Upstream,
@@ -73,7 +73,8 @@ impl<'a, T: Number> StageBackward<'a, T> {
         conv.input.map(|upstream| to_channels_last(&upstream)).transpose()
     }
 
-    /// As [`take`](Self::take), and on through ReLU and norm into the `gradient` of all features.
+    /// Does the same as [`take`](Self::take), then the backward pass of ReLU and norm, and adds to the `gradient` of
+    /// all features.
     pub fn add_into(
         &mut self,
         output: Upstream,
@@ -90,7 +91,7 @@ impl<'a, T: Number> StageBackward<'a, T> {
         Ok(())
     }
 
-    /// The gradients of the stage's parameters, in the dtype that is computed with.
+    /// Returns the gradients of the stage's parameters, in the dtype of computations.
     pub fn finish(self, features: &Tensor) -> StageGradients {
         let rstd = &self.stage.norm.rstd;
         let gamma: Vec<f64> = self.sums.scale.iter().zip(rstd).map(|(sum, rstd)| sum * rstd).collect();

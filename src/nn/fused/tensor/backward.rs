@@ -1,4 +1,4 @@
-//! The backward pass of a dense block in libtorch's operations, layer by layer from the last one.
+//! The backward pass of a dense block by libtorch's operations, layer by layer from the last one.
 
 use super::super::block::{
     Activations, Block, GradOutputs, Gradients, Layer, LayerGradients, LayerNeedsGrad, NeedsGrad, SavedLayer, Stage,
@@ -30,18 +30,16 @@ pub(super) fn backward(
     Ok(Gradients { x, statistics, layers })
 }
 
-/// A backward pass under way.
+/// The state of a backward pass.
 struct Backward<'a> {
     block: &'a Block,
     saved: &'a Activations,
-    /// The gradient of the features with their statistics held, in the dtype that is computed with:
-    /// a sum over all readers.
+    /// The gradient of the features with their statistics held constant, in the dtype of computations: a sum over all
+    /// readers.
     gradient: Tensor,
-    /// What readers sent back of each channel: Σ γ·dβ and Σ γ·dγ, `[C]` each. Stays 0 with running
-    /// statistics.
+    /// The sums Σ γ·dβ and Σ γ·dγ over the readers of each channel, `[C]` each. With running statistics they stay 0.
     readers: Sums,
-    /// The number of values per channel, where the statistics are those of the batch: one whole
-    /// number on the device.
+    /// The number of values per channel where norms use batch statistics: one integer on the device.
     count: Option<Tensor>,
 }
 
@@ -64,8 +62,7 @@ impl<'a> Backward<'a> {
         Ok(Backward { block, saved, gradient, readers, count })
     }
 
-    /// The gradient of some channels, of whose batch statistics it is known by `readers` how the
-    /// loss depends on them.
+    /// Returns the gradient of some channels, corrected for their batch statistics by the sums `readers`.
     fn corrected(&self, first: usize, length: usize, readers: &Sums) -> Result<Tensor> {
         let (first, length) = (first as i64, length as i64);
         let (features, own) = (&self.saved.features, self.gradient.narrow(1, first, length));
@@ -79,7 +76,7 @@ impl<'a> Backward<'a> {
         to_channels_last(&(own - (offset + slope * deviation) / count).to_kind(features.kind()))
     }
 
-    /// Goes back through a layer. `before` says whether a gradient is needed of what it reads.
+    /// Computes the backward pass of a layer. `before` says whether the gradient of its input is needed.
     fn layer(&mut self, number: usize, needs: LayerNeedsGrad, before: bool) -> Result<LayerGradients> {
         let Layer { first, second } = &self.block.layers[number];
         let reads = first.in_channels();
@@ -111,7 +108,7 @@ impl<'a> Backward<'a> {
         Ok(gradients)
     }
 
-    /// Adds what a norm that reads the first channels sends back.
+    /// Adds the gradient and the sums of a norm that reads the first channels.
     fn add_reader(&mut self, reads: usize, norm: &Norm, stage: &Stage, g: &Tensor, sums: &Sums) {
         let (reads, scale) = (reads as i64, norm.scale());
         let _ = self.gradient.narrow(1, 0, reads).g_add_(&(g.to_kind(self.gradient.kind()) * channels(&scale)));
@@ -119,13 +116,13 @@ impl<'a> Backward<'a> {
         let _ = self.readers.scale.narrow(0, 0, reads).g_add_(&(scale * &sums.scale));
     }
 
-    /// The gradients of the block's input and, where they came with it, of its statistics.
+    /// Returns the gradients of the block's input and, where they were inputs too, of its statistics.
     fn input(&self) -> Result<(Option<Tensor>, Option<Statistics>)> {
         let inputs = self.block.in_channels();
         if !self.block.has_input_statistics {
             return Ok((Some(self.corrected(0, inputs, &self.readers)?), None));
         }
-        // They go back to where the statistics came from, which corrects for them.
+        // The function that computed the statistics corrects for them.
         let own = self.gradient.narrow(1, 0, inputs as i64).to_kind(self.saved.features.kind());
         let first = |tensor: &Tensor| tensor.narrow(0, 0, inputs as i64);
         let statistics = self.saved.statistics.batch().map(|Statistics { rstd, .. }| Statistics {
@@ -136,7 +133,7 @@ impl<'a> Backward<'a> {
     }
 }
 
-/// The output of a bottleneck layer's first stage, as it was saved or computed again.
+/// Returns the output of a bottleneck layer's first stage, saved or recomputed.
 fn bottleneck(saved: &SavedLayer, first: &Stage, normalized: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
     if let [y] = &saved.bottleneck[..] {
         return Ok(y.shallow_clone());
@@ -148,7 +145,7 @@ fn bottleneck(saved: &SavedLayer, first: &Stage, normalized: &Tensor, mask: Opti
     })
 }
 
-/// A stage on the way back: its norm, what it read, and the mask of what it did not drop.
+/// A stage in the backward pass: its norm, its input, and the mask of the values that were not dropped.
 struct Way<'a> {
     stage: &'a Stage,
     norm: &'a Norm<'a>,
@@ -157,9 +154,8 @@ struct Way<'a> {
 }
 
 impl Way<'_> {
-    /// Takes the gradient of the stage's output back through dropout, convolution and ReLU: the
-    /// gradients of its parameters, and the gradient of the norm's output with its sums where γ or
-    /// β needs them or something `before` the stage does.
+    /// Computes the backward pass of dropout, convolution and ReLU: returns the gradients of the stage's parameters,
+    /// and the gradient of the norm's output with its sums where γ, β or something `before` the stage needs them.
     fn back(
         &self,
         gradient: Tensor,

@@ -1,5 +1,5 @@
-//! The backend of libtorch's tensor operations, for GPUs. Statistics are tensors on the device, so
-//! that nothing waits for it.
+//! The backend of libtorch's tensor operations, for GPUs. Statistics are tensors on the device, so that the host does
+//! not wait for it.
 
 mod backward;
 mod norm;
@@ -14,7 +14,7 @@ use crate::torch::to_channels_last;
 use norm::{Norm, statistics as batch_statistics};
 use tch::Tensor;
 
-/// Computes dense blocks by libtorch's operations, on the device of the features.
+/// Backend that computes dense blocks by libtorch's operations, on the device of the features.
 pub(crate) struct TensorOperations;
 
 impl Backend for TensorOperations {
@@ -39,12 +39,12 @@ impl Backend for TensorOperations {
     }
 }
 
-/// The first channels of features, without gaps in memory.
+/// Returns the first channels of features, without gaps in memory.
 fn first_channels(features: &Tensor, count: usize) -> Result<Tensor> {
     to_channels_last(&features.narrow(1, 0, count as i64))
 }
 
-/// ReLU(norm(x)) convolved by the stage's weight, and the mask of what was not dropped.
+/// Computes ReLU(norm(x)) convolved by the stage's weight, and the mask of the values that were not dropped.
 fn stage_output(stage: &Stage, x: &Tensor, statistics: &Statistics) -> Result<(Tensor, Option<Tensor>)> {
     let y = stage.convolve(&Norm::of(stage, statistics).relu(x), &stage.weight_as(x.kind())?)?;
     if stage.drop_rate == 0.0 {
@@ -54,7 +54,7 @@ fn stage_output(stage: &Stage, x: &Tensor, statistics: &Statistics) -> Result<(T
     Ok((to_channels_last(&y)?, Some(mask)))
 }
 
-/// A forward pass under way.
+/// The state of a forward pass.
 struct Forward<'a> {
     block: &'a Block,
     features: Tensor,
@@ -65,8 +65,7 @@ impl<'a> Forward<'a> {
     fn new(block: &'a Block, x: &Tensor, statistics: Option<BlockStatistics>) -> Self {
         let (n, inputs, h, w) = x.size4().expect("features have four dimensions");
         let (channels, wide) = (block.out_channels() as i64, wide_kind(x));
-        // Detached, so that it is no view: libtorch forbids writing into views that a function
-        // gives out.
+        // Detached, so that it is no view: libtorch forbids writing into views that a function returns.
         let features = Tensor::empty([n, h, w, channels], (x.kind(), x.device())).permute([0, 3, 1, 2]).detach();
         features.narrow(1, 0, inputs).copy_(x);
         let numbers = || Tensor::empty([channels], (wide, x.device()));
@@ -88,7 +87,7 @@ impl<'a> Forward<'a> {
         Ok(Activations { features: self.features, statistics: self.statistics, layers })
     }
 
-    /// Writes the features of a layer into their slot.
+    /// Computes the features of a layer into their slot.
     fn layer(&mut self, number: usize, memory: Memory) -> Result<SavedLayer> {
         let (layer, of_batch) = (&self.block.layers[number], self.statistics.batch().is_some());
         let mut saved = SavedLayer::default();
@@ -115,7 +114,7 @@ impl<'a> Forward<'a> {
     }
 }
 
-/// Writes the statistics of some channels into those of all.
+/// Copies the statistics of some channels into those of all channels.
 fn write(all: &Statistics, some: &Statistics, first: usize) {
     for (all, some) in [(&all.mean, &some.mean), (&all.rstd, &some.rstd)] {
         all.narrow(0, first as i64, some.size()[0]).copy_(some);

@@ -1,13 +1,13 @@
-//! Batch normalization in the parts that libtorch has for GPUs: statistics, normalization, sums,
-//! gradient. It has none of them for the CPU, where compositions stand in, so that the tests of
-//! this backend run on any machine.
+//! Batch normalization by the operations that libtorch has for its parts on GPUs: statistics, normalization, sums,
+//! gradient. It has none of them for the CPU, where equivalent tensor operations stand in, so that the tests of this
+//! backend run on any machine.
 
 use super::super::block::{Stage, wide_kind};
 use crate::nn::Statistics;
 use tch::{Kind, Tensor};
 
-/// The batch statistics of features `[N, C, H, W]` in channels-last memory format, in the dtype
-/// that is computed with.
+/// Computes the batch statistics of features `[N, C, H, W]` in channels-last memory format, in the dtype of
+/// computations.
 pub(super) fn statistics(x: &Tensor, epsilon: f64) -> Statistics {
     if x.device().is_cuda() {
         let (mean, rstd) = x.batch_norm_stats(epsilon);
@@ -30,17 +30,17 @@ pub(super) struct Sums {
 }
 
 impl<'a> Norm<'a> {
-    /// The norm of a stage by the first of these statistics, as many as it reads channels.
+    /// Creates the norm of a stage from the statistics of the channels that it reads.
     pub fn of(stage: &'a Stage, statistics: &Statistics) -> Self {
         Norm { gamma: &stage.gamma, beta: &stage.beta, statistics: statistics.first(stage.in_channels()) }
     }
 
-    /// γ·r, `[C]`.
+    /// Returns the factor γ·r, `[C]`.
     pub fn scale(&self) -> Tensor {
         self.gamma * &self.statistics.rstd
     }
 
-    /// ReLU(norm(x)), of the dtype of `x`.
+    /// Computes ReLU(norm(x)) in the dtype of `x`.
     pub fn relu(&self, x: &Tensor) -> Tensor {
         let Statistics { mean, rstd } = &self.statistics;
         if x.device().is_cuda() {
@@ -51,7 +51,7 @@ impl<'a> Norm<'a> {
         z.to_kind(x.kind()).relu_()
     }
 
-    /// The sums of the gradient `g` of norm(x).
+    /// Returns the sums of the gradient `g` of norm(x).
     pub fn sums(&self, g: &Tensor, x: &Tensor) -> Sums {
         let Statistics { mean, rstd } = &self.statistics;
         if x.device().is_cuda() {
@@ -66,9 +66,8 @@ impl<'a> Norm<'a> {
         }
     }
 
-    /// The gradient of `x` from the gradient `g` of norm(x). With batch statistics these are
-    /// functions of `x`, and `count` is the number of values per channel, one whole number on the
-    /// device.
+    /// Returns the gradient of `x` from the gradient `g` of norm(x). With batch statistics, which are functions of `x`,
+    /// `count` is the number of values per channel, one integer on the device.
     pub fn gradient(&self, g: &Tensor, x: &Tensor, sums: &Sums, count: Option<&Tensor>) -> Tensor {
         let (Statistics { mean, rstd }, Sums { shift, scale }) = (&self.statistics, sums);
         let Some(count) = count else { return (g * channels(&self.scale())).to_kind(x.kind()) };
@@ -83,7 +82,7 @@ impl<'a> Norm<'a> {
     }
 }
 
-/// Numbers `[C]` in the shape in which they broadcast over features.
+/// Reshapes values `[C]` so that they broadcast over features.
 pub(super) fn channels(values: &Tensor) -> Tensor {
     values.view([1, -1, 1, 1])
 }

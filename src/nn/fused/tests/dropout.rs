@@ -1,4 +1,4 @@
-//! Dropout within blocks.
+//! Tests of dropout within dense blocks.
 
 use super::support::{
     BACKENDS, LAYER_KINDS, Pass, alone, assert_equal, built, freeze, is_in, numbers, reference, run_on,
@@ -59,8 +59,7 @@ fn what_is_saved_changes_no_gradient() {
                 let ctx = ForwardContext::new(Mode::Train).with_memory(memory);
                 Pass::of(&vs, &x, &|x| run_on(engine, &block, x, &ctx))
             });
-            // The kernels repeat every bit; libtorch's dropout multiplies where its repetition
-            // divides.
+            // The kernels repeat every bit; libtorch's dropout multiplies where its backward pass divides.
             let tolerance = if engine == Engine::CpuKernels { 0.0 } else { 1e-12 };
             assert_equal(&again, &kept, tolerance, &format!("{name}, {kind:?}, {place:?}"));
         }

@@ -1,13 +1,12 @@
-//! How exact the backends are in f32 and bf16, beside libtorch's own operations.
+//! Tests of the accuracy of the backends in f32 and bf16, compared with libtorch's own operations.
 
 use super::support::{BACKENDS, LAYER_KINDS, MODES, Pass, built, numbers, reference, run_on};
 use crate::nn::fused::Engine;
 use crate::nn::{DenseBlock, DenseBlockConfig, Features, ForwardContext, LayerKind, Mode, Precision};
 use tch::{Device, Kind, Tensor};
 
-/// Checks that in f32 the deviations of the kernels from f64 are at most twice those of libtorch's
-/// operations. Of the tensor backend only the stand-ins run here, whose rounding says nothing of a
-/// GPU's operations.
+/// Checks that in f32 the deviations of the kernels from f64 are at most twice those of libtorch's operations. Of the
+/// tensor backend only the stand-ins run here, whose rounding says nothing of a GPU's operations.
 fn check_f32(config: &DenseBlockConfig, mode: Mode, x: &Tensor) {
     let ctx = ForwardContext::new(mode);
     // The same values in both dtypes.
@@ -27,8 +26,7 @@ fn check_f32(config: &DenseBlockConfig, mode: Mode, x: &Tensor) {
 
 #[test]
 fn blocks_are_as_exact_as_the_reference_in_f32() {
-    // Few enough values that rounding hardly moves one over the edge of a ReLU, which would decide
-    // the error by chance.
+    // Few enough values that rounding hardly moves one over the edge of a ReLU, which would decide the error by chance.
     for (layers, growth, size) in [(2, 10, [4, 3, 8, 8]), (4, 8, [2, 16, 11, 11])] {
         for (kind, mode) in LAYER_KINDS.iter().flat_map(|kind| MODES.map(|mode| (*kind, mode))) {
             let config = DenseBlockConfig::new(size[1] as usize, layers).with_growth_rate(growth);
@@ -73,7 +71,7 @@ fn blocks_are_as_exact_as_autocast_in_bf16() {
         let seeds = 0..5;
         let mut ratios = [[1.0, 1.0]; BACKENDS.len()];
         for seed in seeds.clone() {
-            // Of few enough bits that bf16 holds it.
+            // Rounded to few bits, so that bf16 represents it exactly.
             let x = (numbers(&[4, 64, 23, 23], 50 + seed) * 128.0).round() / 64.0;
             let ctx = ForwardContext::new(mode).with_precision(Precision::EmulatedBFloat16);
             let (mut vs, block) = built(&config, Kind::Float);

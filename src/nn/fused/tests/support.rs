@@ -1,4 +1,4 @@
-//! Blocks with known variables, and what a pass through them gives.
+//! Blocks with known variables, and the results of a pass through them.
 
 use crate::nn::fused::Engine;
 use crate::nn::{DenseBlock, DenseBlockConfig, Features, ForwardContext, LayerKind, Mode};
@@ -15,15 +15,14 @@ pub const LAYER_KINDS: [LayerKind; 3] =
 
 pub const MODES: [Mode; 3] = [Mode::Train, Mode::TrainFrozenNorms, Mode::Eval];
 
-/// Numbers in (−1, 1) by a formula, in f64: libtorch's generator is shared with the tests that run
-/// beside one.
+/// Numbers in (−1, 1) by a formula, in f64: libtorch's generator is shared with the tests that run beside one.
 pub fn numbers(size: &[i64], salt: i64) -> Tensor {
     let phase = Tensor::arange(size.iter().product::<i64>(), (Kind::Double, Device::Cpu)) * 1.7 + salt as f64 * 0.37;
     (phase.sin() * 43758.5453).fmod(1.0).view(size)
 }
 
-/// A block in this dtype whose variables follow from a formula: norm weights are negative and 0
-/// here and there, and nothing else is a round number.
+/// A block in this dtype whose variables follow from a formula: norm weights are negative and 0 here and there, and
+/// nothing else is a round number.
 pub fn built(config: &DenseBlockConfig, kind: Kind) -> (VarStore, DenseBlock) {
     let mut vs = VarStore::new(Device::Cpu);
     let block = config.build(&vs.root()).expect("a valid block");
@@ -58,7 +57,7 @@ pub fn is_in(name: &str, parts: &[&str]) -> bool {
     parts.iter().any(|part| name.contains(part))
 }
 
-/// Turns the gradients of variables off whose names have one of these parts.
+/// Freezes the variables whose names have one of these parts.
 pub fn freeze(vs: &VarStore, parts: &[&str]) {
     for variable in named_variables(vs).into_iter().filter(|variable| is_in(&variable.name, parts)) {
         let _ = variable.tensor.set_requires_grad(false);
@@ -73,8 +72,7 @@ pub fn reference(block: &DenseBlock, x: Features, ctx: &ForwardContext) -> Featu
     block.reference(x, ctx).expect("features that fit")
 }
 
-/// Output, gradient of the input, and every variable's gradient (or, of a running statistic, its
-/// value) after one pass.
+/// Output, gradient of the input, and every variable's gradient (or, of a running statistic, its value) after one pass.
 pub struct Pass(pub Vec<(String, Tensor)>);
 
 impl Pass {
@@ -119,8 +117,7 @@ impl Pass {
     }
 }
 
-/// Fails where two passes deviate from one another by more than `tolerance` of a tensor's largest
-/// value.
+/// Fails where two passes deviate from one another by more than `tolerance` of a tensor's largest value.
 pub fn assert_equal(own: &Pass, expected: &Pass, tolerance: f64, what: &str) {
     let most = |tensor: &Tensor| if tensor.defined() { tensor.abs().max().double_value(&[]) } else { 0.0 };
     let largest = expected.0.iter().map(|(_, tensor)| most(tensor)).fold(0.0, f64::max);
@@ -136,9 +133,8 @@ pub fn assert_equal(own: &Pass, expected: &Pass, tolerance: f64, what: &str) {
     }
 }
 
-/// Runs the named test once more, in a process of its own, where this is `true`; here it is `false`
-/// once that one has passed. For tests that seed libtorch's generator, which is the whole
-/// process's.
+/// Runs the named test once more, in a process of its own, where this is `true`; here it is `false` once that one has
+/// passed. For tests that seed libtorch's generator, which is the whole process's.
 pub fn alone(test: &str) -> bool {
     const ALONE: &str = "DENSENET_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
