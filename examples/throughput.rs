@@ -116,8 +116,8 @@ fn main() -> Result<()> {
     let mode = if args.inference { Mode::Eval } else { Mode::Train };
     let ctx = ForwardContext::new(mode).with_execution(execution).with_precision(precision);
     let ctx = match args.memory {
-        Kept::Keep => ctx,
-        Kept::Recompute => ctx.with_recompute(),
+        MemoryArg::Keep => ctx,
+        MemoryArg::Recompute => ctx.with_recompute(),
     };
     let mut step = || -> Result<(f64, f64)> {
         let started = Instant::now();

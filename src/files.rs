@@ -40,7 +40,7 @@ pub(crate) fn replace_on(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(
         let _ = disk.remove(&temporary);
         return Err(not_written(path, bytes, source, disk.free(folder_of(path))));
     }
-    // The file is complete; what is not known is whether it would be there after a power cut.
+    // The file is complete, but not yet certain to exist after a power cut.
     disk.sync(folder_of(path)).map_err(Error::io("write", path))
 }
 

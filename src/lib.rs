@@ -141,13 +141,13 @@
 //! loading runs no code of the file. [`weights::save_safetensors`] writes what torchvision loads.
 //!
 //! ```no_run
-//! use densenet::weights::{Head, LoadConfig, load};
+//! use densenet::weights::{LoadConfig, load};
 //! use densenet::{DenseNetConfig, default_device, tch::nn::VarStore};
 //!
 //! let vs = VarStore::new(default_device());
 //! let model = DenseNetConfig::densenet121(5).build(&vs.root())?;
 //! // The file has 1000 classes: the classifier of five classes keeps its initial weights.
-//! println!("{}", load(&vs, "densenet121.pth", &LoadConfig::new().with_head(Head::Keep))?);
+//! println!("{}", load(&vs, "densenet121.pth", &LoadConfig::new().with_new_head())?);
 //! # let _ = model;
 //! # Ok::<(), densenet::Error>(())
 //! ```

@@ -7,6 +7,7 @@ mod real_data;
 
 use densenet::Split;
 use real_data::real_data;
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;

@@ -9,7 +9,8 @@ use densenet::{DenseNetConfig, TrainConfig, Trainer};
 use std::path::Path;
 use std::time::Instant;
 
-/// A run of one step of one small image pair, which saves its state at its end, or resumes from it and does nothing more.
+/// A run of one step of one small image pair, which saves its state at its end, or resumes from it and does nothing
+/// more.
 fn run(folder: &Path) {
     let vs = VarStore::new(Device::Cpu);
     let model = DenseNetConfig::densenet121(1000).build(&vs.root()).expect("a valid network");

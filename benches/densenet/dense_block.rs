@@ -18,7 +18,7 @@ pub fn bench(criterion: &mut Criterion) {
         .expect("a valid block");
     let plain = plain_tch::dense_block(&(vs.root() / "plain"), CHANNELS, 4, 32);
     let x = Tensor::randn([BATCH, CHANNELS, 12, 12], (Kind::Float, Device::Cpu));
-    // Each gets its input in the order in which the network before it would hand it on.
+    // Each gets its input in the memory format in which the network before it would pass it.
     let channels_last = x.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2]);
     let contestants: [(&str, &dyn ModuleT, Tensor); 2] =
         [("densenet", &block, channels_last), ("plain tch", &plain, x)];

@@ -25,7 +25,7 @@ pub struct Store {
 /// A checkpoint that was read from a [`Store`].
 #[derive(Debug)]
 pub struct LoadedCheckpoint {
-    /// The saved state.
+    /// The state that was saved.
     pub checkpoint: Checkpoint,
     /// Why newer checkpoints, if any, were skipped.
     pub skipped: Vec<Error>,
@@ -53,8 +53,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Saves the state after `step` steps of the run, and returns the file. When this
-    /// returns, it is on the disk.
+    /// Saves the state after `step` steps of the run, and returns the file. When this returns, it is on the disk.
     ///
     /// # Errors
     ///

@@ -29,9 +29,8 @@ impl fmt::Display for Split {
 
 /// Fashion-MNIST in memory: 60,000 training or 10,000 test images of shape `[1, 28, 28]`, as bytes.
 ///
-/// [`open`](Self::open) looks for the files and never fetches them; what it finds is verified by
-/// its digest. MNIST uses the same file names: open it with
-/// [`InMemoryDataset::open_idx`](super::InMemoryDataset::open_idx).
+/// [`open`](Self::open) looks for the files and never downloads them; their digests are verified. MNIST uses the same
+/// file names: open it with [`InMemoryDataset::open_idx`](super::InMemoryDataset::open_idx).
 ///
 /// # Examples
 ///

@@ -26,19 +26,19 @@ const MAX_BYTES: u64 = 2 << 30;
 const CHUNK_BYTES: usize = 1 << 16;
 
 impl InMemoryDataset {
-    /// Opens MNIST or any other data set that consists of an IDX file of samples and one of labels,
-    /// each plain or compressed with gzip (told apart by content, not by name), of at most 2 GiB each.
+    /// Opens MNIST or any other data set that consists of an IDX file of samples and one of labels, each plain or
+    /// compressed with gzip (told apart by content, not by name), of at most 2 GiB each.
     ///
-    /// Samples are u8 or f32 of the shape `[N, H, W]` (read as one channel), `[N, C, H, W]` or
-    /// `[N, features]`; labels are u8 indices of `classes`.
+    /// Samples are u8 or f32 of the shape `[N, H, W]` (read as one channel), `[N, C, H, W]` or `[N, features]`; labels
+    /// are u8 indices of `classes`.
     ///
-    /// The files may come from anywhere: what is wrong with them is an error, never a panic. They have
-    /// to end where their data end, and gzip's checksums have to be right.
+    /// The files may be untrusted: a malformed file is an error, never a panic. They have to end where their data end,
+    /// and gzip's checksums have to be correct.
     ///
     /// # Errors
     ///
-    /// [`IoError::Failed`], [`DataError::DamagedGzip`], [`DataError::Idx`], also where the counts differ or a label
-    /// is no class.
+    /// [`IoError::Failed`], [`DataError::DamagedGzip`], [`DataError::Idx`], also where the numbers of samples and
+    /// labels differ or a label is not below the number of classes.
     ///
     /// # Examples
     ///

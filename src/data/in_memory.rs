@@ -50,8 +50,8 @@ impl InMemoryDataset {
         Ok(InMemoryDataset { shared: Arc::new(Shared { samples, classes }) })
     }
 
-    /// Creates a data set of an array of samples `[N, …]` (`[N, C, H, W]` for images) with elements u8 or
-    /// f32, one class index per sample, and the names of the classes in the order of their indices.
+    /// Creates a data set of an array of samples `[N, …]` (`[N, C, H, W]` for images) with elements u8 or f32, one
+    /// class index per sample, and the names of the classes in the order of their indices.
     ///
     /// # Errors
     ///
@@ -78,7 +78,7 @@ impl InMemoryDataset {
         InMemoryDataset::new(Batch { sample_shape, values, targets: Targets::Classes(labels) }, classes)
     }
 
-    /// All samples as one batch.
+    /// Returns all samples as one batch.
     pub fn samples(&self) -> &Batch {
         &self.shared.samples
     }

@@ -1,9 +1,8 @@
 //! Data sets, and the loader that makes batches of them.
 //!
-//! A [`Dataset`] is anything that returns samples by index. The crate's own are [`FashionMnist`],
-//! the [`InMemoryDataset`] for arrays and for [IDX files](InMemoryDataset::open_idx), and the
-//! [`SyntheticConfig`] for tests. [`split_validation`] divides one at random, and [`Subset`] takes
-//! a part.
+//! A [`Dataset`] is anything that returns samples by index. The crate's own are [`FashionMnist`], the
+//! [`InMemoryDataset`] for arrays and for [IDX files](InMemoryDataset::open_idx), and the [`SyntheticConfig`] for
+//! tests. [`split_validation`] splits one at random, and [`Subset`] selects samples.
 //!
 //! A [`Loader`] iterates over a data set in batches, epoch by epoch, with worker threads. A [`Batch`] is plain memory;
 //! [`Preprocess`] converts it to tensors on the training device.

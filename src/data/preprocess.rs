@@ -99,7 +99,8 @@ impl Preprocess {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where samples of this shape cannot be preprocessed in this way.
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where samples of this shape cannot be
+    /// preprocessed by this configuration.
     pub fn output_shape(&self, sample_shape: &[usize]) -> Result<Vec<usize>> {
         if let Some(normalize) = &self.normalize {
             normalize.check(sample_shape.first().copied().unwrap_or(0))?;

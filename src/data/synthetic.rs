@@ -10,8 +10,8 @@ config! {
     /// Configuration of a data set that a net learns in seconds: waves with noise, whose direction and frequency tell
     /// the class.
     ///
-    /// A sample is a pure function of the configuration and its index. The classes take turns, so that
-    /// all have equally many samples.
+    /// A sample is a pure function of the configuration and its index. Classes alternate, so that all have equally many
+    /// samples, up to one.
     ///
     /// # Examples
     ///
@@ -34,8 +34,8 @@ config! {
         pub sample_shape: [usize; 3] => with_sample_shape,
         /// The largest random deviation of a pixel from its pattern, from 0 to 255. Default: 64.
         pub noise: u8 => with_noise,
-        /// Seed of the samples, but not of the pattern of a class: use one seed for training and
-        /// another for testing. Default: 0.
+        /// Seed of the samples, but not of the pattern of a class: use one seed for training and another for testing.
+        /// Default: 0.
         pub seed: u64 => with_seed,
     }
 }
@@ -50,9 +50,8 @@ impl SyntheticConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`] for no classes or an empty shape, [`ConfigError::Overflow`] for a sample
-    /// of more than 2²⁸ values or for
-    /// more than 2³² values of all samples.
+    /// [`ConfigError::InvalidValue`] for no classes or an empty shape, [`ConfigError::Overflow`] for a sample of more
+    /// than 2²⁸ values or for more than 2³² values of all samples.
     pub fn build(self) -> Result<InMemoryDataset> {
         Error::at_least_one("number of classes", self.classes)?;
         if u32::try_from(self.classes).is_err() {
@@ -97,7 +96,7 @@ impl SyntheticConfig {
         let class = index % self.classes;
         let (down, right) = waves(class, self.classes);
         let mut random = Random::new(Purpose::SyntheticSample, self.seed, index as u64);
-        // Up to an eighth of a period to either side: samples of one class differ, but stay alike.
+        // Up to an eighth of a period to either side: samples of one class differ, but remain similar.
         let shift = (random.below(257) as f64 - 128.0) / 1024.0;
         let spread = 2 * u64::from(self.noise) + 1;
         for channel in 0..channels {

@@ -27,8 +27,8 @@ pub enum ValidationSize {
 ///
 /// # Errors
 ///
-/// [`DataError::EmptySplit`] where one part would be empty, [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a fraction
-/// outside (0, 1).
+/// [`DataError::EmptySplit`] where one part would be empty,
+/// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a fraction outside (0, 1).
 ///
 /// # Examples
 ///

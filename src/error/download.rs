@@ -1,6 +1,6 @@
 //! The ways in which a download from a mirror can fail.
 
-/// Why a mirror did not deliver.
+/// Why a download from a mirror failed.
 ///
 /// The message includes the causes, because a list of attempts does not fit a chain of sources.
 #[derive(Debug, thiserror::Error)]

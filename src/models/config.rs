@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 config! {
     /// Configuration of a [`DenseNet`](super::DenseNet).
     ///
-    /// The defaults are those of DenseNet-121 as torchvision builds it. Presets are
-    /// [`densenet121`](Self::densenet121) and its larger variants, [`cifar`](Self::cifar),
-    /// [`cifar_bc`](Self::cifar_bc), [`fashion_mnist`](Self::fashion_mnist), [`d2l`](Self::d2l).
+    /// The defaults are those of DenseNet-121 as torchvision builds it. Presets are [`densenet121`](Self::densenet121)
+    /// and its larger variants, [`cifar`](Self::cifar), [`cifar_bc`](Self::cifar_bc),
+    /// [`fashion_mnist`](Self::fashion_mnist), [`d2l`](Self::d2l).
     ///
     /// # Examples
     ///
@@ -33,31 +33,28 @@ config! {
     ///
     /// # Source
     ///
-    /// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
-    /// table 1.
+    /// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017, table 1.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[non_exhaustive]
     pub struct DenseNetConfig {
         /// Number of classes: the network's outputs; at least 1.
         pub classes: usize => with_classes,
-        /// Channels of the images, at least 1. Default 3.
+        /// Number of channels of the images, at least 1. Default 3.
         pub input_channels: usize => with_input_channels,
-        /// Channels that the stem writes, at least 1. Default 64.
+        /// Number of output channels of the stem, at least 1. Default 64.
         pub initial_channels: usize => with_initial_channels,
         /// Channels that each dense layer adds, at least 1; `k` in the paper. Default 32.
         pub growth_rate: usize => with_growth_rate,
-        /// Number of layers of each dense block, at least one block and one layer each. Default [6, 12,
-        /// 24, 16].
+        /// Number of layers of each dense block, at least one block and one layer each. Default [6, 12, 24, 16].
         pub layers_per_block: Vec<usize> [doc(alias = "convs_per_block"), doc(alias = "block_config")],
         /// Plain or bottleneck layers. Default: bottlenecks of factor 4.
         pub(crate) layer_kind: LayerKind => with_layer_kind,
-        /// Output channels of a transition over its input channels, in (0, 1]; θ in the paper. Default
-        /// 0.5.
+        /// Output channels of a transition over its input channels, in (0, 1]; θ in the paper. Default 0.5.
         pub compression: f64 => with_compression,
-        /// The convolution before the first block and what follows it. Default:
+        /// The stem: convolutions before the first block and the operations after them. Default:
         /// [`StemConfig::imagenet`].
         pub stem: StemConfig => with_stem,
-        /// How transitions halve the feature maps. Default: average pooling.
+        /// The operation that halves the sides of the feature maps in a transition. Default: average pooling.
         pub downsampling: Downsampling => with_downsampling [serde(default)],
         /// Whether convolutions have a bias. Default: without.
         pub(crate) conv_bias: bool => with_bias,
@@ -65,10 +62,10 @@ config! {
         pub initialization: Initialization => with_initialization,
         /// ε and momentum of all norms. Default: 1e-5 and 0.1.
         pub norm: NormReluConfig => with_norm,
-        /// How much is dropped in training, and where. Default: nothing.
+        /// Dropout in training: its rate and its place. Default: none.
         pub dropout: Dropout => with_dropout,
-        /// Seed of the initial weights: equal configurations with equal seeds give equal weights.
-        /// libtorch's own generator is neither read nor moved. Default 0.
+        /// Seed of the initial weights: equal configurations with equal seeds give equal weights. libtorch's default
+        /// generator is not used. Default 0.
         pub seed: u64 => with_seed [serde(default)],
     }
 }
@@ -102,7 +99,8 @@ impl DenseNetConfig {
         }
     }
 
-    /// Makes layers of one convolution: norm → ReLU → 3×3 convolution, without the bottleneck. Default: bottleneck layers.
+    /// Makes layers of one convolution: norm → ReLU → 3×3 convolution, without the bottleneck. Default: bottleneck
+    /// layers.
     #[must_use]
     pub fn with_plain_layers(self) -> Self {
         self.with_layer_kind(LayerKind::Plain)
@@ -115,8 +113,8 @@ impl DenseNetConfig {
         self.with_layer_kind(LayerKind::Bottleneck { factor })
     }
 
-    /// Adds a bias, which starts at 0, to all convolutions. Before a norm it has no effect, so that modern networks have none.
-    /// Default: without.
+    /// Adds a bias, which starts at 0, to all convolutions. Before a norm it has no effect, so that modern networks
+    /// have none. Default: without.
     #[must_use]
     pub fn with_conv_bias(self) -> Self {
         self.with_bias(true)
@@ -139,7 +137,7 @@ impl DenseNetConfig {
         Ok(self.stages()?.last().expect("there is at least one block").out_channels)
     }
 
-    /// The convolutions of the stem, in their order.
+    /// Returns the convolutions of the stem in their order.
     pub(super) fn stem_convs(&self) -> Vec<ConvGeometry> {
         self.stem.convs(self.input_channels, self.initial_channels, self.conv_bias)
     }

@@ -24,8 +24,8 @@ pub struct DenseNet {
 }
 
 impl DenseNetConfig {
-    /// Builds the network with torchvision's variable names under `path`. Its initial weights
-    /// follow from [`seed`](Self::seed).
+    /// Builds the network with torchvision's variable names under `path`. Its initial weights follow from
+    /// [`seed`](Self::seed).
     ///
     /// # Errors
     ///

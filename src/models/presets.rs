@@ -59,7 +59,8 @@ impl DenseNetConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a depth that is not 3n + 4, such as 40.
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a depth that is not 3n + 4, such
+    /// as 40.
     pub fn cifar(depth: usize, growth_rate: usize) -> Result<Self> {
         let net = DenseNetConfig::of_cifar(depth, 1, "3n + 4, at least 7")?.with_growth_rate(growth_rate);
         Ok(net.with_plain_layers().with_initial_channels(16).with_compression(1.0))
@@ -71,7 +72,8 @@ impl DenseNetConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a depth that is not 6n + 4, such as 100; [`ConfigError::Overflow`](crate::error::ConfigError::Overflow).
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a depth that is not 6n + 4, such as
+    /// 100; [`ConfigError::Overflow`](crate::error::ConfigError::Overflow).
     pub fn cifar_bc(depth: usize, growth_rate: usize) -> Result<Self> {
         let channels = checked("channels of the stem", growth_rate.checked_mul(2))?;
         let net = DenseNetConfig::of_cifar(depth, 2, "6n + 4, at least 10")?.with_growth_rate(growth_rate);

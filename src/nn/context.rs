@@ -60,8 +60,8 @@ pub enum Execution {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub(crate) enum Memory {
-    /// Saves the output of the first convolution. A training step of DenseNet-121 on 16 images of
-    /// 224×224 in f32 took 895 MB and ran at 11.0 images/s on two cores.
+    /// Saves the output of the first convolution. A training step of DenseNet-121 on 16 images of 224×224 in f32 took
+    /// 895 MB and ran at 11.0 images/s on two cores.
     #[default]
     Keep,
     /// Saves nothing: the backward pass runs the first convolution once more (activation checkpointing). The same step
@@ -105,13 +105,13 @@ config! {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct ForwardContext {
-        /// Training or evaluation.
+        /// The mode: training or evaluation.
         pub mode: Mode,
-        /// Which implementation runs. Default [`Execution::Auto`].
+        /// The implementation that runs. Default [`Execution::Auto`].
         pub execution: Execution => with_execution,
         /// The dtype of features. Default [`Precision::Float32`].
         pub precision: Precision => with_precision,
-        /// Which activations are saved for the backward pass. Default: all that save time.
+        /// The activations that are saved for the backward pass. Default: all that save time.
         pub(crate) memory: Memory => with_memory,
     }
 }
@@ -127,9 +127,9 @@ impl ForwardContext {
         }
     }
 
-    /// Saves less for the backward pass, which runs the first convolution of each bottleneck layer once more (activation
-    /// checkpointing): gradients are the same, bit for bit. A training step of DenseNet-121 on 16 images of 224×224 in f32
-    /// took 562 MB instead of 895 MB, and ran at 9.5 instead of 11.0 images/s on two cores.
+    /// Saves less for the backward pass, which runs the first convolution of each bottleneck layer once more
+    /// (activation checkpointing): gradients are the same, bit for bit. A training step of DenseNet-121 on 16 images of
+    /// 224×224 in f32 took 562 MB instead of 895 MB, and ran at 9.5 instead of 11.0 images/s on two cores.
     #[must_use]
     pub fn with_recompute(self) -> Self {
         self.with_memory(Memory::Recompute)

@@ -6,7 +6,7 @@ use crate::torch::to_channels_last;
 use crate::{Error, Result};
 use tch::nn::{self, Init, Path};
 
-/// The geometry of a square convolution: everything about it that decides shapes and counts.
+/// The geometry of a square convolution, from which shapes and counts follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConvGeometry {
     pub in_channels: usize,
@@ -18,7 +18,7 @@ pub(crate) struct ConvGeometry {
 }
 
 impl ConvGeometry {
-    /// A convolution that keeps the size: odd kernel, stride 1.
+    /// Describes a convolution that preserves the size: odd kernel, stride 1.
     pub fn same(in_channels: usize, out_channels: usize, kernel: usize, bias: bool) -> Self {
         ConvGeometry { in_channels, out_channels, kernel, stride: 1, padding: kernel / 2, bias }
     }

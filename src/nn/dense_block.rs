@@ -29,12 +29,11 @@ config! {
     ///
     /// # Source
     ///
-    /// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017,
-    /// section 3.
+    /// Huang, Liu, van der Maaten, Weinberger: *Densely Connected Convolutional Networks*, CVPR 2017, section 3.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[non_exhaustive]
     pub struct DenseBlockConfig {
-        /// Channels that the block reads, at least 1.
+        /// Number of input channels, at least 1.
         pub in_channels: usize,
         /// Number of layers, at least 1.
         pub layers: usize [doc(alias = "convs_per_block")],
@@ -48,7 +47,7 @@ config! {
         pub initialization: Initialization => with_initialization,
         /// ε and momentum of the norms. Default: 1e-5 and 0.1.
         pub norm: NormReluConfig => with_norm,
-        /// How much is dropped in training, and where. Default: nothing.
+        /// Dropout in training: its rate and its place. Default: none.
         pub dropout: Dropout => with_dropout,
     }
 }
@@ -68,7 +67,8 @@ impl DenseBlockConfig {
         }
     }
 
-    /// Makes layers of one convolution: norm → ReLU → 3×3 convolution, without the bottleneck. Default: bottleneck layers.
+    /// Makes layers of one convolution: norm → ReLU → 3×3 convolution, without the bottleneck. Default: bottleneck
+    /// layers.
     #[must_use]
     pub fn with_plain_layers(self) -> Self {
         self.with_layer_kind(LayerKind::Plain)
@@ -81,8 +81,8 @@ impl DenseBlockConfig {
         self.with_layer_kind(LayerKind::Bottleneck { factor })
     }
 
-    /// Adds a bias, which starts at 0, to the convolutions. Before a norm it has no effect, so that modern networks have none.
-    /// Default: without.
+    /// Adds a bias, which starts at 0, to the convolutions. Before a norm it has no effect, so that modern networks
+    /// have none. Default: without.
     #[must_use]
     pub fn with_conv_bias(self) -> Self {
         self.with_bias(true)

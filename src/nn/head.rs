@@ -6,8 +6,7 @@ use crate::Result;
 use tch::Tensor;
 
 impl NormRelu {
-    /// Normalizes, rectifies and averages over all pixels: `[N, C]`, in the dtype of the norm's
-    /// weight.
+    /// Normalizes, rectifies and averages over all pixels: `[N, C]`, in the dtype of the norm's weight.
     pub fn forward_pooled(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
         if Engine::of(&features.data, ctx) == Engine::CpuKernels {
             self.check(&features.data, ctx)?;

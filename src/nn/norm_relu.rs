@@ -15,7 +15,7 @@ config! {
     pub struct NormReluConfig {
         /// ε, added to the variance; positive. Default 1e-5.
         pub epsilon: f64 => with_epsilon,
-        /// Weight of each batch's statistics in the update of the running ones, in [0, 1]. Default 0.1.
+        /// Weight of a batch's statistics in the update of the running statistics, in [0, 1]. Default 0.1.
         pub momentum: f64 => with_momentum,
     }
 }
@@ -97,9 +97,8 @@ impl NormRelu {
         })
     }
 
-    /// Checks that features have the norm's channels and, in training, more than one value per
-    /// channel: with one its variance is undefined, and libtorch would leave NaN in `running_var`
-    /// without a word.
+    /// Checks that features have the norm's channels and, in training, more than one value per channel: with one the
+    /// variance is undefined, and libtorch would silently leave NaN in `running_var`.
     pub(super) fn check(&self, x: &Tensor, ctx: &ForwardContext) -> Result<()> {
         let (size, channels) = (x.size(), self.weight.numel());
         let &[n, c, h, w] = &size[..] else { return Err(self.shape_error(size)) };

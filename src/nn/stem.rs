@@ -20,7 +20,7 @@ pub enum StemPool {
     NormReluMaxPoolBlur,
 }
 
-/// How transitions halve the sides of feature maps.
+/// The operation that halves the sides of feature maps in a transition.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Downsampling {
     /// 2×2 average pooling, as in the paper.
@@ -45,7 +45,7 @@ pub(crate) fn blurred_half(x: &Tensor) -> Tensor {
 }
 
 config! {
-    /// Configuration of a stem: one or three square convolutions and what follows them.
+    /// Configuration of a stem: one or three square convolutions and the operations that follow them.
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
     #[non_exhaustive]
     pub struct StemConfig {
@@ -95,7 +95,7 @@ impl StemConfig {
         Err(Error::invalid_value("stem", value, expected))
     }
 
-    /// The convolutions in their order.
+    /// Returns the convolutions in their order.
     pub(crate) fn convs(&self, in_channels: usize, out_channels: usize, bias: bool) -> Vec<ConvGeometry> {
         let StemConfig { kernel, stride, padding, .. } = *self;
         let first = ConvGeometry { in_channels, out_channels, kernel, stride, padding, bias };

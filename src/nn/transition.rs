@@ -33,10 +33,9 @@ config! {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[non_exhaustive]
     pub struct TransitionBlockConfig {
-        /// Channels that the transition reads, at least 1.
+        /// Number of input channels, at least 1.
         pub in_channels: usize,
-        /// Channels that the transition writes, at least 1: compression θ times `in_channels` in the
-        /// paper.
+        /// Number of output channels, at least 1: compression θ times `in_channels` in the paper.
         pub out_channels: usize,
         /// Whether the convolution has a bias. Default: without.
         pub(crate) conv_bias: bool => with_bias,
@@ -44,10 +43,9 @@ config! {
         pub initialization: Initialization => with_initialization,
         /// ε and momentum of the norm. Default: 1e-5 and 0.1.
         pub norm: NormReluConfig => with_norm,
-        /// How much is dropped in training. Default: nothing. Only
-        /// [`Dropout::after_every_conv`] affects a transition.
+        /// Dropout in training. Default: none. Only [`Dropout::after_every_conv`] affects a transition.
         pub dropout: Dropout => with_dropout,
-        /// How the feature maps are halved. Default: 2×2 average pooling.
+        /// The operation that halves the sides of the feature maps. Default: 2×2 average pooling.
         pub downsampling: Downsampling => with_downsampling [serde(default)],
     }
 }
@@ -66,8 +64,8 @@ impl TransitionBlockConfig {
         }
     }
 
-    /// Adds a bias, which starts at 0, to the convolution. Before a norm it has no effect, so that modern networks have none.
-    /// Default: without.
+    /// Adds a bias, which starts at 0, to the convolution. Before a norm it has no effect, so that modern networks have
+    /// none. Default: without.
     #[must_use]
     pub fn with_conv_bias(self) -> Self {
         self.with_bias(true)

@@ -41,7 +41,8 @@ impl AdamWConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue),
+    /// [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
     pub fn build(&self, vs: &VarStore) -> Result<Box<dyn Optimizer>> {
         check("learning rate", self.learning_rate, self.learning_rate > 0.0, "a positive number")?;
         check("beta1", self.beta1, (0.0..1.0).contains(&self.beta1), "a number in [0, 1)")?;

@@ -38,7 +38,7 @@ pub trait Optimizer {
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()>;
 }
 
-/// Prints the configuration.
+/// Shows the optimizer's configuration.
 impl fmt::Debug for dyn Optimizer + '_ {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "{}", self.configuration())

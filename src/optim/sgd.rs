@@ -9,10 +9,11 @@ use tch::Tensor;
 use tch::nn::VarStore;
 
 config! {
-    /// Configuration of stochastic gradient descent: v ← m·v + (g + decay·p); p ← p − rate·v, or
-    /// p ← p − rate·(g + decay·p + m·v) with Nesterov's momentum.
+    /// Configuration of stochastic gradient descent: v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g +
+    /// decay·p + m·v) with Nesterov momentum.
     ///
-    /// It makes the same steps as PyTorch's, whose momentum starts with the first gradient: so does this, from v = 0.
+    /// Its steps equal those of PyTorch's SGD, where momentum starts with the first gradient; here it follows from v
+    /// = 0.
     ///
     /// # Examples
     ///
@@ -33,7 +34,7 @@ config! {
         pub learning_rate: f64,
         /// Momentum, in [0, 1). Default 0.
         pub momentum: f64 => with_momentum,
-        /// Whether momentum is Nesterov's.
+        /// Choice between classical and Nesterov momentum.
         pub(crate) nesterov: bool,
         /// Factor of the L2 penalty, at least 0, which is added to the gradient. Default 0.
         pub weight_decay: f64 => with_weight_decay,
@@ -57,7 +58,8 @@ impl SgdConfig {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue),
+    /// [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
     pub fn build(&self, vs: &VarStore) -> Result<Box<dyn Optimizer>> {
         check("learning rate", self.learning_rate, self.learning_rate > 0.0, "a positive number")?;
         check("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "a number in [0, 1)")?;

@@ -82,8 +82,7 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
     Ok(Predictions { outputs: to_rows(&joined, samples)? })
 }
 
-/// Copies outputs `[samples, …]` to the CPU as f32, with everything after the first dimension in
-/// one row.
+/// Copies outputs `[samples, …]` to the CPU as f32, with everything after the first dimension in one row.
 pub(super) fn to_rows(outputs: &Tensor, samples: usize) -> Result<Array2<f32>> {
     check_rows(outputs, samples)?;
     let flat = outputs.to_device(Device::Cpu).to_kind(Kind::Float).contiguous().view(-1);

@@ -8,16 +8,15 @@ use std::time::Duration;
 use tch::Device;
 
 config! {
-    /// Configuration of how samples go through a model.
+    /// Configuration of batched inference.
     #[derive(Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct PredictConfig {
         /// Most samples that go through the model together, from 1 to 65,536. Default: 64.
         pub batch_size: usize => with_batch_size,
-        /// Preprocessing of each batch on the device, which has to be that of the training.
-        /// Default: none.
+        /// Preprocessing of each batch on the device, which has to equal that of the training. Default: none.
         pub preprocess: Preprocess => with_preprocess,
-        /// Device that has the model's variables. Default: [`default_device`].
+        /// Device of the model's variables. Default: [`default_device`].
         pub device: Device => with_device,
         /// Precision that the model computes in. Default: f32.
         pub precision: Precision => with_precision,
@@ -36,7 +35,7 @@ impl Default for PredictConfig {
 }
 
 impl PredictConfig {
-    /// Checks the batch size, and that the device has the precision.
+    /// Checks the batch size, and that the device supports the precision.
     pub(super) fn check(&self) -> Result<()> {
         self.precision.check(self.device)?;
         LoaderConfig::new(self.batch_size).build().map(drop)
@@ -72,20 +71,19 @@ config! {
     #[derive(Clone, Debug, PartialEq)]
     #[non_exhaustive]
     pub struct PredictorConfig {
-        /// How images go through the model. Its batch size is the most requests that form a batch.
+        /// Configuration of the inference. Its batch size is the largest number of requests in a batch.
         pub predict: PredictConfig,
         /// Names of the classes in the order of the model's outputs, for
         /// [`RankedClass::name`](super::RankedClass::name). Default: empty, for no names.
         pub classes: Vec<String> => with_classes,
-        /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error
-        /// of its request alone. Default: `None`, any shape that the model accepts.
+        /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error of its request
+        /// alone. Default: `None`, any shape that the model accepts.
         pub sample_shape: Option<[usize; 3]>,
         /// Longest time that a request waits for others to form a batch with. Default: 1 ms.
         pub max_wait: Duration => with_max_wait,
         /// Most requests that wait in the queue, at least 1. Default: 256.
         pub queue_capacity: usize => with_queue_capacity,
-        /// Most values of an image before preprocessing: channels times height times width.
-        /// Default: 2²².
+        /// Most values of an image before preprocessing: channels times height times width. Default: 2²².
         pub max_image_values: usize => with_max_image_values,
     }
 }
@@ -103,8 +101,8 @@ impl PredictorConfig {
         }
     }
 
-    /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error
-    /// of its request alone.
+    /// Sets the shape `[C, H, W]` that every image has to have after preprocessing; another one is an error of its
+    /// request alone.
     #[must_use]
     pub fn with_sample_shape(mut self, shape: [usize; 3]) -> Self {
         self.sample_shape = Some(shape);

@@ -1,4 +1,5 @@
-//! Predictions of a trained model: [`predict`] for a data set, and a [`Predictor`] that batches the requests of many threads.
+//! Predictions of a trained model: [`predict`] for a data set, and a [`Predictor`] that batches the requests of many
+//! threads.
 
 mod batch;
 mod config;

@@ -10,8 +10,8 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 /// Draws a bar on standard error while an epoch runs: epoch, step, loss, images per second, time left. Where standard
-/// error is no terminal, as in a log file, it prints a line at least every minute instead. After ten steps it prints how
-/// long the run will take.
+/// error is no terminal, as in a log file, it prints a line at least every minute instead. After ten steps it prints
+/// how long the run will take.
 #[derive(Debug, Default)]
 pub struct ProgressBar {
     bar: Option<Bar>,

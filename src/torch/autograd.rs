@@ -20,8 +20,7 @@ use tch::{Tensor, no_grad_guard};
 /// The backward pass runs on the thread that calls `backward` for tensors on the CPU, and on one of libtorch's threads
 /// for others. With a retained graph it may run several times.
 pub trait Function: Send + 'static {
-    /// Computes the outputs. Nothing in here is recorded, and kinds stay as they are:
-    /// mixed precision ends here.
+    /// Computes the outputs. Nothing in here is recorded, and kinds stay as they are: mixed precision ends here.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ use std::sync::Mutex;
 ///
 /// # Panics
 ///
-/// With the first panic of `body`, after all threads have ended.
+/// With the first panic of `body`, after all ranges are done.
 pub fn parallel_for(length: usize, grain: usize, body: impl Fn(Range<usize>) + Sync) {
     let call = Call { body: &body, panic: Mutex::new(None) };
     let data = &raw const call as *mut c_void;

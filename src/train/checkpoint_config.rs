@@ -42,9 +42,9 @@ pub enum Change {
     Schedule,
     /// The preprocessing of batches: [`TrainConfig::preprocess`](super::TrainConfig::preprocess).
     Preprocess,
-    /// [`TrainConfig::mode`](super::TrainConfig::mode).
+    /// The mode of training steps: [`TrainConfig::mode`](super::TrainConfig::mode).
     Mode,
-    /// [`TrainConfig::execution`](super::TrainConfig::execution).
+    /// The implementation that runs: [`TrainConfig::execution`](super::TrainConfig::execution).
     Execution,
     /// The dtype of features: [`TrainConfig::precision`](super::TrainConfig::precision).
     Precision,

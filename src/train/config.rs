@@ -54,7 +54,7 @@ config! {
         pub execution: Execution => with_execution [serde(skip)],
         /// The dtype in which the model runs, in training and evaluation. Default: f32.
         pub precision: Precision => with_precision [serde(skip)],
-        /// What a step saves between its forward and its backward pass. Changes no result. Default: all that saves time.
+        /// The activations that a step saves for its backward pass. Changes no result. Default: [`Memory::Keep`].
         pub(crate) memory: Memory => with_memory [serde(skip)],
     }
 }
@@ -77,9 +77,9 @@ impl TrainConfig {
         }
     }
 
-    /// Saves less for the backward pass, which runs the first convolution of each bottleneck layer once more (activation
-    /// checkpointing): gradients are the same, bit for bit. A training step of DenseNet-121 on 16 images of 224×224 in f32
-    /// took 562 MB instead of 895 MB, and ran at 9.5 instead of 11.0 images/s on two cores.
+    /// Saves less for the backward pass, which runs the first convolution of each bottleneck layer once more
+    /// (activation checkpointing): gradients are the same, bit for bit. A training step of DenseNet-121 on 16 images of
+    /// 224×224 in f32 took 562 MB instead of 895 MB, and ran at 9.5 instead of 11.0 images/s on two cores.
     #[must_use]
     pub fn with_recompute(self) -> Self {
         self.with_memory(Memory::Recompute)

@@ -5,8 +5,8 @@ use crate::data::Dataset;
 /// The data sets of a run: a training set, an optional validation set and an optional test set.
 ///
 /// After every epoch the model is evaluated on the validation and the test set. What chooses during a run, such as
-/// [`EarlyStop`](super::EarlyStop) or [`SaveWeights::best_to`](super::SaveWeights::best_to), looks at the validation set alone, so that the test
-/// set says something about data that no choice depended on.
+/// [`EarlyStop`](super::EarlyStop) or [`SaveWeights::best_to`](super::SaveWeights::best_to), looks at the validation
+/// set alone, so that the test set says something about data that no choice depended on.
 ///
 /// # Examples
 ///

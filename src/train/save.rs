@@ -8,7 +8,8 @@ use serde_json::Value;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-/// Saves the weights to one file: after every epoch and at the end of the run, or only where an epoch is the best so far.
+/// Saves the weights to one file: after every epoch and at the end of the run, or only where an epoch is the best so
+/// far.
 #[derive(Debug)]
 pub struct SaveWeights {
     path: PathBuf,
@@ -24,8 +25,8 @@ impl SaveWeights {
 
     /// Saves to this safetensors file after each epoch that is the best so far by a metric of the validation set.
     ///
-    /// Without a validation set, or with a [`Monitor`] of a metric that the run does not have, the run ends with an error
-    /// before its first step.
+    /// Without a validation set, or with a [`Monitor`] of a metric that the run does not have, the run ends with an
+    /// error before its first step.
     pub fn best_to(path: impl Into<PathBuf>, monitor: Monitor) -> Self {
         SaveWeights { path: path.into(), best: Some(Best::by(monitor)) }
     }

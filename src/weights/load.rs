@@ -38,9 +38,8 @@ pub struct LoadConfig {
     summed_stem: bool,
     /// Least share of the model's variables in percent where loading is non-strict; `None` where it is strict.
     min_percent: Option<u32>,
-    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without
-    /// it are ignored. Default: `None`, the prefix that gives the most of the model's names. Two
-    /// such prefixes are an error.
+    /// The text before the variables' names in the file, such as "state_dict_ema."; tensors without it are ignored.
+    /// Default: `None`, the prefix that gives the most of the model's names. Two such prefixes are an error.
     pub prefix: Option<String>,
 }
 
@@ -65,7 +64,7 @@ impl LoadConfig {
     }
 
     /// Loads the tensors that the model has variables for, as `load_state_dict(strict=False)` of PyTorch: missing
-    /// variables keep their values, and unexpected tensors are left out. The file has to have at least `min_percent` %
+    /// variables keep their values, and unexpected tensors are ignored. The file has to have at least `min_percent` %
     /// of the model's variables, 1 to 100. Default: a missing or an unexpected tensor is an error.
     #[must_use]
     pub fn non_strict(self, min_percent: u32) -> Self {
@@ -100,8 +99,8 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
 ///
 /// # Errors
 ///
-/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged, hostile or
-/// of another model; [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a percentage that is not from 1 to 100.
+/// [`Error::Io`] where the file cannot be read; [`Error::Weights`] where it is damaged, hostile or of another model;
+/// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a percentage that is not from 1 to 100.
 ///
 /// # Examples
 ///
@@ -223,8 +222,7 @@ fn require_float(name: &str, tensor: Tensor) -> Result<Tensor, WeightsProblem> {
     }
 }
 
-/// Decides whether the tensor's three channels are summed; an error where its shape does not fit at
-/// all.
+/// Decides whether the tensor's three channels are summed; an error where its shape does not fit at all.
 fn sums_channels(info: &TensorInfo, name: &str, variable: &Tensor, summed_stem: bool) -> Result<bool, WeightsProblem> {
     let (found, wanted) = (&info.shape[..], variable.size());
     let may_sum = summed_stem && name == "features.conv0.weight";

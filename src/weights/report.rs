@@ -29,9 +29,9 @@ pub struct LoadReport {
     /// Names of the classifier's variables, which keep their values, where
     /// [`with_new_head`](super::LoadConfig::with_new_head) was chosen.
     pub kept: Vec<String>,
-    /// Names of tensors that are no weights of this model by design: batch counters, the
-    /// classifier's tensors under [`with_new_head`](super::LoadConfig::with_new_head), and everything without the
-    /// prefix, such as the state of an optimizer.
+    /// Names of tensors that are no weights of this model by design: batch counters, the classifier's tensors under
+    /// [`with_new_head`](super::LoadConfig::with_new_head), and everything without the prefix, such as the state of an
+    /// optimizer.
     pub ignored: Vec<String>,
 }
 

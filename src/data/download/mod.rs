@@ -102,8 +102,8 @@ impl FashionMnist {
     ///
     /// # Errors
     ///
-    /// As [`download_into`](Self::download_into); [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where there is no home
-    /// folder.
+    /// Those of [`download_into`](Self::download_into), and
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where there is no home folder.
     pub fn download() -> Result<PathBuf> {
         let (value, expected) = ("unknown".to_owned(), "named by XDG_CACHE_HOME or HOME, or given to download_into");
         let no_home = Error::invalid_value("folder for the download", value, expected);
@@ -119,8 +119,9 @@ impl FashionMnist {
     ///
     /// # Errors
     ///
-    /// [`DataError::Download`] where no mirror delivered a file, with the reason of each;
-    /// [`DataError::OtherContent`]; [`IoError::DiskFull`](crate::error::IoError::DiskFull), [`IoError::Failed`](crate::error::IoError::Failed).
+    /// [`DataError::Download`] where the download from every mirror failed, with the reason of each;
+    /// [`DataError::OtherContent`]; [`IoError::DiskFull`](crate::error::IoError::DiskFull),
+    /// [`IoError::Failed`](crate::error::IoError::Failed).
     pub fn download_into(folder: impl AsRef<Path>) -> Result<PathBuf> {
         Download::fashion_mnist().fetch_into(folder.as_ref())
     }

@@ -36,16 +36,15 @@ config! {
         pub(super) shuffle: bool,
         /// Whether the last samples are left out where they do not fill a batch.
         pub(super) drop_last: bool,
-        /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own
-        /// thread fetches them. The batches do not depend on it. Default: 1.
+        /// Number of worker threads that prefetch batches, from 0 to 256; with 0 the caller's own thread fetches them.
+        /// The batches do not depend on it. Default: 1.
         pub workers: usize => with_workers,
-        /// Batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching.
+        /// Number of batches that may wait ready, from 0 to 65,536, besides the one that each worker is fetching.
         /// Default: 2.
         pub prefetch_batches: usize => with_prefetch_batches,
-        /// The seed of the run, which decides the shuffled order and is passed on to the data set.
-        /// Default: 0.
+        /// The seed of the run, which decides the shuffled order and is passed on to the data set. Default: 0.
         pub seed: u64 => with_seed,
-        /// What the samples are for, which is passed on to the data set. Default: training.
+        /// Phase that the samples are for, which is passed on to the data set. Default: training.
         pub phase: Phase => with_phase,
     }
 }
@@ -169,8 +168,8 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// [`DataError::EmptyDataset`], [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where the data set is smaller than a batch
-    /// and the last batch is dropped, [`DataError::WorkerStart`].
+    /// [`DataError::EmptyDataset`], [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where the
+    /// data set is smaller than a batch and the last batch is dropped, [`DataError::WorkerStart`].
     pub fn batches<'scope, D: Dataset + ?Sized>(
         &self,
         scope: &'scope Scope<'scope, '_>,
@@ -184,8 +183,8 @@ impl Loader {
     ///
     /// # Errors
     ///
-    /// As [`batches`](Self::batches), and [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a position behind the last
-    /// sample.
+    /// As [`batches`](Self::batches), and [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a
+    /// position behind the last sample.
     pub fn batches_from<'scope, D: Dataset + ?Sized>(
         &self,
         scope: &'scope Scope<'scope, '_>,
