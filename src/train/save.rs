@@ -41,8 +41,11 @@ impl Callback for SaveWeights {
                 }
                 files::check_writable(&self.path)?;
             }
-            (Event::EpochEnded { record, .. }, Some(best)) if best.update(record)? => {
-                save_safetensors(run.vs, &self.path)?;
+            (Event::EpochEnded { record, .. }, Some(best)) => {
+                let is_best = best.update(record)?;
+                if is_best {
+                    save_safetensors(run.vs, &self.path)?;
+                }
             }
             (Event::EpochEnded { .. } | Event::FitEnded { .. }, None) => save_safetensors(run.vs, &self.path)?,
             _ => {}

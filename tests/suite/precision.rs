@@ -7,9 +7,9 @@ use crate::variables::named_variables;
 use densenet::data::SyntheticConfig;
 use densenet::error::ConfigError;
 use densenet::models::{DenseNetConfig, Model, ModuleModel};
-use densenet::nn::{Execution, ForwardContext, Initialization, Mode, Precision};
+use densenet::nn::{Execution, ForwardContext, Mode, Precision};
 use densenet::tch::nn::VarStore;
-use densenet::tch::{Device, Kind, Reduction, Tensor, nn};
+use densenet::tch::{Device, Kind, Reduction, Tensor, nn, no_grad};
 use densenet::{Error, SgdConfig, TrainConfig, Trainer};
 
 /// Logits, running statistics and the gradients of all variables after a pass of a net on 8 images of this side, in f64.
@@ -23,8 +23,16 @@ fn pass(
 ) -> Pass {
     let mut vs = VarStore::new(Device::Cpu);
     let channels = net.input_channels as i64;
-    let net = net.clone().with_initialization(Initialization::KaimingFanIn).with_seed(seed as u64);
     let net = net.build(&vs.root()).expect("a valid net");
+    for (salt, mut variable) in (0..).zip(named_variables(&vs)) {
+        let size = variable.tensor.size();
+        if let [_, of_each @ ..] = &size[..]
+            && !of_each.is_empty()
+        {
+            let scale = (6.0 / of_each.iter().product::<i64>() as f64).sqrt();
+            no_grad(|| variable.tensor.copy_(&(numbers(&size, 100 * seed + salt) * scale)));
+        }
+    }
     vs.set_kind(kind);
     let x = numbers(&[8, channels, side, side], seed).abs().to_kind(kind);
     let y = Tensor::arange(8, (Kind::Int64, Device::Cpu)).remainder(10);
