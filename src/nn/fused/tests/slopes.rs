@@ -10,8 +10,9 @@ fn check_slopes(kind: LayerKind, dropout: Dropout) {
     for (name, engine) in BACKENDS {
         let (vs, block) = built(&config.clone().with_conv_bias().with_dropout(dropout), Kind::Double);
         // Away from the kink of the ReLU, where a norm's weight and bias are both 0 and there is no slope.
-        for mut variable in named_variables(&vs).into_iter().filter(|variable| variable.name.ends_with("bias")) {
-            let _ = no_grad(|| variable.tensor.g_add_scalar_(0.013));
+        for mut variable in named_variables(&vs).into_iter().filter(|variable| variable.name.contains("norm")) {
+            let _ =
+                no_grad(|| variable.tensor.g_add_scalar_(if variable.name.ends_with("weight") { 1.0 } else { 0.013 }));
         }
         let x = numbers(&[2, 2, 3, 4], 2).set_requires_grad(true);
         let ctx = ForwardContext::new(Mode::Train);
