@@ -3,6 +3,7 @@
 //! The types here are [callbacks](crate::train::Callback): they read a run and do not change it.
 
 mod console;
+#[cfg(any(feature = "progress", feature = "report"))]
 mod format;
 mod history_file;
 #[cfg(feature = "report")]
