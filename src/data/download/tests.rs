@@ -1,8 +1,8 @@
-//! Downloads from a server on this machine: accepted content, and the error of each failure.
+//! Downloads from a server on this machine: accepted content, and the error of each failure. The file is long since each
+//! failure needs a server of its own.
 
 use super::*;
-use crate::error::IdxProblem;
-use crate::error::{ConfigError, DataError, IoError};
+use crate::error::{ConfigError, DataError, IdxProblem, IoError};
 use flate2::{Compression, write::GzEncoder};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
