@@ -9,7 +9,7 @@
 use clap::Parser;
 use densenet::Result;
 use densenet::tch::{Device, Kind, Tensor};
-use densenet::torch::{Forward, Function, apply};
+use densenet::torch::{Forward, Function};
 use std::io::{self, Write};
 
 struct Swish;
@@ -35,7 +35,7 @@ impl Function for Swish {
 }
 
 fn swish(x: &Tensor) -> Result<Tensor> {
-    Ok(apply(Swish, &[x])?.remove(0))
+    Ok(Swish.apply(&[x])?.remove(0))
 }
 
 /// Compare an autograd function of your own with libtorch's operations

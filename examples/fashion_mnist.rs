@@ -12,7 +12,7 @@ use clap::Parser;
 use densenet::data::{Dataset, Subset};
 use densenet::nn::Precision;
 use densenet::report::{ConsoleLog, HistoryFile, ProgressBar, Report, RunFolder};
-use densenet::torch::{Versions, device_name, parse_device};
+use densenet::torch::{Versions, parse_device};
 use densenet::train::{CheckpointConfig, Datasets, Resume, SaveEvery, SaveWeights};
 use densenet::{
     DenseNet, DenseNetConfig, FashionMnist, Preprocess, Result, SgdConfig, Split, TrainConfig, Trainer, tch,
@@ -116,7 +116,7 @@ fn run(args: Args) -> Result<ExitCode> {
 
     let found = Versions::current();
     say(format!("densenet {}, libtorch {}, tch {}", found.densenet, found.libtorch, found.tch));
-    say(format!("on {}, {} threads, {}", device_name(device), found.threads, found.cpu_capability));
+    say(format!("on {}, {} threads, {}", format!("{device:?}").to_lowercase(), found.threads, found.cpu_capability));
     say(format!("{} training and {} test images from {}", train.len(), test.len(), source.display()));
     say(format!("{parameters} parameters, results in {}", folder.path().display()));
 

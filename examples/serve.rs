@@ -19,7 +19,8 @@ use axum::{Json, Router};
 use clap::Parser;
 use densenet::data::{Color, Image, Values};
 use densenet::error::{ConfigError, DataError, InputError, IoError, PredictionError};
-use densenet::predict::{PredictConfig, Predictor, PredictorConfig, RankedClass};
+use densenet::metrics::ClassPrediction;
+use densenet::predict::{PredictConfig, Predictor, PredictorConfig};
 use densenet::tch::{Device, nn::VarStore};
 use densenet::weights::{LoadConfig, load};
 use densenet::{DenseNetConfig, Error, FashionMnist, Model, Preprocess, Result};
@@ -177,9 +178,10 @@ async fn predict(
     let image = decode(content_type.split(';').next().unwrap_or_default().trim(), body).await?;
     // Waiting for the model would keep other requests from being read.
     let prediction = run_blocking(move || Ok(predictor.try_predict(image)?)).await?;
-    let json =
-        |ranked: RankedClass| json!({ "class": ranked.class, "name": ranked.name, "probability": ranked.probability });
-    let predictions: Vec<_> = prediction.top(options.top).into_iter().map(json).collect();
+    let predictions = prediction.top(options.top).into_iter().map(|ClassPrediction { class, probability }| {
+        json!({ "class": class, "name": prediction.name(class), "probability": probability })
+    });
+    let predictions: Vec<_> = predictions.collect();
     Ok(Json(json!({ "predictions": predictions })).into_response())
 }
 

@@ -40,8 +40,8 @@ fn main() -> Result<()> {
     trainer.fit(&Datasets::new(&train).with_test(&test))?;
 
     let predictions = predict(trainer.model(), &test, &PredictConfig::default())?;
-    for (index, prediction) in predictions.classes().iter().take(5).enumerate() {
-        let name = prediction.class.map_or("none", |class| &test.classes()[class]);
+    for (index, prediction) in predictions.classes().into_iter().flatten().take(5).enumerate() {
+        let name = &test.classes()[prediction.class];
         let _ = writeln!(out, "image {index}: {name} ({:.0} %)", 100.0 * prediction.probability);
     }
     Ok(())

@@ -4,33 +4,28 @@
 //! enum of its own, in a file of its own, whose variants name the thing that was wrong and the value it had. The cause,
 //! where there is one, is in [`source`](std::error::Error::source) and is not repeated in the message.
 
+use std::any::Any;
 use std::fmt;
 use std::path::PathBuf;
 
 mod batch;
 mod checkpoint;
-mod checkpoint_error;
 mod config;
 mod data;
-mod download;
 mod idx;
 mod input;
 mod io;
-mod libtorch;
 mod prediction;
 mod training;
 mod weights;
 
 pub use batch::BatchProblem;
-pub use checkpoint::{CheckpointProblem, Difference};
-pub use checkpoint_error::CheckpointError;
+pub use checkpoint::CheckpointError;
 pub use config::ConfigError;
 pub use data::DataError;
-pub use download::DownloadProblem;
 pub use idx::IdxProblem;
 pub use input::InputError;
 pub use io::IoError;
-pub use libtorch::LibtorchError;
 pub use prediction::PredictionError;
 pub use training::TrainingError;
 pub use weights::WeightsProblem;
@@ -71,9 +66,17 @@ pub enum Error {
     /// A file operation failed.
     #[error(transparent)]
     Io(#[from] IoError),
-    /// A call into libtorch failed.
+    /// A call into libtorch failed, or an [autograd function](crate::torch::Function) panicked.
+    #[error("{what}: {message}")]
+    Libtorch {
+        /// The failed operation, in words.
+        what: &'static str,
+        /// The message of libtorch or of the panic.
+        message: String,
+    },
+    /// A metric, a loss, a model or a callback of your own failed, see [`Error::other`].
     #[error(transparent)]
-    Libtorch(#[from] LibtorchError),
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// The result of everything in this crate that can fail.
@@ -81,6 +84,12 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 fn join(items: impl IntoIterator<Item: std::fmt::Display>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the message of a caught panic.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }
 
 impl fmt::Debug for Error {
@@ -127,6 +136,20 @@ impl Error {
         text
     }
 
+    /// Creates the error of a metric, a loss, a model or a callback of your own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::Error;
+    ///
+    /// let error = Error::other("the log server does not respond");
+    /// assert_eq!(error.to_string(), "the log server does not respond");
+    /// ```
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Error::Other(error.into())
+    }
+
     /// A field of a configuration has a value that it cannot have.
     pub(crate) fn invalid_value(field: &'static str, value: impl fmt::Display, expected: &'static str) -> Self {
         Error::Config(ConfigError::InvalidValue { field, value: value.to_string(), expected })
@@ -140,7 +163,7 @@ impl Error {
 
     /// What an error of tch becomes: the call named `what` failed.
     pub(crate) fn libtorch(what: &'static str) -> impl FnOnce(tch::TchError) -> Self {
-        move |error| Error::Libtorch(LibtorchError::Call { what, message: error.to_string() })
+        move |error| Error::Libtorch { what, message: format!("libtorch says: {error}") }
     }
 
     pub(crate) fn at_least_one(field: &'static str, value: usize) -> Result<()> {

@@ -90,7 +90,7 @@
 //! chooses between epochs looks at the validation set, so that the test set only reports.
 //!
 //! ```
-//! use densenet::data::{SyntheticConfig, ValidationSize, split_validation};
+//! use densenet::data::{SyntheticConfig, split_validation};
 //! use densenet::train::{Callback, EarlyStop, Event, Monitor, Run};
 //! use densenet::{Datasets, DenseNetConfig, SgdConfig, TrainConfig, Trainer, tch::nn::VarStore};
 //! use std::ops::ControlFlow;
@@ -111,7 +111,7 @@
 //! # let model = config.with_growth_rate(4).with_layers_per_block([1, 1]).build(&vs.root())?;
 //! # let optimizer = SgdConfig::new(0.1).build(&vs)?;
 //! let samples = SyntheticConfig::new(128).with_sample_shape([1, 16, 16]).with_classes(4).build()?;
-//! let (train, validation) = split_validation(&samples, ValidationSize::Fraction(0.25), 0)?;
+//! let (train, validation) = split_validation(&samples, 0.25, 0)?;
 //! let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(2))?
 //!     .with_callback(EarlyStop::after(5).with_monitor(Monitor::accuracy()))
 //!     .with_callback(PrintLearningRate);

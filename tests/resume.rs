@@ -4,7 +4,7 @@
 #[path = "suite/support/real_data.rs"]
 mod real_data;
 
-use densenet::data::{Dataset, Subset, ValidationSize, split_validation};
+use densenet::data::{Dataset, Subset, split_validation};
 use densenet::error::CheckpointError;
 use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::nn::{Dropout, Execution, StemConfig};
@@ -131,7 +131,7 @@ impl Metric for Confidence {
 
 /// Trains on the training set without the samples that are held out.
 fn fit(trainer: &mut Trainer<DenseNet>, train: &dyn Dataset, test: &dyn Dataset) -> Result<History> {
-    let (train, validation) = split_validation(train, ValidationSize::Count(HELD_OUT), 3)?;
+    let (train, validation) = split_validation(train, HELD_OUT as f64 / train.len() as f64, 3)?;
     trainer.fit(&Datasets::new(&train).with_validation(&validation).with_test(test))
 }
 
@@ -254,7 +254,7 @@ fn another_configuration_or_data_set_is_refused_by_name_unless_allowed() {
     };
     let differences = |outcome: Result<usize>| match outcome {
         Err(Error::Checkpoint(CheckpointError::ConfigMismatch { differences })) => {
-            differences.into_iter().map(|d| d.field).collect::<Vec<_>>()
+            differences.into_keys().collect::<Vec<_>>()
         }
         other => panic!("{other:?}"),
     };

@@ -1,7 +1,7 @@
 //! Tests that a checkpoint is complete or absent, whichever file operation fails and whenever the power is cut.
 
+use super::problem::CheckpointProblem;
 use super::{Checkpoint, Store};
-use crate::error::CheckpointProblem;
 use crate::error::IoError;
 use crate::files::{Disk, ReadSeek, RealDisk};
 use crate::{Error, Result};

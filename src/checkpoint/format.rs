@@ -1,6 +1,6 @@
 //! A checkpoint as bytes: a safetensors file with a digest over all of it.
 
-use crate::error::CheckpointProblem;
+use super::problem::CheckpointProblem;
 use crate::tensor_file::{TensorBytes, TensorFile, TensorFileProblem, check_limits, read_head};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod fault_tests;
 mod format;
+mod problem;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The checkpoints of one run in a folder.
 
 use super::Checkpoint;
+use super::problem::CheckpointProblem;
 use crate::error::{CheckpointError, IoError};
 use crate::files::{Disk, FolderLock, RealDisk, replace_on, target_of_temporary};
 use crate::{Error, Result};
@@ -61,9 +62,7 @@ impl Store {
     /// an incomplete file.
     pub fn save(&self, step: u64, checkpoint: &Checkpoint) -> Result<PathBuf> {
         let path = self.path(step);
-        let bytes = checkpoint
-            .to_bytes()
-            .map_err(|problem| Error::Checkpoint(CheckpointError::Invalid { path: path.clone(), problem }))?;
+        let bytes = checkpoint.to_bytes().map_err(|problem| invalid(&path, problem))?;
         replace_on(&*self.disk, &path, &bytes)?;
         Ok(path)
     }
@@ -86,7 +85,7 @@ impl Store {
             };
             match Checkpoint::read(file) {
                 Ok(checkpoint) => return Ok(Some(LoadedCheckpoint { checkpoint, skipped })),
-                Err(problem) => skipped.push(Error::Checkpoint(CheckpointError::Invalid { path, problem })),
+                Err(problem) => skipped.push(invalid(&path, problem)),
             }
         }
         // A new run would in time remove checkpoints that could still be repaired by hand.
@@ -148,6 +147,10 @@ impl Store {
             _ => Ok(()),
         }
     }
+}
+
+fn invalid(path: &Path, problem: CheckpointProblem) -> Error {
+    Error::Checkpoint(CheckpointError::Invalid { path: path.to_owned(), source: problem.into() })
 }
 
 const PREFIX: &str = "checkpoint-";

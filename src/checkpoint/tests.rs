@@ -1,9 +1,10 @@
 //! What a checkpoint and a folder of checkpoints promise.
 
 use super::fault_tests::{assert_is, read, state};
+use super::problem::CheckpointProblem;
 use super::{Checkpoint, Store};
 use crate::Error;
-use crate::error::{CheckpointError, CheckpointProblem};
+use crate::error::CheckpointError;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,15 +78,17 @@ fn a_damaged_checkpoint_is_skipped_and_named() {
     let aside = folder.path().join("damaged-checkpoint-000000003.safetensors");
     assert_eq!(fs::read(&aside).unwrap(), bytes);
     fs::rename(&aside, &paths[2]).unwrap();
-    let named = found.skipped[0].to_string();
+    let named = found.skipped[0].with_causes();
     assert!(named.contains("checkpoint-000000003") && named.contains("damaged"), "{named}");
     for path in &paths {
         fs::write(path, b"").unwrap();
     }
-    assert!(matches!(
-        store.newest(),
-        Err(Error::Checkpoint(CheckpointError::Invalid { problem: CheckpointProblem::NoDigest, .. }))
-    ));
+    match store.newest() {
+        Err(Error::Checkpoint(CheckpointError::Invalid { source, .. })) => {
+            assert_eq!(source.downcast_ref(), Some(&CheckpointProblem::NoDigest));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Checks that samples, targets and classes fit together, for data in memory and for every batch of a data set.
 
 use super::{Batch, SampleKey, Targets};
-use crate::error::BatchProblem;
-use crate::error::DataError;
+use crate::error::{BatchProblem, DataError};
 use crate::{Error, Result};
 
 /// Checks a batch against its own shape and the number of classes.

@@ -8,8 +8,7 @@
 
 use super::gzip::{Content, read_up_to};
 use super::{Batch, InMemoryDataset, Targets, Values};
-use crate::error::IdxProblem;
-use crate::error::{DataError, IoError};
+use crate::error::{DataError, IdxProblem, IoError};
 use crate::{Error, Result};
 use sha2::{Digest, Sha256};
 use std::fs::File;

@@ -1,7 +1,7 @@
 //! Single images in plain memory, and the decoder of image files.
 
 use super::Values;
-use crate::error::{InputError, LibtorchError};
+use crate::error::InputError;
 use crate::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -58,9 +58,7 @@ impl TryFrom<&Tensor> for Image {
             return Err(Error::Input(InputError::SampleShape { actual: shape, expected: "[C, H, W]".to_owned() }));
         };
         let flat = tensor.detach().to_device(Device::Cpu).contiguous().view(-1);
-        let failed = |error: TchError| {
-            Error::Libtorch(LibtorchError::Call { what: "values of a tensor", message: error.to_string() })
-        };
+        let failed = |error: TchError| Error::libtorch("values of a tensor")(error);
         let values = match flat.kind() {
             Kind::Uint8 => Values::U8(Vec::try_from(flat).map_err(failed)?),
             _ => Values::F32(Vec::try_from(flat.to_kind(Kind::Float)).map_err(failed)?),

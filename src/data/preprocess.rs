@@ -1,37 +1,18 @@
 //! Conversion of a batch in plain memory to tensors on the training device.
 
 use super::{Batch, Targets, Values};
-use crate::error::LibtorchError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
-/// Shifts and scales the values of each channel: `(x − mean) / std`.
-///
-/// # Examples
-///
-/// The normalization that most pretrained ImageNet weights expect:
-///
-/// ```
-/// use densenet::data::Normalize;
-///
-/// let imagenet = Normalize::new([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-/// ```
+/// The mean and the standard deviation by which each channel is shifted and scaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Normalize {
-    /// One mean per channel, in units of the values; bytes are scaled to [0, 1] before.
+pub(crate) struct Normalize {
     pub mean: Vec<f64>,
-    /// One standard deviation per channel, each positive, in the same units.
     pub std: Vec<f64>,
 }
 
 impl Normalize {
-    /// Creates a normalization by one mean and one standard deviation per channel.
-    pub fn new(mean: impl Into<Vec<f64>>, std: impl Into<Vec<f64>>) -> Self {
-        Normalize { mean: mean.into(), std: std.into() }
-    }
-
     fn check(&self, channels: usize) -> Result<()> {
         let Normalize { mean, std } = self;
         let invalid = |value: String, expected| Err(Error::invalid_value("normalization", value, expected));
@@ -51,7 +32,7 @@ impl Normalize {
 /// # Examples
 ///
 /// ```
-/// use densenet::data::{Batch, Normalize, Preprocess, Targets, Values};
+/// use densenet::data::{Batch, Preprocess, Targets, Values};
 /// use densenet::tch::Device;
 ///
 /// let batch = Batch {
@@ -59,8 +40,7 @@ impl Normalize {
 ///     values: Values::U8(vec![0, 51, 102, 255]),
 ///     targets: Targets::Classes(vec![7]),
 /// };
-/// let normalize = Normalize::new([0.5], [0.25]);
-/// let preprocess = Preprocess::new().with_size([4, 4]).with_normalize(normalize);
+/// let preprocess = Preprocess::new().with_size([4, 4]).with_normalize([0.5], [0.25]);
 /// let (x, y) = preprocess.tensors(&batch, Device::Cpu)?;
 /// assert_eq!((x.size(), y.size()), (vec![1, 1, 4, 4], vec![1]));
 /// # Ok::<(), densenet::Error>(())
@@ -71,8 +51,8 @@ pub struct Preprocess {
     /// Height and width in pixels, from 1 to 16,384, to which images are resized: bilinearly, with half-pixel centers
     /// and without antialiasing. Default: `None`, which keeps their size.
     pub resize: Option<[usize; 2]>,
-    /// Normalization of each channel. Default: `None`, which keeps the values.
-    pub normalize: Option<Normalize>,
+    /// Normalization of each channel; `None` keeps the values.
+    pub(crate) normalize: Option<Normalize>,
 }
 
 impl Preprocess {
@@ -88,10 +68,21 @@ impl Preprocess {
         self
     }
 
-    /// Sets the [normalization](Self::normalize) of each channel.
+    /// Normalizes each channel to `(x − mean) / std`, by one mean and one positive standard deviation per channel, in
+    /// units of the values; bytes are scaled to [0, 1] before. Default: without.
+    ///
+    /// # Examples
+    ///
+    /// The normalization that most pretrained ImageNet weights expect:
+    ///
+    /// ```
+    /// use densenet::Preprocess;
+    ///
+    /// let preprocess = Preprocess::new().with_normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+    /// ```
     #[must_use]
-    pub fn with_normalize(mut self, normalize: Normalize) -> Self {
-        self.normalize = Some(normalize);
+    pub fn with_normalize(mut self, mean: impl Into<Vec<f64>>, std: impl Into<Vec<f64>>) -> Self {
+        self.normalize = Some(Normalize { mean: mean.into(), std: std.into() });
         self
     }
 
@@ -123,7 +114,7 @@ impl Preprocess {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`LibtorchError::Call`].
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`Error::Libtorch`].
     pub fn tensors(&self, batch: &Batch, device: Device) -> Result<(Tensor, Tensor)> {
         let input = self.inputs(&batch.values, &batch.sample_shape, batch.len(), device)?;
         let targets = match &batch.targets {
@@ -143,13 +134,13 @@ impl Preprocess {
             Values::U8(bytes) => Tensor::from_slice(bytes).to_device(device).to_kind(Kind::Float) / 255.0,
             Values::F32(numbers) => Tensor::from_slice(numbers).to_device(device),
         };
-        let mut x = flat.f_view(shape.as_slice()).map_err(|error| libtorch("a batch's shape", error))?;
+        let mut x = flat.f_view(shape.as_slice()).map_err(Error::libtorch("a batch's shape"))?;
         if let Some([height, width]) = self.resize
             && shape[2..] != [height as i64, width as i64]
         {
             x = x
                 .f_upsample_bilinear2d([height as i64, width as i64], false, None, None)
-                .map_err(|error| libtorch("resizing", error))?;
+                .map_err(Error::libtorch("resizing"))?;
         }
         if let Some(Normalize { mean, std }) = &self.normalize {
             let per_channel: Vec<i64> = (0..shape.len()).map(|axis| if axis == 1 { -1 } else { 1 }).collect();
@@ -163,10 +154,6 @@ impl Preprocess {
 
 /// The longest side of an image in pixels.
 const MAX_SIDE: usize = 16_384;
-
-fn libtorch(what: &'static str, error: tch::TchError) -> Error {
-    Error::Libtorch(LibtorchError::Call { what, message: error.to_string() })
-}
 
 #[cfg(test)]
 mod tests {
@@ -183,7 +170,7 @@ mod tests {
 
     #[test]
     fn normalization_is_per_channel() {
-        let preprocess = Preprocess::new().with_normalize(Normalize::new([0.0, 0.5], [1.0, 0.5]));
+        let preprocess = Preprocess::new().with_normalize([0.0, 0.5], [1.0, 0.5]);
         let x = preprocess.inputs(&Values::U8(vec![0, 255, 255, 0]), &[2, 1, 2], 1, Device::Cpu).unwrap();
         assert_eq!(Vec::<f32>::try_from(x.view(-1)).unwrap(), [0.0, 1.0, 1.0, -1.0]);
     }
@@ -193,8 +180,8 @@ mod tests {
         for preprocess in [
             Preprocess::new().with_size([0, 4]),
             Preprocess::new().with_size([4, 1 << 20]),
-            Preprocess::new().with_normalize(Normalize::new([0.0; 2], [1.0; 2])),
-            Preprocess::new().with_normalize(Normalize::new([0.0], [0.0])),
+            Preprocess::new().with_normalize([0.0; 2], [1.0; 2]),
+            Preprocess::new().with_normalize([0.0], [0.0]),
         ] {
             assert!(
                 matches!(preprocess.output_shape(&[1, 2, 2]), Err(Error::Config(ConfigError::InvalidValue { .. }))),

@@ -4,22 +4,12 @@ use super::random::{Purpose, Random};
 use super::{Dataset, Subset};
 use crate::error::DataError;
 use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
-
-/// The number of samples that are held back for validation.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum ValidationSize {
-    /// A fraction of all samples, above 0 and below 1, rounded to an integer number of samples.
-    Fraction(f64),
-    /// A number of samples.
-    Count(usize),
-}
 
 /// Splits a data set at random into a training and a validation part, which are disjoint, contain all samples together,
-/// and keep their order.
+/// and keep their order. The validation part has `fraction` of the samples, above 0 and below 1, rounded to an integer
+/// number; for a given number, pass it divided by the data set's length.
 ///
-/// The split is a pure function of the number of samples, the size and the seed. Choices between models (the best
+/// The split is a pure function of the number of samples, the fraction and the seed. Choices between models (the best
 /// epoch, early stopping) use the validation part, so that the test set only measures the result.
 ///
 /// `dataset` is cloned: pass a reference, an `Arc`, or one that is cheap to clone, such as
@@ -33,29 +23,20 @@ pub enum ValidationSize {
 /// # Examples
 ///
 /// ```
-/// use densenet::data::{Dataset, SyntheticConfig, ValidationSize, split_validation};
+/// use densenet::data::{Dataset, SyntheticConfig, split_validation};
 ///
 /// let all = SyntheticConfig::new(100).build()?;
-/// let (train, validation) = split_validation(&all, ValidationSize::Fraction(0.1), 42)?;
+/// let (train, validation) = split_validation(&all, 0.1, 42)?;
 /// assert_eq!((train.len(), validation.len()), (90, 10));
 /// # Ok::<(), densenet::Error>(())
 /// ```
-pub fn split_validation<D: Dataset + Clone>(
-    dataset: D,
-    size: ValidationSize,
-    seed: u64,
-) -> Result<(Subset<D>, Subset<D>)> {
+pub fn split_validation<D: Dataset + Clone>(dataset: D, fraction: f64, seed: u64) -> Result<(Subset<D>, Subset<D>)> {
     let samples = dataset.len();
-    let validation = match size {
-        ValidationSize::Count(count) => count,
-        ValidationSize::Fraction(fraction) if fraction > 0.0 && fraction < 1.0 => {
-            (fraction * samples as f64).round() as usize
-        }
-        ValidationSize::Fraction(fraction) => {
-            let (field, expected) = ("validation fraction", "between 0 and 1, without the ends");
-            return Err(Error::invalid_value(field, fraction, expected));
-        }
-    };
+    if !(fraction > 0.0 && fraction < 1.0) {
+        let (field, expected) = ("validation fraction", "between 0 and 1, without the ends");
+        return Err(Error::invalid_value(field, fraction, expected));
+    }
+    let validation = (fraction * samples as f64).round() as usize;
     if validation == 0 || validation >= samples {
         return Err(Error::Data(DataError::EmptySplit { samples, validation }));
     }

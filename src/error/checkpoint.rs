@@ -1,53 +1,60 @@
-//! Errors in the content of a checkpoint.
+//! Errors of checkpoints, saved states and the folders of runs.
 
-use std::fmt;
+use super::join;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-/// A field in which a run differs from the one that was saved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The field, such as "batch_size".
-    pub field: String,
-    /// Its value in the checkpoint, as JSON.
-    pub saved: String,
-    /// Its value now, as JSON.
-    pub now: String,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} was {} and is {}", self.field, self.saved, self.now)
-    }
-}
-
-/// Why a file is no checkpoint, or a state cannot become one.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Errors of checkpoints, saved states and the folders of runs.
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CheckpointProblem {
-    /// The file has no digest: it is truncated, or is no checkpoint.
-    #[error("it has no digest, so that it is cut off or no checkpoint")]
-    NoDigest,
-    /// The file is damaged: its digest is not the one that was stored in it.
-    #[error("it is damaged: its SHA-256 is {actual}, but should be {expected}")]
-    Digest {
-        /// The SHA-256 stored in the file, in hexadecimal.
-        expected: String,
-        /// The SHA-256 of the file's content, in hexadecimal.
-        actual: String,
-    },
-    /// The file has a format that this version of the crate does not read.
-    #[error("its format is {found}, and this version knows {known}")]
-    Format {
-        /// The format that the file declares.
-        found: String,
-        /// The format that can be read.
-        known: u64,
-    },
-    /// A tensor or the file cannot be read or written.
-    #[error("{name}: {problem}")]
-    Content {
-        /// The name of the tensor, or "the file".
+pub enum CheckpointError {
+    /// A tensor of a saved state does not fit the model, the optimizer or a metric.
+    #[error("state tensor {name:?}: {problem}")]
+    StateMismatch {
+        /// The name of the tensor.
         name: String,
         /// The problem with it, in words.
         problem: String,
     },
+    /// The folder for a new run holds a run already.
+    #[error("{} holds a run already ({file}): name another folder, or remove it", folder.display())]
+    RunExists {
+        /// Path of the folder.
+        folder: PathBuf,
+        /// A file of that run.
+        file: &'static str,
+    },
+    /// A file is no valid checkpoint, or a state cannot be saved as one.
+    #[error("checkpoint {} cannot be used", path.display())]
+    Invalid {
+        /// Path of the file.
+        path: PathBuf,
+        /// The problem with the checkpoint: damage, another format, or a tensor that cannot be stored.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The folder for the checkpoints of a new run holds checkpoints already.
+    #[error("{} holds checkpoints already: resume that run, or name another folder", folder.display())]
+    CheckpointsExist {
+        /// Path of the folder.
+        folder: PathBuf,
+    },
+    /// The checkpoint is of a run with another configuration or other data.
+    #[error("the checkpoint is of another run: {}; allow by name what may change", listed(differences))]
+    ConfigMismatch {
+        /// The fields in which the runs differ, such as "batch_size", each with its value in the checkpoint and its
+        /// value now, as JSON.
+        differences: BTreeMap<String, [String; 2]>,
+    },
+    /// Another run is using the folder.
+    #[error("{} is in use by {holder}: one run at a time", folder.display())]
+    FolderInUse {
+        /// Path of the folder.
+        folder: PathBuf,
+        /// The process that uses the folder, such as "process 123".
+        holder: String,
+    },
+}
+
+fn listed(differences: &BTreeMap<String, [String; 2]>) -> String {
+    join(differences.iter().map(|(field, [saved, now])| format!("{field} was {saved} and is {now}")))
 }

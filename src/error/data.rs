@@ -1,7 +1,7 @@
 //! Errors in samples, data sets or their files.
 
 use super::join;
-use super::{BatchProblem, DownloadProblem, IdxProblem};
+use super::{BatchProblem, Error, IdxProblem};
 use std::path::PathBuf;
 
 /// Errors in samples, data sets or their files.
@@ -115,12 +115,30 @@ pub enum DataError {
         remedy: &'static str,
     },
     /// No mirror delivered a file.
-    #[error("cannot download {name}: {}", join(attempts.iter().map(|(url, problem)| format!("{url}: {problem}"))))]
+    #[error("cannot download {name}: {}", join(attempts.iter().map(|(url, error)| format!("{url}: {}", error.with_causes()))))]
     Download {
         /// Path of the file.
         name: String,
         /// The address of the file on each mirror and why it did not deliver, in the order in which they were tried.
-        attempts: Vec<(String, DownloadProblem)>,
+        attempts: Vec<(String, Error)>,
+    },
+    /// A server responded with a status other than success.
+    #[error("the server responded with status {status}")]
+    ServerStatus {
+        /// The HTTP status code.
+        status: u16,
+    },
+    /// A connection failed, timed out or broke off.
+    #[error("the connection failed")]
+    Connection {
+        /// The error of the HTTP client.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A server sends more bytes than the file can have.
+    #[error("the server sends more than {limit_bytes} bytes, which is more than the file can have")]
+    DownloadTooLarge {
+        /// The limit in bytes.
+        limit_bytes: u64,
     },
     /// The validation or test set does not have the classes of the training set.
     #[error("the training set's classes are {train:?}, the {set}'s {other:?}")]

@@ -1,8 +1,8 @@
 //! The configuration of a DenseNet, which determines its blocks, transitions and channel counts.
 
 use crate::nn::{
-    ConvGeometry, DenseBlockConfig, DenseLayerConfig, Downsampling, Dropout, Initialization, LayerKind, NormReluConfig,
-    StemConfig, TransitionBlockConfig, checked,
+    ConvGeometry, DenseBlockConfig, DenseLayerConfig, Dropout, Initialization, LayerKind, NormReluConfig, StemConfig,
+    TransitionBlockConfig, checked,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -54,8 +54,8 @@ config! {
         /// The stem: convolutions before the first block and the operations after them. Default:
         /// [`StemConfig::imagenet`].
         pub stem: StemConfig => with_stem,
-        /// The operation that halves the sides of the feature maps in a transition. Default: average pooling.
-        pub downsampling: Downsampling => with_downsampling [serde(default)],
+        /// Whether a blur halves the sides of the feature maps in transitions instead of average pooling.
+        pub(crate) blur: bool [serde(default)],
         /// Whether convolutions have a bias. Default: without.
         pub(crate) conv_bias: bool => with_bias,
         /// The distribution of initial weights. Default: Kaiming, fan in.
@@ -90,7 +90,7 @@ impl DenseNetConfig {
             layer_kind: LayerKind::default(),
             compression: 0.5,
             stem: StemConfig::imagenet(),
-            downsampling: Downsampling::default(),
+            blur: false,
             conv_bias: false,
             initialization: Initialization::default(),
             norm: NormReluConfig::default(),
@@ -118,6 +118,13 @@ impl DenseNetConfig {
     #[must_use]
     pub fn with_conv_bias(self) -> Self {
         self.with_bias(true)
+    }
+
+    /// Halves the sides of the feature maps in transitions by every second pixel of a 3×3 blur with binomial weights, timm's
+    /// `BlurPool2d`. Default: by 2×2 average pooling.
+    #[must_use]
+    pub fn with_blur(self) -> Self {
+        DenseNetConfig { blur: true, ..self }
     }
 
     /// Sets the number of layers of each dense block, which also determines the number of blocks. Default [6, 12, 24,
@@ -197,11 +204,11 @@ impl DenseNetConfig {
             let expected = "large enough to leave each transition a channel";
             return Err(Error::invalid_value("compression", value, expected));
         }
-        Ok(TransitionBlockConfig::new(in_channels, out_channels)
+        let transition = TransitionBlockConfig::new(in_channels, out_channels)
             .with_bias(self.conv_bias)
             .with_initialization(self.initialization)
             .with_norm(self.norm)
-            .with_dropout(self.dropout)
-            .with_downsampling(self.downsampling))
+            .with_dropout(self.dropout);
+        Ok(TransitionBlockConfig { blur: self.blur, ..transition })
     }
 }

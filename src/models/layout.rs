@@ -3,7 +3,7 @@
 use super::DenseNetConfig;
 use super::config::StageConfig;
 use crate::error::{ConfigError, InputError};
-use crate::nn::{ConvGeometry, Downsampling, Mode, StemPool};
+use crate::nn::{ConvGeometry, Mode};
 use crate::{Error, Result};
 
 /// One operation and the prefix of its variables, or a description where it has none.
@@ -73,15 +73,14 @@ pub(super) fn layout(config: &DenseNetConfig, convs: &[ConvGeometry], stages: &[
     let initial = config.initial_channels;
     for (number, conv) in convs.iter().enumerate() {
         push(format!("features.conv{number}"), Operation::Conv(*conv));
-        if number + 1 < convs.len() || config.stem.pool != StemPool::Bare {
+        if number + 1 < convs.len() || config.stem.pool {
             push(format!("features.norm{number}"), Operation::NormRelu { channels: conv.out_channels });
         }
     }
-    match config.stem.pool {
-        StemPool::Bare => {}
-        StemPool::NormReluMaxPool => push("features.pool0".into(), Operation::MaxPool { channels: initial, stride: 2 }),
-        StemPool::NormReluMaxPoolBlur => {
-            push("features.pool0".into(), Operation::MaxPool { channels: initial, stride: 1 });
+    if config.stem.pool {
+        let stride = if config.stem.blur { 1 } else { 2 };
+        push("features.pool0".into(), Operation::MaxPool { channels: initial, stride });
+        if config.stem.blur {
             push("features.blur0".into(), Operation::Blur { channels: initial });
         }
     }
@@ -98,9 +97,9 @@ pub(super) fn layout(config: &DenseNetConfig, convs: &[ConvGeometry], stages: &[
             push(name("norm"), Operation::NormRelu { channels: transition.in_channels });
             push(name("conv"), Operation::Conv(transition.conv()));
             let channels = transition.out_channels;
-            match transition.downsampling {
-                Downsampling::Pool => push(name("pool"), Operation::AvgPool { channels }),
-                Downsampling::Blur => push(name("blur"), Operation::Blur { channels }),
+            match transition.blur {
+                true => push(name("blur"), Operation::Blur { channels }),
+                false => push(name("pool"), Operation::AvgPool { channels }),
             }
         }
     }

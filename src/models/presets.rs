@@ -1,7 +1,7 @@
 //! Presets of the network's configuration.
 
 use super::DenseNetConfig;
-use crate::nn::{Initialization, StemConfig, StemPool, checked};
+use crate::nn::{Initialization, StemConfig, checked};
 use crate::{Error, Result};
 
 impl DenseNetConfig {
@@ -51,7 +51,7 @@ impl DenseNetConfig {
 
     /// Describes timm's `densenetblur121d`: DenseNet-121 with a deep stem and a blur in its pooling.
     pub fn densenetblur121d(classes: usize) -> Self {
-        DenseNetConfig::new(classes).with_stem(StemConfig::deep(32).with_pool(StemPool::NormReluMaxPoolBlur))
+        DenseNetConfig::new(classes).with_stem(StemConfig::deep(32).with_blur())
     }
 
     /// Describes the paper's plain network for CIFAR: three equal blocks on 3×32×32 images, 10 classes. The paper

@@ -23,7 +23,7 @@ pub use dropout::Dropout;
 pub use features::Features;
 pub use initialization::Initialization;
 pub use norm_relu::NormReluConfig;
-pub use stem::{Downsampling, StemConfig, StemPool};
+pub use stem::StemConfig;
 pub use transition::{TransitionBlock, TransitionBlockConfig};
 
 pub(crate) use context::Memory;

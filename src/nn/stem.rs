@@ -9,34 +9,13 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::{self, Module, Path};
 
-/// The operations that follow the stem's convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StemPool {
-    /// No operation, since the first dense block begins with a norm.
-    Bare,
-    /// Norm → ReLU → max pooling 3×3, stride 2, padding 1.
-    NormReluMaxPool,
-    /// Norm → ReLU → max pooling 3×3, stride 1, padding 1 → every second pixel of a [blur](Downsampling::Blur).
-    NormReluMaxPoolBlur,
-}
-
-/// The operation that halves the sides of feature maps in a transition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Downsampling {
-    /// 2×2 average pooling, as in the paper.
-    #[default]
-    Pool,
-    /// Every second pixel of a 3×3 blur with binomial weights, which makes the output less sensitive to shifts of the
-    /// image by a pixel. timm's `BlurPool2d`.
-    ///
-    /// # Source
-    ///
-    /// Zhang: *Making Convolutional Networks Shift-Invariant Again*, ICML 2019.
-    Blur,
-}
-
 /// Blurs maps `[N, C, H, W]`, both sides at least 2, by (1, 2, 1)/4 in both directions with mirrored edges, and returns
-/// every second pixel: `[N, C, ⌈H/2⌉, ⌈W/2⌉]`.
+/// every second pixel: `[N, C, ⌈H/2⌉, ⌈W/2⌉]`. The output is less sensitive to shifts of the image by a pixel than that
+/// of a pooling. timm's `BlurPool2d`.
+///
+/// # Source
+///
+/// Zhang: *Making Convolutional Networks Shift-Invariant Again*, ICML 2019.
 pub(crate) fn blurred_half(x: &Tensor) -> Tensor {
     let channels = x.size()[1];
     let line = Tensor::from_slice(&[0.25, 0.5, 0.25]).to_kind(x.kind()).to_device(x.device());
@@ -55,8 +34,11 @@ config! {
         pub stride: usize => with_stride,
         /// Zero padding on each side in pixels, less than `kernel`.
         pub padding: usize => with_padding,
-        /// The operations that follow the convolution.
-        pub pool: StemPool => with_pool,
+        /// Whether norm, ReLU and 3×3 max pooling of stride 2 follow the convolutions. Without them the first dense
+        /// block begins with a norm.
+        pub(crate) pool: bool,
+        /// Whether a blur halves the sides instead of the max pooling's stride.
+        pub(crate) blur: bool [serde(default)],
         /// Channels that the first two of three convolutions write, with norm and ReLU between them: timm's deep stem.
         /// Default: `None`, one convolution as in the paper.
         pub deep_width: Option<usize> [serde(default)],
@@ -66,18 +48,25 @@ config! {
 impl StemConfig {
     /// Describes the paper's stem for ImageNet: 7×7, stride 2, padding 3, then norm, ReLU and pooling.
     pub fn imagenet() -> Self {
-        StemConfig { kernel: 7, stride: 2, padding: 3, pool: StemPool::NormReluMaxPool, deep_width: None }
+        StemConfig { kernel: 7, stride: 2, padding: 3, pool: true, blur: false, deep_width: None }
     }
 
     /// Describes the paper's stem for CIFAR: 3×3, stride 1, padding 1, nothing after it.
     pub fn cifar() -> Self {
-        StemConfig { kernel: 3, stride: 1, padding: 1, pool: StemPool::Bare, deep_width: None }
+        StemConfig { kernel: 3, stride: 1, padding: 1, pool: false, blur: false, deep_width: None }
     }
 
     /// Describes timm's deep stem: three convolutions 3×3, the first with stride 2 and the first two of `width`
     /// channels, then norm, ReLU and pooling. timm's width is the growth rate.
     pub fn deep(width: usize) -> Self {
         StemConfig { kernel: 3, stride: 2, padding: 1, deep_width: Some(width), ..StemConfig::imagenet() }
+    }
+
+    /// Gives the max pooling stride 1, and halves the sides by every second pixel of a 3×3 blur instead, as timm's
+    /// `densenetblur121d` does. Has no effect on [`cifar`](Self::cifar), which has no pooling. Default: without.
+    #[must_use]
+    pub fn with_blur(self) -> Self {
+        StemConfig { blur: true, ..self }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -121,12 +110,12 @@ impl StemConfig {
         self.check()?;
         let last = convs.len() - 1;
         let stages = convs.iter().enumerate().map(|(number, conv)| {
-            let has_norm = number < last || self.pool != StemPool::Bare;
+            let has_norm = number < last || self.pool;
             let built = conv.build(&(path / format!("conv{number}")), initialization, draws)?;
             let norm = has_norm.then(|| norm.build(&(path / format!("norm{number}")), conv.out_channels));
             Ok((built, norm.transpose()?))
         });
-        Ok(Stem { stages: stages.collect::<Result<_>>()?, pool: self.pool })
+        Ok(Stem { stages: stages.collect::<Result<_>>()?, blur: self.blur })
     }
 }
 
@@ -134,29 +123,28 @@ impl StemConfig {
 #[derive(Debug)]
 pub(crate) struct Stem {
     stages: Vec<(nn::Conv2D, Option<NormRelu>)>,
-    pool: StemPool,
+    blur: bool,
 }
 
 impl Stem {
     /// Computes the first features from images `[N, C, H, W]`, whose shape has been checked.
     pub(crate) fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Features> {
         let (last, first) = self.stages.split_last().expect("there is a convolution");
-        let rectified = |x: Tensor, norm: &Option<NormRelu>| match norm {
-            Some(norm) => norm.forward(&Features::new(x), ctx),
-            None => Ok(x),
-        };
-        let x = first.iter().try_fold(x.shallow_clone(), |x, (conv, norm)| rectified(conv.forward(&x), norm))?;
+        let rectified = |x: Tensor, norm: &NormRelu| norm.forward(&Features::new(x), ctx);
+        let x = first.iter().try_fold(x.shallow_clone(), |x, (conv, norm)| match norm {
+            Some(norm) => rectified(conv.forward(&x), norm),
+            None => Ok(conv.forward(&x)),
+        })?;
         let y = last.0.forward(&x);
-        Ok(Features::new(match (self.pool, &last.1) {
-            (StemPool::Bare, _) | (_, None) => y,
-            (StemPool::NormReluMaxPool, Some(norm)) if Engine::of(&y, ctx) == Engine::CpuKernels => {
-                norm.check(&y, ctx)?;
-                fused::norm_relu_max_pool(&y, norm, ctx)?
-            }
-            (StemPool::NormReluMaxPool, norm) => rectified(y, norm)?.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false),
-            (StemPool::NormReluMaxPoolBlur, norm) => {
-                blurred_half(&rectified(y, norm)?.max_pool2d([3, 3], [1, 1], [1, 1], [1, 1], false))
-            }
+        let Some(norm) = &last.1 else { return Ok(Features::new(y)) };
+        let pooled = |y: &Tensor, stride| y.max_pool2d([3, 3], [stride, stride], [1, 1], [1, 1], false);
+        Ok(Features::new(if self.blur {
+            blurred_half(&pooled(&rectified(y, norm)?, 1))
+        } else if Engine::of(&y, ctx) == Engine::CpuKernels {
+            norm.check(&y, ctx)?;
+            fused::norm_relu_max_pool(&y, norm, ctx)?
+        } else {
+            pooled(&rectified(y, norm)?, 2)
         }))
     }
 }

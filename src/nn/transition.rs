@@ -1,7 +1,7 @@
 //! The transition between dense blocks: fewer channels, half the size.
 
 use super::{
-    ConvGeometry, Downsampling, Draws, Dropout, DropoutPlace, Features, ForwardContext, Initialization, Mode, NormRelu,
+    ConvGeometry, Draws, Dropout, DropoutPlace, Features, ForwardContext, Initialization, Mode, NormRelu,
     NormReluConfig, blurred_half, checked,
     fused::{self, Engine},
 };
@@ -45,8 +45,8 @@ config! {
         pub norm: NormReluConfig => with_norm,
         /// Dropout in training. Default: none. Only [`Dropout::after_every_conv`] affects a transition.
         pub dropout: Dropout => with_dropout,
-        /// The operation that halves the sides of the feature maps. Default: 2×2 average pooling.
-        pub downsampling: Downsampling => with_downsampling [serde(default)],
+        /// Whether a blur halves the sides of the feature maps instead of average pooling.
+        pub(crate) blur: bool [serde(default)],
     }
 }
 
@@ -60,7 +60,7 @@ impl TransitionBlockConfig {
             initialization: Initialization::default(),
             norm: NormReluConfig::default(),
             dropout: Dropout::default(),
-            downsampling: Downsampling::default(),
+            blur: false,
         }
     }
 
@@ -69,6 +69,13 @@ impl TransitionBlockConfig {
     #[must_use]
     pub fn with_conv_bias(self) -> Self {
         self.with_bias(true)
+    }
+
+    /// Halves the sides of the feature maps by every second pixel of a 3×3 blur with binomial weights, timm's
+    /// `BlurPool2d`. Default: by 2×2 average pooling.
+    #[must_use]
+    pub fn with_blur(self) -> Self {
+        TransitionBlockConfig { blur: true, ..self }
     }
 
     pub(crate) fn conv(&self) -> ConvGeometry {
@@ -98,7 +105,7 @@ impl TransitionBlockConfig {
             norm: self.norm.build(&(path / "norm"), self.in_channels)?,
             conv: self.conv().build(&(path / "conv"), self.initialization, draws)?,
             dropout: self.dropout,
-            downsampling: self.downsampling,
+            blur: self.blur,
         })
     }
 }
@@ -113,7 +120,7 @@ pub struct TransitionBlock {
     norm: NormRelu,
     conv: nn::Conv2D,
     dropout: Dropout,
-    downsampling: Downsampling,
+    blur: bool,
 }
 
 impl TransitionBlock {
@@ -131,8 +138,7 @@ impl TransitionBlock {
     /// training on one value per channel, [`Error::Libtorch`].
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Features> {
         self.check(&features.data, ctx)?;
-        let pools = self.downsampling == Downsampling::Pool;
-        if pools && !self.drops(ctx) && Engine::of(&features.data, ctx) == Engine::CpuKernels {
+        if !self.blur && !self.drops(ctx) && Engine::of(&features.data, ctx) == Engine::CpuKernels {
             // Average pooling and a 1×1 convolution commute, and a quarter of the pixels is left to convolve.
             let kind = features.data.kind();
             let pooled = fused::norm_relu_average_pool(features, &self.norm, [2, 2], kind, ctx)?;
@@ -140,10 +146,10 @@ impl TransitionBlock {
         }
         let y = self.conv.forward(&self.norm.forward(features, ctx)?);
         let y = self.dropout.after_inner_conv(y, ctx);
-        Ok(Features::new(match self.downsampling {
+        Ok(Features::new(match self.blur {
+            true => blurred_half(&y),
             // Not tch's avg_pool2d_default: its divisor is 1, so that it sums.
-            Downsampling::Pool => y.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None),
-            Downsampling::Blur => blurred_half(&y),
+            false => y.avg_pool2d([2, 2], [2, 2], [0, 0], false, true, None),
         }))
     }
 

@@ -16,7 +16,7 @@ pub trait Optimizer {
     ///
     /// # Errors
     ///
-    /// Errors of libtorch, as [`LibtorchError::Call`](crate::error::LibtorchError::Call).
+    /// [`Error::Libtorch`](crate::Error::Libtorch).
     fn zero_grad(&mut self) -> Result<()>;
 
     /// Updates the variables with this step's learning rate. A variable without a gradient stays as it is.

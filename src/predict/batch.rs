@@ -18,8 +18,8 @@ pub struct Predictions {
 }
 
 impl Predictions {
-    /// Returns the most likely class of each row of logits, with its probability.
-    pub fn classes(&self) -> Vec<ClassPrediction> {
+    /// Returns the most likely class of each row of logits, with its probability; `None` for a row with NaN.
+    pub fn classes(&self) -> Vec<Option<ClassPrediction>> {
         class_predictions(&self.tensor())
     }
 

@@ -74,7 +74,7 @@ config! {
         /// Configuration of the inference. Its batch size is the largest number of requests in a batch.
         pub predict: PredictConfig,
         /// Names of the classes in the order of the model's outputs, for
-        /// [`RankedClass::name`](super::RankedClass::name). Default: empty, for no names.
+        /// [`Prediction::name`](super::Prediction::name). Default: empty, for no names.
         pub classes: Vec<String> => with_classes,
         /// Shape `[C, H, W]` that every image has to have after preprocessing; another one is an error of its request
         /// alone. Default: `None`, any shape that the model accepts.

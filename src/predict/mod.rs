@@ -9,5 +9,5 @@ mod worker;
 
 pub use batch::{Predictions, predict};
 pub use config::{PredictConfig, PredictorConfig};
-pub use prediction::{Prediction, RankedClass};
+pub use prediction::Prediction;
 pub use predictor::Predictor;

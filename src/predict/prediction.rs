@@ -1,6 +1,7 @@
 //! The prediction for one sample.
 
 use crate::error::PredictionError;
+use crate::metrics::ClassPrediction;
 use crate::{Error, Result};
 use std::sync::Arc;
 
@@ -10,17 +11,6 @@ pub struct Prediction {
     /// Outputs of the model: one logit per class, or the values of a regression. All of them are finite.
     pub outputs: Vec<f32>,
     classes: Arc<[String]>,
-}
-
-/// A class with its probability.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RankedClass {
-    /// 0-based index of the class.
-    pub class: usize,
-    /// Name of the class; `None` where the predictor was given no name for it.
-    pub name: Option<String>,
-    /// Softmax probability of the class, from 0 to 1.
-    pub probability: f64,
 }
 
 impl Prediction {
@@ -33,18 +23,19 @@ impl Prediction {
     }
 
     /// Returns the `count` most likely classes, most likely first; equally likely ones are sorted by index.
-    pub fn top(&self, count: usize) -> Vec<RankedClass> {
+    pub fn top(&self, count: usize) -> Vec<ClassPrediction> {
         let largest = self.outputs.iter().fold(f32::NEG_INFINITY, |largest, &output| largest.max(output));
         let exponentials: Vec<f64> = self.outputs.iter().map(|&output| f64::from(output - largest).exp()).collect();
         let sum: f64 = exponentials.iter().sum();
         let mut order: Vec<usize> = (0..self.outputs.len()).collect();
         order.sort_by(|&a, &b| self.outputs[b].total_cmp(&self.outputs[a]).then(a.cmp(&b)));
-        let ranked = |class: usize| RankedClass {
-            class,
-            name: self.classes.get(class).cloned(),
-            probability: exponentials[class] / sum,
-        };
+        let ranked = |class: usize| ClassPrediction { class, probability: exponentials[class] / sum };
         order.into_iter().take(count).map(ranked).collect()
+    }
+
+    /// Returns the name of a class; `None` where the predictor was given no name for it.
+    pub fn name(&self, class: usize) -> Option<&str> {
+        self.classes.get(class).map(String::as_str)
     }
 }
 
@@ -59,7 +50,7 @@ mod tests {
         let top = prediction.top(9);
         assert_eq!(top.iter().map(|ranked| ranked.class).collect::<Vec<_>>(), [1, 2, 0, 3]);
         assert_eq!(
-            top.iter().map(|ranked| ranked.name.as_deref()).collect::<Vec<_>>(),
+            top.iter().map(|ranked| prediction.name(ranked.class)).collect::<Vec<_>>(),
             [Some("b"), Some("c"), Some("a"), None]
         );
         assert!((top.iter().map(|ranked| ranked.probability).sum::<f64>() - 1.0).abs() < 1e-12);

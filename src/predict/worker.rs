@@ -4,7 +4,7 @@ use super::batch::to_rows;
 use super::config::PredictorConfig;
 use super::prediction::Prediction;
 use crate::data::{Batch, Image, Targets, Values};
-use crate::error::{InputError, PredictionError};
+use crate::error::{InputError, PredictionError, panic_message};
 use crate::models::Model;
 use crate::nn::Mode;
 use crate::{Error, Result};
@@ -82,9 +82,7 @@ impl<M: Model> Worker<M> {
             to_rows(&outputs, images.len())
         }));
         let rows = rows.unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
-            Err(Error::Prediction(PredictionError::ModelPanicked { message: text.to_owned() }))
+            Err(Error::Prediction(PredictionError::ModelPanicked { message: panic_message(&*panic).to_owned() }))
         })?;
         Ok(rows.rows().into_iter().map(|row| row.to_vec()).collect())
     }

@@ -35,7 +35,7 @@ pub struct Report {
     summary: Option<String>,
     metadata: Vec<Metadata>,
     confusion: Option<ConfusionMatrix>,
-    predictions: Vec<ClassPrediction>,
+    predictions: Vec<Option<ClassPrediction>>,
 }
 
 impl Report {
@@ -186,7 +186,7 @@ fn machine(run: &Run) -> Metadata {
 }
 
 /// Returns the first images of a data set with their true and predicted classes; none where samples are not images.
-fn images(dataset: &dyn Dataset, predictions: &[ClassPrediction]) -> Result<Vec<LabeledImage>> {
+fn images(dataset: &dyn Dataset, predictions: &[Option<ClassPrediction>]) -> Result<Vec<LabeledImage>> {
     let &[channels, height, width] = dataset.sample_shape() else { return Ok(Vec::new()) };
     let key = |index| SampleKey { index, epoch: 0, seed: 0, phase: Phase::Evaluation };
     let keys: Vec<SampleKey> = (0..predictions.len()).map(key).collect();
@@ -203,9 +203,9 @@ fn images(dataset: &dyn Dataset, predictions: &[ClassPrediction]) -> Result<Vec<
             Ok(LabeledImage {
                 image: Image::new([channels, height, width], Values::U8(pixels.to_vec()))?,
                 truth: name(truth as usize),
-                predicted: prediction.class.map_or_else(|| "none".to_owned(), name),
-                correct: prediction.class == Some(truth as usize),
-                probability: prediction.class.map(|_| prediction.probability),
+                predicted: prediction.map_or_else(|| "none".to_owned(), |prediction| name(prediction.class)),
+                correct: prediction.is_some_and(|prediction| prediction.class == truth as usize),
+                probability: prediction.map(|prediction| prediction.probability),
             })
         })
         .collect()

@@ -13,7 +13,7 @@ use tch::Device;
 ///
 /// # Errors
 ///
-/// [`LibtorchError::Call`](crate::error::LibtorchError::Call).
+/// [`Error::Libtorch`](crate::Error::Libtorch).
 pub fn autocast<T>(device: Device, body: impl FnOnce() -> T) -> Result<T> {
     let _setting = Setting::begin(device, true)?;
     Ok(body())

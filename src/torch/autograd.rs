@@ -2,9 +2,9 @@
 
 use super::autocast::without_autocast;
 use super::ffi;
-use crate::error::LibtorchError;
+use crate::error::panic_message;
 use crate::{Error, Result};
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
@@ -24,7 +24,7 @@ pub trait Function: Send + 'static {
     ///
     /// # Errors
     ///
-    /// Any error, which [`apply`] returns. A panic, such as that of an operation of tch, becomes an error too.
+    /// Any error, which [`apply`](Self::apply) returns. A panic, such as that of an operation of tch, becomes an error too.
     fn forward(&mut self, inputs: &[Tensor]) -> Result<Forward>;
 
     /// Whether the output with this 0-based index is differentiable; called after the forward pass. The provided
@@ -51,6 +51,49 @@ pub trait Function: Send + 'static {
         gradients: Vec<Option<Tensor>>,
         needs: &[bool],
     ) -> Result<Vec<Option<Tensor>>>;
+
+    /// Calls the function on inputs, and records the call in the graph where an input requires a gradient.
+    ///
+    /// # Errors
+    ///
+    /// The function's own; [`Error::Libtorch`] where it panics, or where an input or
+    /// an output is undefined.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::tch::{Kind, Tensor};
+    /// use densenet::torch::{Forward, Function};
+    ///
+    /// struct Square;
+    ///
+    /// impl Function for Square {
+    ///     fn forward(&mut self, inputs: &[Tensor]) -> densenet::Result<Forward> {
+    ///         let x = &inputs[0];
+    ///         Ok(Forward { outputs: vec![x * x], saved: vec![x.shallow_clone()] })
+    ///     }
+    ///
+    ///     fn backward(
+    ///         &mut self,
+    ///         saved: Vec<Tensor>,
+    ///         gradients: Vec<Option<Tensor>>,
+    ///         _needs: &[bool],
+    ///     ) -> densenet::Result<Vec<Option<Tensor>>> {
+    ///         Ok(gradients.into_iter().map(|gradient| Some(gradient? * &saved[0] * 2.0)).collect())
+    ///     }
+    /// }
+    ///
+    /// let x = Tensor::from_slice(&[1.0, 2.0, 3.0]).set_requires_grad(true);
+    /// Square.apply(&[&x])?[0].sum(Kind::Double).backward();
+    /// assert_eq!(x.grad(), Tensor::from_slice(&[2.0, 4.0, 6.0]));
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    fn apply(self, inputs: &[&Tensor]) -> Result<Vec<Tensor>>
+    where
+        Self: Sized,
+    {
+        record(self, inputs)
+    }
 }
 
 /// The result of a forward pass.
@@ -64,51 +107,16 @@ pub struct Forward {
     pub saved: Vec<Tensor>,
 }
 
-/// Calls a function on inputs, and records it in the graph where an input requires a gradient.
-///
-/// # Errors
-///
-/// The function's own; [`LibtorchError::FunctionPanicked`] where it panics; [`LibtorchError::Call`] where an input or
-/// an output is undefined.
-///
-/// # Examples
-///
-/// ```
-/// use densenet::tch::{Kind, Tensor};
-/// use densenet::torch::{Forward, Function, apply};
-///
-/// struct Square;
-///
-/// impl Function for Square {
-///     fn forward(&mut self, inputs: &[Tensor]) -> densenet::Result<Forward> {
-///         let x = &inputs[0];
-///         Ok(Forward { outputs: vec![x * x], saved: vec![x.shallow_clone()] })
-///     }
-///
-///     fn backward(
-///         &mut self,
-///         saved: Vec<Tensor>,
-///         gradients: Vec<Option<Tensor>>,
-///         _needs: &[bool],
-///     ) -> densenet::Result<Vec<Option<Tensor>>> {
-///         Ok(gradients.into_iter().map(|gradient| Some(gradient? * &saved[0] * 2.0)).collect())
-///     }
-/// }
-///
-/// let x = Tensor::from_slice(&[1.0, 2.0, 3.0]).set_requires_grad(true);
-/// apply(Square, &[&x])?[0].sum(Kind::Double).backward();
-/// assert_eq!(x.grad(), Tensor::from_slice(&[2.0, 4.0, 6.0]));
-/// # Ok::<(), densenet::Error>(())
-/// ```
-pub fn apply<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
+/// Calls a function on inputs, and records the call.
+fn record<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let arguments: Vec<Tensor> = inputs.iter().map(|input| input.shallow_clone()).collect();
-    let made = guarded::<F, _>("forward", || {
+    let made = guarded::<F, _>(|| {
         // A guard, which unlike `no_grad` turns gradients on again after a panic too.
         let _no_grad = no_grad_guard();
         let _kinds_as_given = without_autocast()?;
         function.forward(&arguments)
     })?;
-    let is_differentiable = guarded::<F, _>("forward", || {
+    let is_differentiable = guarded::<F, _>(|| {
         Ok((0..made.outputs.len()).map(|output| function.is_differentiable(output) as u8).collect::<Vec<_>>())
     })?;
     let [mut inputs, mut outputs, mut saved] =
@@ -144,7 +152,7 @@ pub fn apply<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Ten
 
 /// # Safety
 ///
-/// The arguments are those that `csrc/bridge.h` describes for `densenet_function`, with the data that [`apply`] passed,
+/// The arguments are those that `csrc/bridge.h` describes for `densenet_function`, with the data that [`record`] passed,
 /// in one call at a time.
 unsafe extern "C" fn backward<F: Function>(
     data: *mut c_void,
@@ -154,17 +162,17 @@ unsafe extern "C" fn backward<F: Function>(
     results: ffi::Tensors,
     message: *mut c_void,
 ) -> bool {
-    // SAFETY: `data` is a box of `apply`'s, and nothing else uses it at the same time; this function owns the handles.
+    // SAFETY: `data` is a box of `record`'s, and nothing else uses it at the same time; this function owns the handles.
     let (function, saved, gradients) = unsafe { (&mut *data.cast::<F>(), owned(saved), owned(gradients)) };
     // SAFETY: there are as many `needs` as results.
     let needs = unsafe { slice(needs, results.count) }.iter().map(|&needs| needs != 0).collect::<Vec<_>>();
-    let outcome = guarded::<F, _>("backward", || {
+    let outcome = guarded::<F, _>(|| {
         let gradients = function.backward(saved.into_iter().flatten().collect(), gradients, &needs)?;
         if gradients.len() == needs.len() {
             return Ok(gradients);
         }
         let message = format!("it has {} gradients for {} inputs", gradients.len(), needs.len());
-        Err(Error::Libtorch(LibtorchError::Call { what: "result", message }))
+        Err(Error::Libtorch { what: "result", message })
     });
     match outcome {
         Ok(gradients) => {
@@ -178,10 +186,7 @@ unsafe extern "C" fn backward<F: Function>(
             true
         }
         Err(error) => {
-            let text = match error {
-                Error::Libtorch(LibtorchError::FunctionPanicked { .. }) => error.to_string(),
-                error => format!("the backward pass of {} failed: {}", type_name::<F>(), error.with_causes()),
-            };
+            let text = format!("the backward pass of {} failed: {}", type_name::<F>(), error.with_causes());
             // SAFETY: `message` is the argument of this call, and the text is this long.
             unsafe { ffi::densenet_write_message(message, text.as_ptr().cast(), text.len()) };
             false
@@ -191,7 +196,7 @@ unsafe extern "C" fn backward<F: Function>(
 
 /// # Safety
 ///
-/// `data` is the box that [`apply`] turned into a pointer, and this is called once.
+/// `data` is the box that [`record`] turned into a pointer, and this is called once.
 unsafe extern "C" fn free<F>(data: *mut c_void) {
     // SAFETY: as promised.
     let function = unsafe { Box::from_raw(data.cast::<F>()) };
@@ -217,18 +222,9 @@ unsafe fn slice<'a, T>(first: *const T, count: usize) -> &'a [T] {
     if count == 0 { &[] } else { unsafe { std::slice::from_raw_parts(first, count) } }
 }
 
-/// Turns a panic into an error.
-fn guarded<F, T>(pass: &'static str, body: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
-        Err(Error::Libtorch(LibtorchError::FunctionPanicked {
-            function: type_name::<F>(),
-            pass,
-            message: panic_message(&*panic).to_owned(),
-        }))
+/// Turns a panic of a pass into an error that names the function.
+fn guarded<F, T>(pass: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(pass)).unwrap_or_else(|panic| {
+        Err(Error::Libtorch { what: type_name::<F>(), message: format!("it panicked: {}", panic_message(&*panic)) })
     })
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }

@@ -16,7 +16,7 @@ pub(crate) struct OfConvolution<T> {
 ///
 /// # Errors
 ///
-/// [`LibtorchError::Call`](crate::error::LibtorchError::Call) for sizes that do not fit.
+/// [`Error::Libtorch`](crate::Error::Libtorch) for sizes that do not fit.
 pub(crate) fn convolution_backward(
     gradient: &Tensor,
     input: &Tensor,

@@ -43,7 +43,7 @@ pub fn parse_device(name: &str) -> Result<Device> {
 }
 
 /// Returns the name of a device, such as "cpu" or "cuda:0", in the form that [`parse_device`] reads.
-pub fn device_name(device: Device) -> String {
+pub(crate) fn device_name(device: Device) -> String {
     match device {
         Device::Cpu => "cpu".to_owned(),
         Device::Cuda(index) => format!("cuda:{index}"),

@@ -1,6 +1,5 @@
 //! The C ABI of `csrc/`, and the conversion of its failures into [`Error`]s.
 
-use crate::error::LibtorchError;
 use crate::{Error, Result};
 use std::borrow::Borrow;
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -141,7 +140,7 @@ pub(super) fn call<T>(what: &'static str, entry: impl FnOnce(*mut *mut c_char) -
     if message.is_null() {
         Ok(value)
     } else {
-        Err(Error::Libtorch(LibtorchError::Call { what, message: take_string(message) }))
+        Err(Error::Libtorch { what, message: format!("libtorch says: {}", take_string(message)) })
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) struct SgdStep {
 ///
 /// # Errors
 ///
-/// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where a tensor does not fit. Nothing has changed then.
+/// [`Error::Libtorch`](crate::Error::Libtorch) where a tensor does not fit. Nothing has changed then.
 ///
 /// # Panics
 ///
@@ -76,7 +76,7 @@ pub(crate) struct AdamWStep {
 ///
 /// # Errors
 ///
-/// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where a tensor does not fit. Nothing has changed then.
+/// [`Error::Libtorch`](crate::Error::Libtorch) where a tensor does not fit. Nothing has changed then.
 ///
 /// # Panics
 ///

@@ -19,7 +19,7 @@ use tch::{Device, Kind, Tensor};
 ///
 /// # Errors
 ///
-/// [`LibtorchError::Call`](crate::error::LibtorchError::Call).
+/// [`Error::Libtorch`](crate::Error::Libtorch).
 pub fn tune_allocator() -> crate::Result<()> {
     // SAFETY: the entry has no precondition.
     super::ffi::call("change of the allocator", |error| unsafe { super::ffi::densenet_tune_allocator(error) })?;

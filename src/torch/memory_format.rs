@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 ///
 /// # Errors
 ///
-/// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where the tensor is not four-dimensional.
+/// [`Error::Libtorch`](crate::Error::Libtorch) where the tensor is not four-dimensional.
 pub fn to_channels_last(tensor: &Tensor) -> Result<Tensor> {
     // SAFETY: the pointer is a live tensor's for the length of the call; the entry hands over a tensor of its own, or
     // null with a message.

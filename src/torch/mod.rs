@@ -13,14 +13,14 @@ mod random;
 mod variables;
 mod versions;
 
-pub use autograd::{Forward, Function, apply};
-pub use device::{default_device, device_name, parse_device};
+pub use autograd::{Forward, Function};
+pub use device::{default_device, parse_device};
 pub use memory::tune_allocator;
-pub use variables::{Variable, named_variables};
 pub use versions::Versions;
 
 pub(crate) use autocast::{autocast, has_bf16};
 pub(crate) use convolution::{OfConvolution, convolution_backward};
+pub(crate) use device::device_name;
 pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
 pub(crate) use memory::{
     Number, bytes, bytes_mut, for_parts, for_parts_of_two, is_plain, map, release_free_memory, values,
@@ -28,3 +28,4 @@ pub(crate) use memory::{
 pub(crate) use memory_format::{empty_channels_last, is_channels_last, to_channels_last, writable_channels_last};
 pub(crate) use parallel::{parallel_for, threads};
 pub(crate) use random::draw;
+pub(crate) use variables::{Variable, named_variables};

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 ///
 /// # Errors
 ///
-/// [`LibtorchError::Call`](crate::error::LibtorchError::Call).
+/// [`Error::Libtorch`](crate::Error::Libtorch).
 ///
 /// # Panics
 ///

@@ -4,7 +4,7 @@ use tch::{Tensor, nn::VarStore};
 
 /// A named tensor of a [`VarStore`]: a parameter or a buffer.
 #[derive(Debug)]
-pub struct Variable {
+pub(crate) struct Variable {
     /// The variable's full name, such as `features.conv0.weight`.
     pub name: String,
     /// The tensor, which shares its memory with the model.
@@ -14,7 +14,7 @@ pub struct Variable {
 }
 
 /// Returns all variables sorted by name. A `VarStore` itself is a hash map, whose order changes from run to run.
-pub fn named_variables(vs: &VarStore) -> Vec<Variable> {
+pub(crate) fn named_variables(vs: &VarStore) -> Vec<Variable> {
     let mut variables: Vec<Variable> = vs
         .variables()
         .into_iter()

@@ -59,7 +59,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Returns the field's name in a checkpoint and in [`Difference`](crate::error::Difference).
+    /// Returns the field's name in a checkpoint and in [`ConfigMismatch`](crate::error::CheckpointError::ConfigMismatch).
     pub(super) fn field(self) -> &'static str {
         match self {
             Change::Epochs => "epochs",

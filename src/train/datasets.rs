@@ -14,11 +14,11 @@ use crate::data::Dataset;
 /// back a part of the training data:
 ///
 /// ```
-/// use densenet::data::{Dataset, SyntheticConfig, ValidationSize, split_validation};
+/// use densenet::data::{Dataset, SyntheticConfig, split_validation};
 /// use densenet::train::Datasets;
 ///
 /// let (all, test) = (SyntheticConfig::new(100).build()?, SyntheticConfig::new(20).with_seed(1).build()?);
-/// let (train, validation) = split_validation(&all, ValidationSize::Fraction(0.1), 0)?;
+/// let (train, validation) = split_validation(&all, 0.1, 0)?;
 /// let datasets = Datasets::new(&train).with_validation(&validation).with_test(&test);
 /// assert_eq!((datasets.train.len(), datasets.validation.unwrap().len()), (90, 10));
 /// # Ok::<(), densenet::Error>(())

@@ -2,8 +2,7 @@
 
 use super::{Loss, TrainConfig};
 use crate::data::{Dataset, LoaderConfig, Preprocess};
-use crate::error::BatchProblem;
-use crate::error::{DataError, TrainingError};
+use crate::error::{BatchProblem, DataError, TrainingError};
 use crate::metrics::{BatchOutput, ClassPrediction, ConfusionMatrix, MetricSet, Metrics, class_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode};
@@ -18,8 +17,9 @@ use tch::{Device, Tensor, no_grad};
 pub struct Evaluation {
     /// The values of the run's metrics.
     pub metrics: Metrics,
-    /// The predicted classes in the order of the data set; empty where the targets are not classes.
-    pub predictions: Vec<ClassPrediction>,
+    /// The predicted classes in the order of the data set, `None` for a sample whose outputs have NaN; empty where the
+    /// targets are not classes.
+    pub predictions: Vec<Option<ClassPrediction>>,
     /// The confusion matrix; `None` where the targets are not classes.
     pub confusion: Option<ConfusionMatrix>,
 }
@@ -89,7 +89,7 @@ impl Inference<'_> {
 fn count(
     confusion: &mut Option<ConfusionMatrix>,
     output: &BatchOutput,
-    batch: &[ClassPrediction],
+    batch: &[Option<ClassPrediction>],
     first: usize,
 ) -> Result<()> {
     let classes = output.outputs.size()[1] as usize;
@@ -101,7 +101,7 @@ fn count(
             let problem = BatchProblem::ClassOutOfRange { position: first + row, class: class as u32, classes };
             return Err(Error::Data(DataError::Samples { problem }));
         }
-        confusion.add(class, prediction.class);
+        confusion.add(class, prediction.map(|prediction| prediction.class));
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub trait Loss {
 
 /// Softmax cross-entropy of logits `[N, classes]` against class indices `[N]` or probabilities `[N, classes]`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct CrossEntropy;
+pub(super) struct CrossEntropy;
 
 impl Loss for CrossEntropy {
     fn mean(&self, outputs: &Tensor, targets: &Tensor) -> Result<Tensor> {

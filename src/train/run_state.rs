@@ -5,7 +5,6 @@ use super::{Callback, Datasets, TrainConfig};
 use crate::checkpoint::Checkpoint;
 use crate::data::Fingerprint;
 use crate::error::CheckpointError;
-use crate::error::Difference;
 use crate::metrics::{MetricSet, MetricStates};
 use crate::optim::Optimizer;
 use crate::torch::{Variable, Versions, named_variables, release_free_memory};
@@ -127,10 +126,8 @@ impl RunState<'_> {
 fn check_same_run(saved: &Map<String, Value>, now: &Map<String, Value>, allowed: &[&str]) -> Result<()> {
     let names = saved.keys().chain(now.keys().filter(|name| !saved.contains_key(*name)));
     let differences = names.filter(|name| saved.get(*name) != now.get(*name) && !allowed.contains(&name.as_str()));
-    let text = |value: Option<&Value>| value.map_or_else(|| "absent".to_owned(), Value::to_string);
-    let differences: Vec<Difference> = differences
-        .map(|name| Difference { field: name.clone(), saved: text(saved.get(name)), now: text(now.get(name)) })
-        .collect();
+    let values = |name: &String| [saved, now].map(|run| run.get(name).map_or("absent".to_owned(), Value::to_string));
+    let differences: BTreeMap<_, _> = differences.map(|name| (name.clone(), values(name))).collect();
     if differences.is_empty() {
         Ok(())
     } else {

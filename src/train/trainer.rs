@@ -3,10 +3,11 @@
 use super::callback::Callback;
 use super::checkpoints::Checkpoints;
 use super::evaluate::Inference;
+use super::loss::CrossEntropy;
 use super::progress::Progress;
 use super::run_data::RunData;
 use super::run_loop::RunLoop;
-use super::{CheckpointConfig, CrossEntropy, Datasets, Evaluation, History, Loss, StopHandle, TrainConfig};
+use super::{CheckpointConfig, Datasets, Evaluation, History, Loss, StopHandle, TrainConfig};
 use crate::data::Dataset;
 use crate::error::TrainingError;
 use crate::metrics::{BatchOutput, Metric, MetricSet};
@@ -21,7 +22,7 @@ use tch::nn::VarStore;
 /// # Examples
 ///
 /// ```
-/// use densenet::data::{SyntheticConfig, ValidationSize, split_validation};
+/// use densenet::data::{SyntheticConfig, split_validation};
 /// use densenet::optim::SgdConfig;
 /// use densenet::train::{Datasets, EarlyStop, TrainConfig, Trainer};
 /// use densenet::{DenseNetConfig, default_device, tch::nn::VarStore};
@@ -39,7 +40,7 @@ use tch::nn::VarStore;
 ///
 /// let samples = SyntheticConfig::new(80).with_sample_shape([1, 16, 16]).with_classes(3);
 /// let (all, test) = (samples.clone().build()?, samples.with_seed(1).build()?);
-/// let (train, validation) = split_validation(&all, ValidationSize::Fraction(0.2), 0)?;
+/// let (train, validation) = split_validation(&all, 0.2, 0)?;
 /// let history = trainer.fit(&Datasets::new(&train).with_validation(&validation).with_test(&test))?;
 /// assert_eq!(history.epochs.len(), 2);
 /// # Ok::<(), densenet::Error>(())
@@ -87,8 +88,8 @@ impl<M: Model> Trainer<M> {
         })
     }
 
-    /// Sets the loss function. Default: [`CrossEntropy`]. A closure from outputs and targets to the mean loss is a loss
-    /// function too.
+    /// Sets the loss function. A closure from outputs and targets to the mean loss is a loss function too. Default:
+    /// softmax cross-entropy of logits `[N, classes]` against class indices `[N]` or probabilities `[N, classes]`.
     #[must_use]
     pub fn with_loss(mut self, loss: impl Loss + 'static) -> Self {
         self.loss = Box::new(loss);

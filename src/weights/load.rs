@@ -2,7 +2,7 @@
 
 use super::names::{Matched, common_prefix, matched};
 use super::open::open;
-use super::report::{LoadReport, LoadedTensor};
+use super::report::LoadReport;
 use super::source::{TensorInfo, TensorSource};
 use crate::error::WeightsProblem;
 use crate::tensor_file::dtype_name;
@@ -138,14 +138,14 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
     for Step { variable, tensor, sum } in steps {
         let target = &variables[&variable];
         let source = file.read(&tensor).and_then(|source| require_float(&tensor, source)).map_err(failed)?;
-        let converted = conversion(sum, source.kind(), target.kind());
+        report.converted.extend(conversion(sum, source.kind(), target.kind()).map(|by| (variable.clone(), by)));
         // Operations that can run out of memory come before the first copy.
         let summed = if sum { source.f_sum_dim_intlist([1].as_slice(), true, None::<Kind>) } else { Ok(source) };
         let source = summed
             .and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind()))
             .map_err(Error::libtorch("conversion of weights"))?;
         copies.push((target.shallow_clone(), source));
-        report.loaded.push(LoadedTensor { variable, tensor, converted });
+        report.loaded.insert(variable, tensor);
     }
     no_grad(|| copies.into_iter().for_each(|(mut target, source)| target.copy_(&source)));
     Ok(report)

@@ -10,6 +10,6 @@ mod safetensors;
 mod source;
 
 pub use load::{LoadConfig, inspect, load};
-pub use report::{LoadReport, LoadedTensor};
+pub use report::LoadReport;
 pub use safetensors::save_safetensors;
 pub use source::TensorInfo;

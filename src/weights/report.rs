@@ -1,27 +1,20 @@
 //! The report of loading weights.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-/// One tensor of a file that was loaded into a variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LoadedTensor {
-    /// Name of the model's variable.
-    pub variable: String,
-    /// Name of the tensor in the file.
-    pub tensor: String,
-    /// The conversion before the copy, such as "f16 to f32" or "3 channels summed"; `None` where there was none.
-    pub converted: Option<String>,
-}
-
 /// The report of [`load`](super::load): every tensor of the file and every variable of the model is in exactly one
-/// list.
+/// of `loaded`, `missing`, `unexpected`, `kept` and `ignored`.
 ///
 /// As text it is one line of counts, such as `606 loaded (0 renamed, 0 converted), 0 missing, 0 unexpected, 0 kept, 121
 /// ignored`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
-    /// Tensors that were loaded, sorted by variable.
-    pub loaded: Vec<LoadedTensor>,
+    /// Names of the variables that were loaded, each with the name of its tensor in the file.
+    pub loaded: BTreeMap<String, String>,
+    /// Names of the loaded variables whose tensors were converted before the copy, each with the conversion, such as
+    /// "f16 to f32" or "3 channels summed".
+    pub converted: BTreeMap<String, String>,
     /// Names of variables that the file has no tensor for, which keep their values. Empty unless loading is non-strict.
     pub missing: Vec<String>,
     /// Names of tensors that the model has no variable for. Empty unless loading is non-strict.
@@ -37,9 +30,8 @@ pub struct LoadReport {
 
 impl fmt::Display for LoadReport {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let converted = self.loaded.iter().filter(|loaded| loaded.converted.is_some()).count();
-        let renamed = self.loaded.iter().filter(|loaded| loaded.variable != loaded.tensor).count();
-        write!(f, "{} loaded ({renamed} renamed, {converted} converted)", self.loaded.len())?;
+        let renamed = self.loaded.iter().filter(|(variable, tensor)| variable != tensor).count();
+        write!(f, "{} loaded ({renamed} renamed, {} converted)", self.loaded.len(), self.converted.len())?;
         let [missing, unexpected, kept, ignored] =
             [&self.missing, &self.unexpected, &self.kept, &self.ignored].map(Vec::len);
         write!(f, ", {missing} missing, {unexpected} unexpected, {kept} kept, {ignored} ignored")

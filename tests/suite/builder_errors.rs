@@ -2,7 +2,7 @@
 
 use densenet::error::{ConfigError, InputError};
 use densenet::models::DenseNetConfig;
-use densenet::nn::{Downsampling, Dropout, Execution, Features, ForwardContext, Mode, NormReluConfig, StemConfig};
+use densenet::nn::{Dropout, Execution, Features, ForwardContext, Mode, NormReluConfig, StemConfig};
 use densenet::optim::Schedule;
 use densenet::tch::{Device, Kind, Tensor, nn, nn::VarStore};
 use densenet::{AdamWConfig, DenseBlockConfig, Error, Result, SgdConfig, TrainConfig, Trainer, TransitionBlockConfig};
@@ -222,7 +222,7 @@ fn features_that_do_not_fit_a_block_or_transition_are_errors() {
     let block = DenseBlockConfig::new(4, 2).with_growth_rate(2).build(&(vs.root() / "block")).unwrap();
     let transition = TransitionBlockConfig::new(4, 2);
     let pooling = transition.build(&(vs.root() / "pooling")).unwrap();
-    let blurring = transition.with_downsampling(Downsampling::Blur).build(&(vs.root() / "blurring")).unwrap();
+    let blurring = transition.with_blur().build(&(vs.root() / "blurring")).unwrap();
     for execution in [Execution::Fused, Execution::Reference] {
         let ctx = ForwardContext::new(Mode::Train).with_execution(execution);
         let error_of = |size: &[i64]| {

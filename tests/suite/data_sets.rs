@@ -3,11 +3,9 @@
 use crate::datasets::{Changed, Indices};
 use densenet::Error;
 use densenet::data::{
-    Batch, Dataset, InMemoryDataset, Phase, SampleKey, Subset, SyntheticConfig, Targets, ValidationSize, Values,
-    split_validation,
+    Batch, Dataset, InMemoryDataset, Phase, SampleKey, Subset, SyntheticConfig, Targets, Values, split_validation,
 };
-use densenet::error::BatchProblem;
-use densenet::error::{ConfigError, DataError};
+use densenet::error::{BatchProblem, ConfigError, DataError};
 
 fn keys(indices: &[usize]) -> Vec<SampleKey> {
     indices.iter().map(|&index| SampleKey { index, epoch: 3, seed: 9, phase: Phase::Train }).collect()
@@ -149,45 +147,30 @@ fn subset_passes_on_the_other_data_sets_own_index_with_epoch_and_seed() {
 
 #[test]
 fn validation_split_is_disjoint_complete_and_decided_by_the_seed() {
-    let split = |size, seed| {
-        let (train, validation) = split_validation(&Indices(100), size, seed).unwrap();
+    let split = |fraction, seed| {
+        let (train, validation) = split_validation(&Indices(100), fraction, seed).unwrap();
         (train.indices().to_vec(), validation.indices().to_vec())
     };
-    let (train, validation) = split(ValidationSize::Fraction(0.204), 1);
+    let (train, validation) = split(0.204, 1);
     assert_eq!((train.len(), validation.len()), (80, 20));
     assert!(train.is_sorted() && validation.is_sorted());
     let mut all = [train.clone(), validation.clone()].concat();
     all.sort_unstable();
     assert_eq!(all, (0..100).collect::<Vec<_>>());
 
-    assert_eq!(split(ValidationSize::Count(20), 1), (train.clone(), validation));
-    assert_ne!(split(ValidationSize::Count(20), 2).0, train);
-    assert_eq!(split(ValidationSize::Count(5), 0).1, [29, 37, 62, 80, 84]);
+    assert_eq!(split(20.0 / 100.0, 1), (train.clone(), validation));
+    assert_ne!(split(0.2, 2).0, train);
+    assert_eq!(split(0.05, 0).1, [29, 37, 62, 80, 84]);
 }
 
 #[test]
 fn validation_split_with_an_empty_side_is_an_error() {
-    for size in [ValidationSize::Count(0), ValidationSize::Count(100), ValidationSize::Count(101)] {
-        assert!(
-            matches!(
-                split_validation(&Indices(100), size, 0),
-                Err(Error::Data(DataError::EmptySplit { samples: 100, .. }))
-            ),
-            "{size:?}"
-        );
-    }
     for fraction in [0.001, 0.999] {
-        let size = ValidationSize::Fraction(fraction);
-        assert!(
-            matches!(
-                split_validation(&Indices(100), size, 0),
-                Err(Error::Data(DataError::EmptySplit { samples: 100, .. }))
-            ),
-            "{size:?}"
-        );
+        let result = split_validation(&Indices(100), fraction, 0);
+        assert!(matches!(result, Err(Error::Data(DataError::EmptySplit { samples: 100, .. }))), "{fraction}");
     }
     for fraction in [0.0, 1.0, -0.1, f64::NAN, f64::INFINITY] {
-        let result = split_validation(&Indices(100), ValidationSize::Fraction(fraction), 0);
+        let result = split_validation(&Indices(100), fraction, 0);
         assert!(matches!(result, Err(Error::Config(ConfigError::InvalidValue { .. }))), "{fraction}");
     }
 }

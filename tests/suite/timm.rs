@@ -3,7 +3,7 @@
 
 use crate::golden::{cross_entropy, deviation, fill, uniform};
 use crate::variables::named_variables;
-use densenet::nn::{Downsampling, Execution, ForwardContext, Mode, StemConfig, StemPool};
+use densenet::nn::{Execution, ForwardContext, Mode, StemConfig};
 use densenet::tch::{Device, Kind, Tensor, nn::VarStore, no_grad};
 use densenet::{DenseNetConfig, Model};
 use serde_json::Value;
@@ -69,19 +69,19 @@ fn a_deep_stem_equals_timms() {
 
 #[test]
 fn blurs_equal_timms() {
-    let stem = StemConfig::imagenet().with_pool(StemPool::NormReluMaxPoolBlur);
-    check("blur", &small().with_stem(stem).with_downsampling(Downsampling::Blur));
+    let stem = StemConfig::imagenet().with_blur();
+    check("blur", &small().with_stem(stem).with_blur());
 }
 
 #[test]
 fn a_deep_stem_with_a_blur_equals_timms() {
-    check("deep_blur", &small().with_stem(StemConfig::deep(4).with_pool(StemPool::NormReluMaxPoolBlur)));
+    check("deep_blur", &small().with_stem(StemConfig::deep(4).with_blur()));
 }
 
 #[test]
 fn the_smallest_image_of_a_blurred_net_leaves_something_to_mirror() {
-    let stem = StemConfig::deep(4).with_pool(StemPool::NormReluMaxPoolBlur);
-    let config = small().with_stem(stem).with_downsampling(Downsampling::Blur);
+    let stem = StemConfig::deep(4).with_blur();
+    let config = small().with_stem(stem).with_blur();
     let smallest = config.summary([3, 64, 64]).unwrap().smallest_input;
     let vs = VarStore::new(Device::Cpu);
     let net = config.build(&vs.root()).unwrap();

@@ -3,7 +3,8 @@
 use crate::alone::alone;
 use crate::small_run::{Watch, built, fit, images, net, record, trainer, trainer_of, with_targets};
 use crate::variables::bits;
-use densenet::data::{Batch, Dataset, InMemoryDataset, Targets, ValidationSize, Values, split_validation};
+use densenet::data::{Batch, Dataset, InMemoryDataset, Targets, Values, split_validation};
+use densenet::metrics::ClassPrediction;
 use densenet::models::Model;
 use densenet::models::ModuleModel;
 use densenet::nn::Dropout;
@@ -45,11 +46,12 @@ fn prediction_changes_no_variable_and_agrees_with_evaluation() {
     assert!(bits(trainer.var_store()) == before);
 
     let evaluated = trainer.evaluate(&test).unwrap().predictions;
-    let classes = |all: &[densenet::metrics::ClassPrediction]| all.iter().map(|p| p.class).collect::<Vec<_>>();
+    let classes = |all: &[Option<ClassPrediction>]| all.iter().map(|p| p.unwrap().class).collect::<Vec<_>>();
     assert_eq!(classes(&predictions.classes()), classes(&evaluated));
     for (row, prediction) in predictions.probabilities().rows().into_iter().zip(evaluated) {
         // Softmax in f32 here, in f64 there, of logits from batches of other sizes.
-        assert!((f64::from(row[prediction.class.unwrap()]) - prediction.probability).abs() < 1e-4);
+        let ClassPrediction { class, probability } = prediction.unwrap();
+        assert!((f64::from(row[class]) - probability).abs() < 1e-4);
         assert!((row.sum() - 1.0).abs() < 1e-5);
     }
 }
@@ -98,7 +100,7 @@ fn run(seed: u64, workers: usize) -> (Vec<(String, Vec<u32>)>, Vec<u64>) {
     });
     let mut trainer = trainer(config).with_callback(watch);
     let (all, test) = (images(48, 0), images(8, 1));
-    let (train, validation) = split_validation(&all, ValidationSize::Count(8), seed).unwrap();
+    let (train, validation) = split_validation(&all, 1.0 / 6.0, seed).unwrap();
     trainer.fit(&Datasets::new(&train).with_validation(&validation).with_test(&test)).unwrap();
     let losses = losses.borrow().clone();
     (bits(trainer.var_store()), losses)

@@ -4,8 +4,8 @@ use crate::datasets::Changed;
 use crate::small_run::{fit, images, net, record, trainer, trainer_of, with_targets};
 use crate::variables::{bits, named_variables};
 use densenet::data::{Dataset, InMemoryDataset, Preprocess, SyntheticConfig};
-use densenet::data::{Targets, ValidationSize, split_validation};
-use densenet::error::{ConfigError, DataError, InputError, LibtorchError, TrainingError};
+use densenet::data::{Targets, split_validation};
+use densenet::error::{ConfigError, DataError, InputError, TrainingError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::models::Model;
 use densenet::nn::ForwardContext;
@@ -48,7 +48,7 @@ fn last_batch_of_one_is_refused_where_it_leaves_one_value_per_channel() {
     assert_eq!(named(refused(config(), &tiny(17), &tiny(4))), layer);
     assert_eq!(named(refused(config().with_batch_size(1), &tiny(4), &tiny(4))), layer);
     let all = tiny(24);
-    let (train, validation) = split_validation(&all, ValidationSize::Count(7), 0).unwrap();
+    let (train, validation) = split_validation(&all, 7.0 / 24.0, 0).unwrap();
     let sets = Datasets::new(&train).with_validation(&validation);
     assert_eq!(named(refused_sets(config(), &sets)), layer);
 
@@ -91,7 +91,7 @@ fn data_sets_without_samples_are_refused() {
     let sets = Datasets::new(&train).with_validation(&none);
     assert!(matches!(refused_sets(config(), &sets), Error::Data(DataError::EmptyDataset)));
     assert!(matches!(
-        split_validation(&train, ValidationSize::Count(16), 0).map(drop),
+        split_validation(&train, 0.99, 0).map(drop),
         Err(Error::Data(DataError::EmptySplit { samples: 16, validation: 16 }))
     ));
 }
@@ -304,16 +304,16 @@ fn a_loss_that_is_no_scalar_and_one_that_fails_end_the_run_with_their_error() {
     struct Failing;
     impl Loss for Failing {
         fn mean(&self, _: &Tensor, _: &Tensor) -> Result<Tensor> {
-            Err(Error::Libtorch(LibtorchError::Call { what: "my loss", message: "no".to_owned() }))
+            Err(Error::other("my loss fails"))
         }
     }
     let mut failing = trainer(config()).with_loss(Failing);
     let error = fit(&mut failing, &images(16, 0), &images(4, 1)).unwrap_err();
-    assert!(matches!(error, Error::Libtorch(LibtorchError::Call { what: "my loss", .. })), "{error:?}");
+    assert!(matches!(&error, Error::Other(own) if own.to_string() == "my loss fails"), "{error:?}");
     // A loss that does not depend on any weight has no gradient.
     let constant = |_: &Tensor, _: &Tensor| Tensor::from(1.0_f32);
     let error = fit(&mut trainer(config()).with_loss(constant), &images(16, 0), &images(4, 1)).unwrap_err();
-    assert!(matches!(error, Error::Libtorch(LibtorchError::Call { what: "backward pass", .. })), "{error:?}");
+    assert!(matches!(error, Error::Libtorch { what: "backward pass", .. }), "{error:?}");
 }
 
 #[test]
@@ -336,5 +336,5 @@ fn targets_that_the_loss_cannot_take_are_an_error_and_no_panic() {
     let data = vec![0.5; 3 * 16];
     let three = with_targets(&images(16, 0), Targets::Values { data, width: 3 }, &[]);
     let error = fit(&mut trainer(config()), &three, &three).unwrap_err();
-    assert!(matches!(error, Error::Libtorch(LibtorchError::Call { what: "cross-entropy", .. })), "{error:?}");
+    assert!(matches!(error, Error::Libtorch { what: "cross-entropy", .. }), "{error:?}");
 }

@@ -2,7 +2,7 @@
 
 use crate::small_run::{Watch, built, fit, images, net, record, trainer, with_targets};
 use crate::variables::bits;
-use densenet::data::{Dataset, ValidationSize, split_validation};
+use densenet::data::{Dataset, split_validation};
 use densenet::error::ConfigError;
 use densenet::tch::{Kind, Tensor};
 use densenet::train::{CheckpointConfig, Datasets, EarlyStop, Event, Monitor, Outcome, Run};
@@ -147,7 +147,7 @@ fn scripted(script: &'static [(f64, f64)]) -> Trainer<DenseNet> {
 /// Runs with eight of 24 samples held out.
 fn run_scripted(trainer: Trainer<DenseNet>) -> (Outcome, usize, usize) {
     let (all, test) = (images(24, 0), images(8, 1));
-    let (train, validation) = split_validation(&all, ValidationSize::Count(8), 0).unwrap();
+    let (train, validation) = split_validation(&all, 1.0 / 3.0, 0).unwrap();
     run_on(trainer, &Datasets::new(&train).with_validation(&validation).with_test(&test)).0
 }
 
@@ -183,7 +183,7 @@ fn held_out_samples_are_not_trained_on() {
     let (lens, watch) = record(|event, run| matches!(event, Event::FitStarted).then(|| run.datasets.train.len()));
     let mut trainer = scripted(&SCRIPT[..1]).with_callback(watch);
     let (all, test) = (images(24, 0), images(5, 1));
-    let (train, validation) = split_validation(&all, ValidationSize::Count(8), 0).unwrap();
+    let (train, validation) = split_validation(&all, 1.0 / 3.0, 0).unwrap();
     let history = trainer.fit(&Datasets::new(&train).with_validation(&validation).with_test(&test)).unwrap();
     let record = history.last().unwrap();
     let (validation, test) = (record.validation.as_ref().unwrap(), record.test.as_ref().unwrap());

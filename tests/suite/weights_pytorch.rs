@@ -61,18 +61,18 @@ fn every_format_naming_prefix_and_memory_format_loads_value_by_value() {
     for name in ["zipped.pth", "legacy.pth", "protocol4.pth", "strided.pth", "parameters.pth"] {
         let report = assert_loaded(name);
         assert!(
-            report.loaded.iter().all(|loaded| loaded.variable == loaded.tensor && loaded.converted.is_none()),
+            report.loaded.iter().all(|(variable, tensor)| variable == tensor) && report.converted.is_empty(),
             "{name}"
         );
         let counters = report.ignored.iter().all(|name| name.ends_with("num_batches_tracked"));
         assert!(counters && !report.ignored.is_empty(), "{:?}", report.ignored);
     }
     let report = assert_loaded("old_names.pth");
-    let renamed: Vec<_> = report.loaded.iter().filter(|loaded| loaded.variable != loaded.tensor).collect();
+    let renamed: Vec<_> = report.loaded.iter().filter(|(variable, tensor)| variable != tensor).collect();
     // Four layers of two norms of four variables, and two kernels.
     assert_eq!(renamed.len(), 4 * (2 * 4 + 2));
     let report = assert_loaded("training.pth");
-    assert!(report.loaded.iter().all(|loaded| loaded.tensor == format!("state_dict.module.{}", loaded.variable)));
+    assert!(report.loaded.iter().all(|(variable, tensor)| *tensor == format!("state_dict.module.{variable}")));
     assert!(report.ignored.iter().any(|name| name.contains("momentum_buffer")) || report.ignored.len() > 10);
 }
 
@@ -80,7 +80,8 @@ fn every_format_naming_prefix_and_memory_format_loads_value_by_value() {
 fn half_precision_in_the_file_leaves_the_variables_in_f32() {
     let (vs, outcome) = loaded(&fixture("half.pth"));
     let report = outcome.unwrap();
-    assert!(report.loaded.iter().all(|loaded| loaded.converted.as_deref() == Some("f16 to f32")), "{report:?}");
+    assert!(report.converted.values().all(|conversion| conversion == "f16 to f32"), "{report:?}");
+    assert_eq!(report.converted.len(), report.loaded.len());
     for (name, own, expected) in pairs(&values(&vs), &expected()) {
         assert_eq!(own.kind(), Kind::Float);
         assert!(own.equal(&expected.to_kind(Kind::Half).to_kind(Kind::Float)), "{name}");
@@ -365,7 +366,7 @@ fn equally_good_prefixes_are_an_error_until_one_is_named() {
     let vs = net();
     let report = load(&vs, &path, &LoadConfig::new().with_prefix("teacher.")).unwrap();
     assert!(
-        report.loaded.iter().all(|loaded| loaded.tensor.starts_with("teacher."))
+        report.loaded.values().all(|tensor| tensor.starts_with("teacher."))
             && report.ignored.len() == report.loaded.len()
     );
 }

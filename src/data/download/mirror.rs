@@ -2,7 +2,7 @@
 
 use super::Download;
 use crate::data::known_file::KnownFile;
-use crate::error::DownloadProblem;
+use crate::error::DataError;
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Read;
@@ -48,12 +48,14 @@ impl Mirror {
     }
 
     /// Fetches the compressed bytes of a file, at most as many as a reasonable compressor makes of it.
-    pub(super) fn fetch(&self, file: &KnownFile) -> Result<Vec<u8>, DownloadProblem> {
+    pub(super) fn fetch(&self, file: &KnownFile) -> Result<Vec<u8>> {
+        let connection = |source| Error::Data(DataError::Connection { source });
+        let status = |status| Error::Data(DataError::ServerStatus { status });
         let mut body = match self.agent.get(self.url(file)).call() {
             Ok(response) if response.status() == 200 => response.into_body(),
-            Ok(response) => return Err(DownloadProblem::Status { status: response.status().as_u16() }),
-            Err(ureq::Error::StatusCode(status)) => return Err(DownloadProblem::Status { status }),
-            Err(error) => return Err(DownloadProblem::Connection(error.into())),
+            Ok(response) => return Err(status(response.status().as_u16())),
+            Err(ureq::Error::StatusCode(code)) => return Err(status(code)),
+            Err(error) => return Err(connection(error.into())),
         };
         let bar = progress_bar(file.name, body.content_length());
         let limit_bytes = largest_gzip(file.bytes);
@@ -61,8 +63,8 @@ impl Mirror {
         let read = bar.wrap_read(body.as_reader()).take(limit_bytes + 1).read_to_end(&mut bytes);
         bar.finish_and_clear();
         match read {
-            Err(error) => Err(DownloadProblem::Connection(error.into())),
-            Ok(_) if bytes.len() as u64 > limit_bytes => Err(DownloadProblem::TooLarge { limit_bytes }),
+            Err(error) => Err(connection(error.into())),
+            Ok(_) if bytes.len() as u64 > limit_bytes => Err(Error::Data(DataError::DownloadTooLarge { limit_bytes })),
             Ok(_) => Ok(bytes),
         }
     }

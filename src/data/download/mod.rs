@@ -10,7 +10,6 @@ use super::known_file::KnownFile;
 use super::locate::{cache_folder, find_file};
 use super::{FashionMnist, Split};
 use crate::error::DataError;
-use crate::error::DownloadProblem;
 use crate::{Error, Result, files};
 use mirror::Mirror;
 use std::fs::create_dir_all;
@@ -80,13 +79,13 @@ impl Download {
     fn fetch(&self, file: &KnownFile, target: &Path, mirrors: &[Mirror]) -> Result<()> {
         let mut attempts = Vec::new();
         for mirror in mirrors {
-            let verified = mirror.fetch(file).and_then(|bytes| match file.read(&*bytes, target, self.dataset) {
-                Ok(_) => Ok(bytes),
-                Err(error) => Err(DownloadProblem::Content(Box::new(error))),
+            let verified = mirror.fetch(file).and_then(|bytes| {
+                file.read(&*bytes, target, self.dataset)?;
+                Ok(bytes)
             });
             match verified {
                 Ok(bytes) => return files::replace(target, &bytes),
-                Err(problem) => attempts.push((mirror.url(file), problem)),
+                Err(error) => attempts.push((mirror.url(file), error)),
             }
         }
         Err(Error::Data(DataError::Download { name: file.name.to_owned(), attempts }))

@@ -184,7 +184,7 @@ fn file_without_a_length_or_in_chunks_is_as_good() {
 }
 
 /// The problem of the only mirror, which responds in this way; nothing may be left in the folder.
-fn problem_with(response: impl Fn() -> Response + Send + 'static) -> DownloadProblem {
+fn problem_with(response: impl Fn() -> Response + Send + 'static) -> Error {
     let server = Server::new(move |_| response());
     let folder = tempfile::tempdir().unwrap();
     let error = download(&[&server.url]).fetch_into(folder.path()).unwrap_err();
@@ -194,7 +194,7 @@ fn problem_with(response: impl Fn() -> Response + Send + 'static) -> DownloadPro
     assert_eq!((&*name, attempts.len()), ("labels", 1));
     let (url, problem) = attempts.remove(0);
     assert_eq!(url, format!("{}/labels.gz", server.url));
-    assert!(text.contains(&url) && text.contains(&problem.to_string()), "{text}");
+    assert!(text.contains(&url) && text.contains(&problem.with_causes()), "{text}");
     problem
 }
 
@@ -204,7 +204,7 @@ fn download_cut_short_of_its_announced_length_is_an_error() {
     for sent in [0, 1, 10, whole.len() - 1] {
         let whole = whole.clone();
         let problem = problem_with(move || Response::Bytes(response_cut("200 OK", &whole, sent)));
-        assert!(matches!(problem, DownloadProblem::Connection(_)), "{sent}: {problem}");
+        assert!(matches!(problem, Error::Data(DataError::Connection { .. })), "{sent}: {problem}");
     }
 }
 
@@ -214,10 +214,9 @@ fn download_cut_short_without_a_length_is_an_error() {
     for sent in [0, 1, 10, whole.len() - 1] {
         let part = whole[..sent].to_vec();
         let problem = problem_with(move || response_without_length(&part));
-        let DownloadProblem::Content(error) = problem else { panic!("{problem:?}") };
         assert!(
-            matches!(*error, Error::Data(DataError::DamagedGzip { .. }) | Error::Data(DataError::Idx { .. })),
-            "{sent}: {error:?}"
+            matches!(problem, Error::Data(DataError::DamagedGzip { .. } | DataError::Idx { .. })),
+            "{sent}: {problem:?}"
         );
     }
 }
@@ -225,8 +224,7 @@ fn download_cut_short_without_a_length_is_an_error() {
 #[test]
 fn web_page_with_status_200_is_an_error() {
     let problem = problem_with(|| response("200 OK", b"<!DOCTYPE html><title>Sign in to this network</title>"));
-    let DownloadProblem::Content(error) = problem else { panic!("{problem:?}") };
-    assert!(matches!(*error, Error::Data(DataError::Idx { problem: IdxProblem::WebPage, .. })), "{error:?}");
+    assert!(matches!(problem, Error::Data(DataError::Idx { problem: IdxProblem::WebPage, .. })), "{problem:?}");
 }
 
 #[test]
@@ -234,7 +232,10 @@ fn status_other_than_200_is_an_error_even_with_the_right_body() {
     for status in [204, 206, 302, 404, 500] {
         let line = format!("{status} Whatever");
         let problem = problem_with(move || response(&line, &gzip(&CONTENT)));
-        assert!(matches!(problem, DownloadProblem::Status { status: s } if s == status), "{status}: {problem:?}");
+        assert!(
+            matches!(problem, Error::Data(DataError::ServerStatus { status: s }) if s == status),
+            "{status}: {problem:?}"
+        );
     }
 }
 
@@ -243,10 +244,9 @@ fn other_content_is_an_error() {
     let mut other = CONTENT;
     other[9] = 7;
     let problem = problem_with(move || response("200 OK", &gzip(&other)));
-    let DownloadProblem::Content(error) = problem else { panic!("{problem:?}") };
     assert!(
-        matches!(&*error, Error::Data(DataError::OtherContent { expected, .. }) if expected == SHA256),
-        "{error:?}"
+        matches!(&problem, Error::Data(DataError::OtherContent { expected, .. }) if expected == SHA256),
+        "{problem:?}"
     );
 }
 
@@ -258,7 +258,7 @@ fn endless_body_is_cut_off_at_what_the_file_can_have() {
     let responses: [fn() -> Response; 2] = [|| response("200 OK", &endless()), || response_without_length(&endless())];
     for response in responses {
         let problem = problem_with(response);
-        let DownloadProblem::TooLarge { limit_bytes } = problem else { panic!("{problem:?}") };
+        let Error::Data(DataError::DownloadTooLarge { limit_bytes }) = problem else { panic!("{problem:?}") };
         assert!(limit_bytes < 10_000, "{limit_bytes}");
     }
 }
@@ -270,7 +270,7 @@ fn stalling_server_is_given_up() {
     let half = response_cut("200 OK", &whole, 10);
     for start in [Vec::new(), b"HTTP/1.1 200".to_vec(), half] {
         let problem = problem_with(move || Response::Stall(start.clone()));
-        assert!(matches!(problem, DownloadProblem::Connection(_)), "{problem:?}");
+        assert!(matches!(problem, Error::Data(DataError::Connection { .. })), "{problem:?}");
     }
     // Three times 0.3 seconds; the rest is for a busy machine, and well below the 30 minutes that a file may take.
     assert!(begin.elapsed() < Duration::from_secs(20));
@@ -286,7 +286,7 @@ fn server_that_never_stalls_but_never_ends_is_given_up() {
         .unwrap_err();
     assert!(
         matches!(&error, Error::Data(DataError::Download { attempts, .. })
-        if matches!(attempts[0].1, DownloadProblem::Connection(_))),
+        if matches!(attempts[0].1, Error::Data(DataError::Connection { .. }))),
         "{error:?}"
     );
     assert!(begin.elapsed() < Duration::from_secs(20));
@@ -386,7 +386,10 @@ fn redirect_of_a_plain_http_mirror_is_not_followed() {
         let head = format!("HTTP/1.1 302 Found\r\nLocation: {to}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         Response::Bytes(head.into_bytes())
     });
-    assert!(matches!(problem, DownloadProblem::Status { status: 302 } | DownloadProblem::Connection(_)), "{problem:?}");
+    assert!(
+        matches!(problem, Error::Data(DataError::ServerStatus { status: 302 } | DataError::Connection { .. })),
+        "{problem:?}"
+    );
     assert_eq!(elsewhere.requests(), [""; 0]);
 }
 

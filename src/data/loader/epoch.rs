@@ -4,10 +4,8 @@ use super::LoaderConfig;
 use crate::data::check::check_batch;
 use crate::data::random::{Purpose, Random};
 use crate::data::{Batch, Dataset, Phase, SampleKey};
-use crate::error::BatchProblem;
-use crate::error::DataError;
+use crate::error::{BatchProblem, DataError, panic_message};
 use crate::{Error, Result};
-use std::any::Any;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -42,7 +40,7 @@ impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
             Ok(self.check(&batch, keys.len()).map(|()| batch))
         }))
         .unwrap_or_else(|panic| {
-            Err(Error::Data(DataError::DatasetPanicked { epoch, position, message: message(&*panic) }))
+            Err(Error::Data(DataError::DatasetPanicked { epoch, position, message: panic_message(&*panic).to_owned() }))
         })?;
         batch.map_err(|problem| Error::Data(DataError::WrongBatch { epoch, position, problem }))
     }
@@ -70,9 +68,4 @@ impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
         }
         Ok(())
     }
-}
-
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("(no message)").to_owned()
 }

@@ -17,7 +17,7 @@ pub(crate) trait Backend: Sync {
     ///
     /// # Errors
     ///
-    /// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where a convolution fails.
+    /// [`Error::Libtorch`](crate::Error::Libtorch) where a convolution fails.
     fn forward(
         &self,
         block: &Block,
@@ -31,7 +31,7 @@ pub(crate) trait Backend: Sync {
     ///
     /// # Errors
     ///
-    /// [`LibtorchError::Call`](crate::error::LibtorchError::Call) where a convolution fails.
+    /// [`Error::Libtorch`](crate::Error::Libtorch) where a convolution fails.
     fn backward(
         &self,
         block: &Block,

@@ -7,7 +7,7 @@ use super::block::{
 use super::update_running;
 use crate::Result;
 use crate::nn::{Features, ForwardContext, Memory, NormRelu, Statistics};
-use crate::torch::{Forward, Function, apply};
+use crate::torch::{Forward, Function};
 use tch::Tensor;
 use tch::nn::Conv2D;
 
@@ -54,7 +54,7 @@ pub(crate) fn dense_block(
         running: (!train).then(|| running(layers, epsilon)),
         saved_of_layers: Vec::new(),
     };
-    let mut outputs = apply(function, &inputs)?.into_iter();
+    let mut outputs = function.apply(&inputs)?.into_iter();
     let data = outputs.next().expect("features come first");
     let mut next = || outputs.next().zip(outputs.next()).map(|(mean, rstd)| Statistics { mean, rstd });
     let statistics = next();

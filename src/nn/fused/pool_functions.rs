@@ -8,7 +8,7 @@ use super::{by_kind, update_running};
 use crate::Result;
 use crate::kernels::{Element, GradientSums};
 use crate::nn::{Features, ForwardContext, NormRelu, Statistics};
-use crate::torch::{Forward, Function, apply, to_channels_last};
+use crate::torch::{Forward, Function, to_channels_last};
 use tch::{Kind, Tensor};
 
 /// Averages ReLU(norm(features)) over windows `[h, w]`: `[N, C, ⌊H/h⌋, ⌊W/w⌋]`, in the dtype of the features or a wider
@@ -23,7 +23,7 @@ pub(crate) fn norm_relu_average_pool(
     let epsilon = norm.config().epsilon;
     let data = &features.data;
     let pool = |mean: &Tensor, rstd: &Tensor| {
-        let outputs = apply(AveragePool { window, kind }, &[data, &norm.weight, &norm.bias, mean, rstd])?;
+        let outputs = AveragePool { window, kind }.apply(&[data, &norm.weight, &norm.bias, mean, rstd])?;
         Ok(outputs.into_iter().next().expect("one output"))
     };
     if !ctx.mode.uses_batch_statistics() {
@@ -111,7 +111,7 @@ pub(crate) fn norm_relu_max_pool(x: &Tensor, norm: &NormRelu, ctx: &ForwardConte
     let running = || Statistics::running(&norm.running_mean, &norm.running_var, epsilon);
     let running = (!train).then(|| HostStatistics::of(&running()));
     let mut outputs =
-        apply(MaxPool { epsilon, train, statistics: running }, &[x, &norm.weight, &norm.bias])?.into_iter();
+        MaxPool { epsilon, train, statistics: running }.apply(&[x, &norm.weight, &norm.bias])?.into_iter();
     let out = outputs.next().expect("the pooled values come first");
     if let Some((mean, rstd)) = outputs.next().zip(outputs.next()) {
         update_running(norm, &Statistics { mean, rstd }, x);

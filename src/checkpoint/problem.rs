@@ -1,0 +1,33 @@
+//! What can be wrong with a checkpoint.
+
+/// Why a file is no checkpoint, or a state cannot become one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CheckpointProblem {
+    /// The file has no digest: it is truncated, or is no checkpoint.
+    #[error("it has no digest, so that it is cut off or no checkpoint")]
+    NoDigest,
+    /// The file is damaged: its digest is not the one that was stored in it.
+    #[error("it is damaged: its SHA-256 is {actual}, but should be {expected}")]
+    Digest {
+        /// The SHA-256 stored in the file, in hexadecimal.
+        expected: String,
+        /// The SHA-256 of the file's content, in hexadecimal.
+        actual: String,
+    },
+    /// The file has a format that this version of the crate does not read.
+    #[error("its format is {found}, and this version knows {known}")]
+    Format {
+        /// The format that the file declares.
+        found: String,
+        /// The format that can be read.
+        known: u64,
+    },
+    /// A tensor or the file cannot be read or written.
+    #[error("{name}: {problem}")]
+    Content {
+        /// The name of the tensor, or "the file".
+        name: String,
+        /// The problem with it, in words.
+        problem: String,
+    },
+}
