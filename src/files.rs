@@ -1,11 +1,13 @@
-//! Atomic replacement of files, in folders that belong to one run.
+//! Atomic replacement of files, and folders that are on the disk and belong to one run.
 
 mod disk;
+mod folder;
 mod lock;
 
 #[cfg(test)]
 pub(crate) use disk::ReadSeek;
 pub(crate) use disk::{Disk, RealDisk};
+pub(crate) use folder::{create_folder, create_new_folder};
 pub(crate) use lock::FolderLock;
 
 use crate::error::IoError;
@@ -130,6 +132,28 @@ mod tests {
             let error = replace(&path, b"new").unwrap_err();
             assert!(error.to_string().ends_with(path.to_str().unwrap()), "{error}");
         }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn many_writers_of_one_file_leave_one_complete_file_and_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        // Of different lengths, so that a mixture of two is noticed.
+        let content = |writer: u8| vec![writer; 1 << (10 + writer)];
+        replace(&path, &content(0)).unwrap();
+        std::thread::scope(|scope| {
+            for writer in 0..6 {
+                let path = &path;
+                scope.spawn(move || (0..40).for_each(|_| replace(path, &content(writer)).unwrap()));
+            }
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    let bytes = fs::read(&path).unwrap();
+                    assert!(bytes == content(bytes[0]), "{} bytes of writer {}", bytes.len(), bytes[0]);
+                }
+            });
+        });
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
     }
 }

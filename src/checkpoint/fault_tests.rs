@@ -62,6 +62,14 @@ impl Disk for FailsOnce {
         self.call(|| RealDisk.sync(path))
     }
 
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        self.call(|| RealDisk.create_folder(path))
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        RealDisk.is_folder(path)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.call(|| RealDisk.rename(from, to))
     }
@@ -161,6 +169,14 @@ impl Disk for Volatile {
         Ok(())
     }
 
+    fn create_folder(&self, _: &Path) -> io::Result<()> {
+        unreachable!("a store's folder exists")
+    }
+
+    fn is_folder(&self, _: &Path) -> bool {
+        unreachable!("a store's folder exists")
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut files = self.0.lock().unwrap();
         let number = files.entries.remove(from).ok_or(ErrorKind::NotFound)?;
@@ -210,6 +226,14 @@ impl Disk for CutAnywhere {
 
     fn sync(&self, path: &Path) -> io::Result<()> {
         self.then(self.disk.sync(path))
+    }
+
+    fn create_folder(&self, _: &Path) -> io::Result<()> {
+        unreachable!("a store's folder exists")
+    }
+
+    fn is_folder(&self, _: &Path) -> bool {
+        unreachable!("a store's folder exists")
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -297,6 +321,14 @@ impl Disk for Elsewhere {
 
     fn sync(&self, path: &Path) -> io::Result<()> {
         self.disk.sync(&self.path(path))
+    }
+
+    fn create_folder(&self, _: &Path) -> io::Result<()> {
+        unreachable!("a store's folder exists")
+    }
+
+    fn is_folder(&self, _: &Path) -> bool {
+        unreachable!("a store's folder exists")
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

@@ -38,6 +38,17 @@ pub enum CheckpointError {
         /// Path of the folder.
         folder: PathBuf,
     },
+    /// The folder of the run to resume holds results, but no checkpoint.
+    #[error(
+        "{} holds results of a run ({file}), but no checkpoint to resume from: name another folder, or remove them",
+        folder.display()
+    )]
+    NoCheckpoint {
+        /// Path of the folder.
+        folder: PathBuf,
+        /// A file of the results.
+        file: &'static str,
+    },
     /// The checkpoint is of a run with another configuration or other data.
     #[error("the checkpoint is of another run: {}; allow by name what may change", listed(differences))]
     ConfigMismatch {

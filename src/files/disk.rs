@@ -19,6 +19,12 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync {
     /// Waits until the content of a file, or the entries of a folder, are on the disk.
     fn sync(&self, path: &Path) -> io::Result<()>;
 
+    /// Creates a folder in an existing one.
+    fn create_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Whether there is a folder at a path.
+    fn is_folder(&self, path: &Path) -> bool;
+
     /// Renames a file within its folder, and replaces a file of that name.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
@@ -46,6 +52,14 @@ impl Disk for RealDisk {
 
     fn sync(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
+    }
+
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

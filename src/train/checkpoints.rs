@@ -3,7 +3,7 @@
 use super::{CheckpointConfig, EpochRecord, Resume, SaveEvery};
 use crate::checkpoint::{Checkpoint, LoadedCheckpoint, Store};
 use crate::error::CheckpointError;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 use serde_json::{Map, Value};
 use std::time::Instant;
 
@@ -33,7 +33,7 @@ impl Checkpoints {
     pub fn open(config: &CheckpointConfig) -> Result<(Self, Option<LoadedCheckpoint>)> {
         config.check()?;
         let folder = &config.folder;
-        std::fs::create_dir_all(folder).map_err(Error::io("create the folder", folder))?;
+        files::create_folder(folder)?;
         let store = Store::open(folder)?;
         let loaded = match config.resume {
             Resume::Never if store.steps()?.is_empty() => None,

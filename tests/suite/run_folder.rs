@@ -74,6 +74,88 @@ fn a_folder_that_holds_a_run_is_an_error_and_stays_as_it_is() {
     RunFolder::at(notes.path()).unwrap();
 }
 
+/// A folder with these files in it, each with its text; a name that ends with a slash is a folder.
+fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = folder.path().join(name);
+        match name.ends_with('/') {
+            true => fs::create_dir_all(path).unwrap(),
+            false => {
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, text).unwrap();
+            }
+        }
+    }
+    folder
+}
+
+const HEADER: &str = "epoch,train_loss\n";
+
+#[test]
+fn results_without_a_checkpoint_cannot_be_resumed_and_stay_as_they_are() {
+    let history = format!("{HEADER}1,0.5\n");
+    for file in FILES {
+        let text = if file == "history.csv" { history.as_str() } else { "a run's" };
+        let leftover = ("checkpoints/.checkpoint-000000001.safetensors.tmp-1-0123456789abcdef", "a part");
+        for more in [vec![], vec![("checkpoints/", "")], vec![leftover]] {
+            let folder = folder_with(&[vec![(file, text)], more].concat());
+            match RunFolder::resumed(folder.path()) {
+                Err(Error::Checkpoint(CheckpointError::NoCheckpoint { folder: named, file: found })) => {
+                    assert_eq!((named.as_path(), found), (folder.path(), file));
+                }
+                other => panic!("{other:?}"),
+            }
+            assert_eq!(fs::read_to_string(folder.path().join(file)).unwrap(), text);
+        }
+    }
+    let folder = folder_with(&[("history.csv", &history)]);
+    let error = RunFolder::resumed(folder.path()).unwrap_err().to_string();
+    let path = folder.path().display();
+    assert_eq!(
+        error,
+        format!(
+            "{path} holds results of a run (history.csv), but no checkpoint to resume from: name another folder, or remove them"
+        )
+    );
+    let binary = tempfile::tempdir().unwrap();
+    fs::write(binary.path().join("history.csv"), [0xff; 9]).unwrap();
+    assert!(matches!(
+        RunFolder::resumed(binary.path()),
+        Err(Error::Checkpoint(CheckpointError::NoCheckpoint { file: "history.csv", .. }))
+    ));
+}
+
+#[test]
+fn results_with_a_checkpoint_and_what_is_left_before_the_first_epoch_can_be_resumed() {
+    let results = [("history.csv", "epoch\n1\n"), ("model.safetensors", "a run's"), ("report.html", "a run's")];
+    for checkpoint in ["checkpoint-000000001.safetensors", "damaged-checkpoint-000000001.safetensors"] {
+        let checkpoint = format!("checkpoints/{checkpoint}");
+        let folder = folder_with(&[&results[..], &[(&checkpoint, "a state")]].concat());
+        RunFolder::resumed(folder.path()).unwrap();
+    }
+    let leftovers: [&[(&str, &str)]; 5] = [
+        &[],
+        &[("history.csv", HEADER)],
+        &[("history.csv", "")],
+        &[("checkpoints/", ""), ("history.csv", HEADER)],
+        &[("checkpoints/.checkpoint-000000001.safetensors.tmp-1-0123456789abcdef", "a part"), (".lock", "process 1\n")],
+    ];
+    for files in leftovers {
+        let folder = folder_with(files);
+        RunFolder::resumed(folder.path()).unwrap_or_else(|error| panic!("{files:?}: {error}"));
+    }
+}
+
+#[test]
+fn a_file_in_place_of_the_checkpoints_is_an_error_that_names_it() {
+    let folder = folder_with(&[("checkpoints", "a file")]);
+    match RunFolder::resumed(folder.path()) {
+        Err(Error::Io(IoError::Failed { path, .. })) => assert_eq!(path, folder.path().join("checkpoints")),
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn numbered_folders_take_the_first_free_number() {
     let parent = tempfile::tempdir().unwrap();

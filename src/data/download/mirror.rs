@@ -48,7 +48,7 @@ impl Mirror {
     }
 
     /// Fetches the compressed bytes of a file, at most as many as a reasonable compressor makes of it.
-    pub(super) fn fetch(&self, file: &KnownFile) -> Result<Vec<u8>> {
+    pub(super) fn fetch_file(&self, file: &KnownFile) -> Result<Vec<u8>> {
         let connection = |source| Error::Data(DataError::Connection { source });
         let status = |status| Error::Data(DataError::ServerStatus { status });
         let mut body = match self.agent.get(self.url(file)).call() {

@@ -12,7 +12,6 @@ use super::{FashionMnist, Split};
 use crate::error::DataError;
 use crate::{Error, Result, files};
 use mirror::Mirror;
-use std::fs::create_dir_all;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,12 +55,12 @@ impl Download {
     /// Fetches the files that are not in the folder yet. The folder is created where it is missing.
     fn fetch_into(&self, folder: &Path) -> Result<PathBuf> {
         let mirrors = self.mirrors.iter().map(|url| Mirror::new(url, self)).collect::<Result<Vec<_>>>()?;
-        create_dir_all(folder).map_err(Error::io("create", folder))?;
+        files::create_folder(folder)?;
         for file in &self.files {
             let target = folder.join(format!("{}.gz", file.name));
             files::remove_old_temporaries(&target);
             if !self.is_there(folder, file)? {
-                self.fetch(file, &target, &mirrors)?;
+                self.fetch_file(file, &target, &mirrors)?;
             }
         }
         Ok(folder.to_owned())
@@ -76,10 +75,10 @@ impl Download {
         }
     }
 
-    fn fetch(&self, file: &KnownFile, target: &Path, mirrors: &[Mirror]) -> Result<()> {
+    fn fetch_file(&self, file: &KnownFile, target: &Path, mirrors: &[Mirror]) -> Result<()> {
         let mut attempts = Vec::new();
         for mirror in mirrors {
-            let verified = mirror.fetch(file).and_then(|bytes| {
+            let verified = mirror.fetch_file(file).and_then(|bytes| {
                 file.read(&*bytes, target, self.dataset)?;
                 Ok(bytes)
             });
