@@ -1,5 +1,7 @@
 //! A batch of samples as plain memory, before it becomes tensors on the training device.
 
+use crate::error::BatchProblem;
+
 /// The values of a batch's samples, one sample after the other, each in row-major order.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -35,6 +37,14 @@ impl Values {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Copies the values of the samples at `indices`, of `width` values each.
+    pub(super) fn select(&self, width: usize, indices: &[usize]) -> Values {
+        match self {
+            Values::U8(bytes) => Values::U8(rows(bytes, width, indices)),
+            Values::F32(numbers) => Values::F32(rows(numbers, width, indices)),
+        }
+    }
 }
 
 /// The targets of a batch's samples, which a model learns to predict.
@@ -65,6 +75,26 @@ impl Targets {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Copies the targets of the samples at `indices`, each of which is below [`len`](Self::len).
+    pub(super) fn select(&self, indices: &[usize]) -> Targets {
+        match self {
+            Targets::Classes(classes) => Targets::Classes(rows(classes, 1, indices)),
+            Targets::Values { data, width } => Targets::Values { data: rows(data, *width, indices), width: *width },
+        }
+    }
+
+    /// Adds the targets of further samples, which are of the same type and width.
+    pub(super) fn append(&mut self, more: Targets) -> Result<(), BatchProblem> {
+        match (self, more) {
+            (Targets::Classes(all), Targets::Classes(more)) => all.extend(more),
+            (Targets::Values { data: all, width }, Targets::Values { data: more, width: other }) if *width == other => {
+                all.extend(more);
+            }
+            _ => return Err(BatchProblem::MixedTargets),
+        }
+        Ok(())
+    }
 }
 
 /// Several samples and their targets, in plain memory.
@@ -88,4 +118,13 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Copies the rows of `width` elements at `indices`.
+fn rows<T: Copy>(all: &[T], width: usize, indices: &[usize]) -> Vec<T> {
+    let mut rows = Vec::with_capacity(indices.len() * width);
+    for index in indices {
+        rows.extend_from_slice(&all[index * width..][..width]);
+    }
+    rows
 }

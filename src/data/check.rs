@@ -18,8 +18,26 @@ pub(super) fn check_batch(batch: &Batch, classes: usize) -> Result<(), BatchProb
     Ok(())
 }
 
-/// Checks the targets of a batch against the number of classes, and returns the number of samples.
-fn check_targets(targets: &Targets, classes: usize) -> Result<usize, BatchProblem> {
+/// Checks a batch that was fetched from a data set of this sample shape and number of classes.
+pub(super) fn check_fetched(
+    batch: &Batch,
+    expected: usize,
+    sample_shape: &[usize],
+    classes: usize,
+) -> Result<(), BatchProblem> {
+    check_batch(batch, classes)?;
+    if batch.len() != expected {
+        return Err(BatchProblem::SampleCount { expected, actual: batch.len() });
+    }
+    if batch.sample_shape != sample_shape {
+        let expected = sample_shape.to_vec();
+        return Err(BatchProblem::OtherShape { expected, actual: batch.sample_shape.clone() });
+    }
+    Ok(())
+}
+
+/// Checks targets against the number of classes, and returns the number of samples.
+pub(super) fn check_targets(targets: &Targets, classes: usize) -> Result<usize, BatchProblem> {
     match targets {
         Targets::Classes(indices) => match indices.iter().position(|&class| class as usize >= classes) {
             Some(position) => Err(BatchProblem::ClassOutOfRange { position, class: indices[position], classes }),

@@ -2,7 +2,7 @@
 
 use super::idx::{open, pair_dataset};
 use super::known_file::KnownFile;
-use super::{Batch, Dataset, InMemoryDataset, SampleKey, locate};
+use super::{Batch, Dataset, InMemoryDataset, SampleKey, Targets, locate};
 use crate::error::DataError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -134,6 +134,10 @@ impl Dataset for FashionMnist {
 
     fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
         self.dataset.fetch(keys)
+    }
+
+    fn targets(&self) -> Result<Targets> {
+        self.dataset.targets()
     }
 }
 

@@ -101,25 +101,17 @@ impl Dataset for InMemoryDataset {
         check_keys(keys, self.len())?;
         let all = self.samples();
         let width = all.sample_shape.iter().product();
-        let values = match &all.values {
-            Values::U8(bytes) => Values::U8(rows(bytes, width, keys)),
-            Values::F32(numbers) => Values::F32(rows(numbers, width, keys)),
-        };
-        let targets = match &all.targets {
-            Targets::Classes(classes) => Targets::Classes(rows(classes, 1, keys)),
-            Targets::Values { data, width } => Targets::Values { data: rows(data, *width, keys), width: *width },
-        };
-        Ok(Batch { sample_shape: all.sample_shape.clone(), values, targets })
+        let indices: Vec<usize> = keys.iter().map(|key| key.index).collect();
+        Ok(Batch {
+            sample_shape: all.sample_shape.clone(),
+            values: all.values.select(width, &indices),
+            targets: all.targets.select(&indices),
+        })
     }
-}
 
-/// Copies the rows of `width` elements that belong to the keys.
-fn rows<T: Copy>(all: &[T], width: usize, keys: &[SampleKey]) -> Vec<T> {
-    let mut rows = Vec::with_capacity(keys.len() * width);
-    for key in keys {
-        rows.extend_from_slice(&all[key.index * width..][..width]);
+    fn targets(&self) -> Result<Targets> {
+        Ok(self.samples().targets.clone())
     }
-    rows
 }
 
 /// Shows the sizes and the classes, not the samples.

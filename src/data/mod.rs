@@ -18,6 +18,7 @@ mod gzip;
 mod idx;
 mod image;
 mod in_memory;
+mod key;
 mod known_file;
 mod loader;
 mod locate;
@@ -28,7 +29,8 @@ mod synthetic;
 mod validation;
 
 pub use batch::{Batch, Targets, Values};
-pub use dataset::{Dataset, Phase, SampleKey};
+pub use dataset::Dataset;
+pub(crate) use dataset::fetch;
 pub use fashion_mnist::{FashionMnist, Split};
 pub(crate) use fingerprint::Fingerprint;
 #[cfg(feature = "images")]
@@ -36,6 +38,7 @@ pub(crate) use fingerprint::Fingerprint;
 pub use image::Color;
 pub use image::Image;
 pub use in_memory::InMemoryDataset;
+pub use key::{Phase, SampleKey};
 pub use loader::{Loader, LoaderConfig};
 pub use preprocess::Preprocess;
 pub use subset::Subset;

@@ -1,7 +1,8 @@
 //! Selected samples of another data set.
 
 use super::check::check_keys;
-use super::{Batch, Dataset, SampleKey};
+use super::dataset::fetch_targets;
+use super::{Batch, Dataset, SampleKey, Targets};
 use crate::error::DataError;
 use crate::{Error, Result};
 
@@ -67,5 +68,9 @@ impl<D: Dataset> Dataset for Subset<D> {
         check_keys(keys, self.len())?;
         let inner: Vec<_> = keys.iter().map(|key| SampleKey { index: self.indices[key.index], ..*key }).collect();
         self.dataset.fetch(&inner)
+    }
+
+    fn targets(&self) -> Result<Targets> {
+        Ok(fetch_targets(&self.dataset)?.select(&self.indices))
     }
 }

@@ -55,6 +55,9 @@ pub enum BatchProblem {
         /// The number of samples in the batch.
         actual: usize,
     },
+    /// Some of a data set's targets are class indices and others are values, or they differ in width.
+    #[error("some targets are class indices and others are values, or their numbers per sample differ")]
+    MixedTargets,
     /// The samples do not have the shape that the data set declares.
     #[error("the batch has samples of shape {actual:?}, but the data set declares {expected:?}")]
     OtherShape {

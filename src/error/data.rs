@@ -41,23 +41,23 @@ pub enum DataError {
         /// The cause of the failure.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A data set returned a batch that is not the requested one.
-    #[error("the data set returned a wrong batch at position {position} of epoch {epoch}: {problem}")]
+    /// A data set returned a batch or targets other than requested.
+    #[error("the data set returned a wrong batch for {}: {problem}", requested(indices, *epoch))]
     WrongBatch {
-        /// The 0-based index of the epoch.
+        /// The 0-based indices of the requested samples; empty where the targets of all samples were requested.
+        indices: Vec<usize>,
+        /// The 0-based index of the epoch that the samples were requested for; 0 outside of training.
         epoch: u64,
-        /// The number of samples of the epoch before the batch.
-        position: usize,
         /// What is wrong with the batch.
         problem: BatchProblem,
     },
-    /// A data set panicked while it fetched a batch.
-    #[error("the data set panicked at position {position} of epoch {epoch}: {message}")]
+    /// A data set panicked while it fetched samples or targets.
+    #[error("the data set panicked while it fetched {}: {message}", requested(indices, *epoch))]
     DatasetPanicked {
-        /// The 0-based index of the epoch.
+        /// The 0-based indices of the requested samples; empty where the targets of all samples were requested.
+        indices: Vec<usize>,
+        /// The 0-based index of the epoch that the samples were requested for; 0 outside of training.
         epoch: u64,
-        /// The number of samples of the epoch before the batch.
-        position: usize,
         /// The message of the panic.
         message: String,
     },
@@ -156,4 +156,16 @@ pub enum DataError {
         /// The cause of the failure.
         problem: String,
     },
+}
+
+/// Names the samples that were requested of a data set.
+fn requested(indices: &[usize], epoch: u64) -> String {
+    match indices {
+        [] => "the targets of all samples".to_owned(),
+        [index] => format!("sample {index} in epoch {epoch}"),
+        [a, b, c, rest @ ..] if !rest.is_empty() => {
+            format!("samples {a}, {b}, {c} and {} more in epoch {epoch}", rest.len())
+        }
+        few => format!("samples {} in epoch {epoch}", join(few)),
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::page::content::{Epoch, LabeledImage, Metadata, MetricValue, ReportContent, RunStatus, Split};
 use super::page::{curves, html, predictions};
-use crate::data::{Batch, Dataset, Image, Phase, SampleKey, Subset, Targets, Values};
+use crate::data::{Batch, Dataset, Image, SampleKey, Subset, Targets, Values, fetch};
 use crate::metrics::{ClassPrediction, ConfusionMatrix};
 use crate::torch::{Versions, device_name};
 use crate::train::{Callback, EpochRecord, Event, Outcome, Run};
@@ -188,12 +188,11 @@ fn machine(run: &Run) -> Metadata {
 /// Returns the first images of a data set with their true and predicted classes; none where samples are not images.
 fn images(dataset: &dyn Dataset, predictions: &[Option<ClassPrediction>]) -> Result<Vec<LabeledImage>> {
     let &[channels, height, width] = dataset.sample_shape() else { return Ok(Vec::new()) };
-    let key = |index| SampleKey { index, epoch: 0, seed: 0, phase: Phase::Evaluation };
-    let keys: Vec<SampleKey> = (0..predictions.len()).map(key).collect();
+    let keys: Vec<SampleKey> = (0..predictions.len()).map(SampleKey::for_evaluation).collect();
     if keys.is_empty() || !matches!(channels, 1 | 3) {
         return Ok(Vec::new());
     }
-    let batch = dataset.fetch(&keys)?;
+    let batch = fetch(dataset, &keys)?;
     let Targets::Classes(truths) = &batch.targets else { return Ok(Vec::new()) };
     let name = |class: usize| dataset.classes().get(class).cloned().unwrap_or_else(|| format!("class {class}"));
     let pixels = bytes(&batch);

@@ -26,6 +26,7 @@ fn real_data_are_complete_and_balanced() {
         assert_eq!((dataset.split(), dataset.len(), dataset.sample_shape()), (split, len, &[1, 28, 28][..]));
         assert_eq!(dataset.classes(), FashionMnist::CLASSES);
         assert_eq!(classes(&dataset)[..8], first_labels);
+        assert_eq!(dataset.targets().unwrap(), dataset.in_memory().samples().targets);
         let mut counts = [0; 10];
         classes(&dataset).iter().for_each(|&class| counts[class as usize] += 1);
         assert_eq!(counts, [len / 10; 10]);

@@ -232,46 +232,84 @@ fn unavailable(index: usize) -> Error {
 }
 
 #[test]
-fn error_of_the_data_set_arrives_and_ends_the_iterator() {
-    let dataset = indices(100, |keys, _| if keys[0].index == 30 { Err(unavailable(30)) } else { Ok(()) });
-    for workers in [0, 1, 3] {
+fn an_error_arrives_after_the_batches_before_it_and_ends_the_iterator() {
+    // The batches before the error are slower than it, so that it is known before they are fetched.
+    let failed = AtomicUsize::new(0);
+    let dataset = indices(100, |keys, _| {
+        let begin = Instant::now();
+        while (10..40).contains(&keys[0].index) && failed.load(SeqCst) == 0 && begin.elapsed().as_millis() < 100 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if keys[0].index < 40 {
+            return Ok(());
+        }
+        failed.store(1, SeqCst);
+        Err(unavailable(keys[0].index))
+    });
+    for workers in [0, 1, 4] {
+        failed.store(0, SeqCst);
         thread::scope(|scope| {
             let mut batches = loader(10, workers).batches(scope, &dataset, 0).unwrap();
-            let good = batches.by_ref().take_while(|batch| match batch {
-                Ok(_) => true,
-                Err(error) => {
-                    assert!(matches!(error, Error::Data(DataError::SampleUnavailable { index: 30, .. })), "{error:?}");
-                    false
-                }
-            });
-            assert!(good.count() <= 3);
+            let before: Vec<_> = batches.by_ref().take(4).map(|batch| values(&batch.unwrap())[0]).collect();
+            assert_eq!(before, [0, 10, 20, 30], "{workers} workers");
+            let error = batches.next();
+            assert!(
+                matches!(error, Some(Err(Error::Data(DataError::SampleUnavailable { index: 40, .. })))),
+                "{workers} workers: {error:?}"
+            );
             assert!(batches.next().is_none() && batches.next().is_none());
         });
     }
 }
 
 #[test]
-fn error_of_a_worker_does_not_wait_for_the_batches_before_it() {
-    // The first batch is not fetched before the error of the second has arrived.
-    let arrived = AtomicUsize::new(0);
-    let dataset = indices(4, |keys, _| {
-        let begin = Instant::now();
-        while keys[0].index == 0 && arrived.load(SeqCst) == 0 {
-            assert!(begin.elapsed() < Duration::from_secs(20), "the error waits for the first batch");
-            thread::sleep(Duration::from_millis(1));
-        }
-        if keys[0].index == 2 { Err(unavailable(2)) } else { Ok(()) }
+fn of_several_errors_the_first_batches_is_returned_and_no_later_batch_is_fetched() {
+    let fetched = AtomicUsize::new(0);
+    let dataset = indices(100, |keys, _| {
+        fetched.fetch_max(keys[0].index, SeqCst);
+        // The error of the earliest batch is the last to occur.
+        thread::sleep(Duration::from_millis(50 - (keys[0].index / 2) as u64));
+        if keys[0].index >= 10 { Err(unavailable(keys[0].index)) } else { Ok(()) }
     });
     thread::scope(|scope| {
-        let mut batches = loader(2, 2).batches(scope, &dataset, 0).unwrap();
-        let first = batches.next();
-        arrived.store(1, SeqCst);
-        assert!(matches!(first, Some(Err(Error::Data(DataError::SampleUnavailable { index: 2, .. })))), "{first:?}");
+        let mut batches = loader(10, 4).batches(scope, &dataset, 0).unwrap();
+        assert!(batches.next().unwrap().is_ok());
+        let error = batches.next();
+        assert!(matches!(error, Some(Err(Error::Data(DataError::SampleUnavailable { index: 10, .. })))), "{error:?}");
     });
+    assert!(fetched.load(SeqCst) < 60, "batch {} was fetched", fetched.load(SeqCst) / 10);
 }
 
 #[test]
-fn panic_of_the_data_set_is_an_error_with_its_message_and_position() {
+fn a_fetch_that_fails_twice_is_repeated_and_the_batches_are_those_without_failure() {
+    for workers in [0, 1, 4] {
+        let failures: Mutex<Vec<usize>> = Mutex::default();
+        let dataset = indices(40, |keys, _| {
+            let mut failures = failures.lock().unwrap();
+            let first = keys[0].index;
+            let earlier = failures.iter().filter(|&&failure| failure == first).count();
+            if keys.iter().any(|key| key.index % 20 == 7) && earlier < 2 {
+                failures.push(first);
+                return Err(unavailable(first));
+            }
+            Ok(())
+        });
+        let config = shuffled(5, workers).config().clone();
+        let begin = Instant::now();
+        let batches = epoch(&config.clone().with_retries(2).build().unwrap(), &dataset, 3);
+        assert!(begin.elapsed() >= Duration::from_millis(300), "pauses of 0.1 s and 0.2 s");
+        assert_eq!(batches, epoch(&shuffled(5, workers), &indices(40, |_, _| Ok(())), 3), "{workers} workers");
+        assert_eq!(failures.lock().unwrap().len(), 4, "two batches failed, twice each");
+
+        failures.lock().unwrap().clear();
+        let once = config.with_retries(1).build().unwrap();
+        let error = thread::scope(|scope| once.batches(scope, &dataset, 3).unwrap().find_map(Result::err));
+        assert!(matches!(error, Some(Error::Data(DataError::SampleUnavailable { .. }))), "{error:?}");
+    }
+}
+
+#[test]
+fn panic_of_the_data_set_is_an_error_with_its_message_and_samples() {
     let dataset = indices(100, |keys, _| match keys[0].index {
         40 => panic!("the image of sample {} is broken", keys[0].index),
         _ => Ok(()),
@@ -281,7 +319,8 @@ fn panic_of_the_data_set_is_an_error_with_its_message_and_position() {
             let mut batches = loader(10, workers).batches(scope, &dataset, 2).unwrap();
             let error = batches.by_ref().find_map(Result::err).expect("an error");
             match error {
-                Error::Data(DataError::DatasetPanicked { epoch: 2, position: 40, message }) => {
+                Error::Data(DataError::DatasetPanicked { indices, epoch: 2, message }) => {
+                    assert_eq!(indices, (40..50).collect::<Vec<_>>());
                     assert_eq!(message, "the image of sample 40 is broken");
                 }
                 other => panic!("{other:?}"),
@@ -320,9 +359,8 @@ fn batch_that_does_not_match_its_keys_is_an_error() {
             let error = thread::scope(|scope| {
                 loader(5, workers).batches(scope, &dataset, 0).unwrap().find_map(Result::err).expect("an error")
             });
-            let Error::Data(DataError::WrongBatch { epoch: 0, position: 10, problem }) = error else {
-                panic!("{error:?}")
-            };
+            let Error::Data(DataError::WrongBatch { indices, epoch: 0, problem }) = error else { panic!("{error:?}") };
+            assert_eq!(indices, [10, 11, 12, 13, 14]);
             assert_eq!(problem, expected);
         }
     }

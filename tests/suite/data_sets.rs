@@ -174,3 +174,74 @@ fn validation_split_with_an_empty_side_is_an_error() {
         assert!(matches!(result, Err(Error::Config(ConfigError::InvalidValue { .. }))), "{fraction}");
     }
 }
+
+/// A data set that knows its targets, and whose samples are never fetched.
+struct TargetsAlone(Targets);
+
+impl Dataset for TargetsAlone {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+    fn sample_shape(&self) -> &[usize] {
+        &[1]
+    }
+    fn classes(&self) -> &[String] {
+        &[]
+    }
+    fn fetch(&self, _: &[SampleKey]) -> densenet::Result<Batch> {
+        panic!("a sample is fetched for its target")
+    }
+    fn targets(&self) -> densenet::Result<Targets> {
+        Ok(self.0.clone())
+    }
+}
+
+#[test]
+fn targets_of_all_samples_are_those_that_are_fetched() {
+    let all: Vec<usize> = (0..200).collect();
+    let fetched = |dataset: &dyn Dataset| dataset.fetch(&keys(&all)).unwrap().targets;
+    let classes = SyntheticConfig::new(200).with_sample_shape([1, 1, 1]).with_classes(7).build().unwrap();
+    let data = (0..400).map(|number| number as f32).collect();
+    let samples = batch(&[1], Values::U8(vec![0; 200]), Targets::Values { data, width: 2 });
+    let values = InMemoryDataset::new(samples, &[]).unwrap();
+    for dataset in [classes, values] {
+        assert_eq!(dataset.targets().unwrap(), fetched(&dataset));
+        // The provided implementation, in several chunks.
+        let changed = Changed::new(dataset.clone(), |keys, _| {
+            assert!(keys.iter().all(|key| key.phase == Phase::Evaluation && key.epoch == 0));
+            Ok(())
+        });
+        assert_eq!(changed.targets().unwrap(), fetched(&dataset));
+        let subset = Subset::new(&changed, vec![150, 3, 150]).unwrap();
+        assert_eq!(subset.targets().unwrap(), dataset.fetch(&keys(&[150, 3, 150])).unwrap().targets);
+    }
+    assert!(Changed::new(Indices(0), |_, _| Ok(())).targets().unwrap().is_empty());
+}
+
+#[test]
+fn data_sets_that_consist_of_others_return_their_targets_without_fetching_samples() {
+    let targets = |data: &[f32]| Targets::Values { data: data.to_vec(), width: 1 };
+    let dataset = TargetsAlone(targets(&[5.0, 6.0, 7.0]));
+    assert_eq!(Subset::new(&dataset, vec![2, 0]).unwrap().targets().unwrap(), targets(&[7.0, 5.0]));
+    let shared = std::sync::Arc::new(TargetsAlone(targets(&[5.0])));
+    let boxed: Box<dyn Dataset> = Box::new(std::sync::Arc::clone(&shared));
+    for targets in [shared.targets(), boxed.targets(), (&boxed).targets()] {
+        assert_eq!(targets.unwrap(), shared.0);
+    }
+}
+
+#[test]
+fn targets_of_two_types_are_an_error_that_names_the_samples() {
+    let mixed = Changed::new(Indices(100), |keys, batch| {
+        if keys[0].index == 64 {
+            batch.targets = Targets::Values { data: vec![0.0; keys.len()], width: 1 };
+        }
+        Ok(())
+    });
+    match mixed.targets() {
+        Err(Error::Data(DataError::WrongBatch { indices, problem, .. })) => {
+            assert_eq!((indices[0], problem), (64, BatchProblem::MixedTargets));
+        }
+        other => panic!("{other:?}"),
+    }
+}

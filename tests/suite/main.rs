@@ -6,6 +6,7 @@ mod callbacks;
 mod checkpoints;
 mod counts;
 mod data_fashion_mnist;
+mod data_fetch;
 mod data_idx;
 mod data_loader;
 mod data_sets;

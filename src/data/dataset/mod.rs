@@ -1,37 +1,12 @@
 //! The interface between any source of samples and the [`Loader`](super::Loader).
 
-use super::Batch;
+mod fetch;
+
+pub(crate) use fetch::{fetch, fetch_targets};
+
+use super::{Batch, SampleKey, Targets};
 use crate::Result;
-use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-
-/// The key of a requested sample, with everything that its random augmentation may depend on.
-///
-/// Augmentation that is a pure function of this key gives the same samples with any number of workers and after a
-/// resume.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SampleKey {
-    /// 0-based index of the sample in the data set.
-    pub index: usize,
-    /// 0-based epoch that the sample is for; always 0 in [`Phase::Evaluation`].
-    pub epoch: u64,
-    /// Seed of the run.
-    pub seed: u64,
-    /// Whether the sample is for training or for evaluation.
-    pub phase: Phase,
-}
-
-/// The phase that a sample is fetched for, so that a data set can augment in training only.
-///
-/// The key of the first training epoch and that of an evaluation differ in nothing else.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Phase {
-    /// A training step, in which samples may be augmented.
-    #[default]
-    Train,
-    /// Validation, testing or prediction, in which every sample is the same each time.
-    Evaluation,
-}
 
 /// A finite, indexable source of labeled samples, such as an array in memory, a file or a folder of images.
 ///
@@ -95,6 +70,20 @@ pub trait Dataset: Send + Sync {
     /// [`DataError::IndexOutOfRange`](crate::error::DataError::IndexOutOfRange) for an index that is not below
     /// [`len`](Self::len).
     fn fetch(&self, keys: &[SampleKey]) -> Result<Batch>;
+
+    /// Returns the targets of all samples in the order of their indices, as an evaluation fetches them.
+    ///
+    /// A run with checkpoints compares them with those of the run that it resumes. The provided implementation fetches
+    /// every sample; a data set that knows its targets without reading the samples returns them itself.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`fetch`](Self::fetch), and of the provided implementation
+    /// [`DataError::DatasetPanicked`](crate::error::DataError::DatasetPanicked) and
+    /// [`DataError::WrongBatch`](crate::error::DataError::WrongBatch).
+    fn targets(&self) -> Result<Targets> {
+        fetch::targets_of_samples(self)
+    }
 }
 
 macro_rules! forward_to_inner {
@@ -111,6 +100,9 @@ macro_rules! forward_to_inner {
             }
             fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
                 (**self).fetch(keys)
+            }
+            fn targets(&self) -> Result<Targets> {
+                (**self).targets()
             }
         }
     )*};

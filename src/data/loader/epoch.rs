@@ -1,13 +1,10 @@
-//! Fetches and checks single batches of one epoch.
+//! Fetches the single batches of one epoch.
 
 use super::LoaderConfig;
-use crate::data::check::check_batch;
+use crate::Result;
 use crate::data::random::{Purpose, Random};
-use crate::data::{Batch, Dataset, Phase, SampleKey};
-use crate::error::{BatchProblem, DataError, panic_message};
-use crate::{Error, Result};
+use crate::data::{Batch, Dataset, Phase, SampleKey, fetch};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// One epoch of a data set, from a position on.
 pub(super) struct Epoch<'a, D: ?Sized> {
@@ -29,20 +26,10 @@ impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
         Epoch { dataset, order, epoch, seed, phase, start, end, batch_size: config.batch_size }
     }
 
-    /// Fetches a batch by its number, which counts from the start position. A panic of the data set becomes an error.
-    pub(super) fn fetch(&self, number: usize) -> Result<Batch> {
-        let positions = self.positions(number);
-        let (epoch, position) = (self.epoch, positions.start);
-        let keys: Vec<_> = positions.map(|position| self.key(position)).collect();
-        // After a panic the epoch ends; the state of the data set is then its owner's responsibility.
-        let batch = catch_unwind(AssertUnwindSafe(|| {
-            let batch = self.dataset.fetch(&keys)?;
-            Ok(self.check(&batch, keys.len()).map(|()| batch))
-        }))
-        .unwrap_or_else(|panic| {
-            Err(Error::Data(DataError::DatasetPanicked { epoch, position, message: panic_message(&*panic).to_owned() }))
-        })?;
-        batch.map_err(|problem| Error::Data(DataError::WrongBatch { epoch, position, problem }))
+    /// Fetches a batch by its number, which counts from the start position.
+    pub(super) fn batch(&self, number: usize) -> Result<Batch> {
+        let keys: Vec<_> = self.positions(number).map(|position| self.key(position)).collect();
+        fetch(self.dataset, &keys)
     }
 
     fn positions(&self, number: usize) -> Range<usize> {
@@ -53,19 +40,5 @@ impl<'a, D: Dataset + ?Sized> Epoch<'a, D> {
     fn key(&self, position: usize) -> SampleKey {
         let index = self.order.as_ref().map_or(position, |order| order[position]);
         SampleKey { index, epoch: self.epoch, seed: self.seed, phase: self.phase }
-    }
-
-    /// Checks what the data set returned: a user may have written it, and a label out of range would stop a GPU with an
-    /// error that does not name its cause.
-    fn check(&self, batch: &Batch, expected: usize) -> Result<(), BatchProblem> {
-        check_batch(batch, self.dataset.classes().len())?;
-        if batch.len() != expected {
-            return Err(BatchProblem::SampleCount { expected, actual: batch.len() });
-        }
-        if batch.sample_shape != self.dataset.sample_shape() {
-            let expected = self.dataset.sample_shape().to_vec();
-            return Err(BatchProblem::OtherShape { expected, actual: batch.sample_shape.clone() });
-        }
-        Ok(())
     }
 }
