@@ -8,8 +8,7 @@ use std::path::Path;
 #[cfg(test)]
 mod tests;
 
-/// Creates a folder, and those above it that are missing. When it returns, all of them are on the disk; a folder that
-/// exists already is left as it is.
+/// Creates a folder, and those above it that are missing. When it returns, all of them are on the disk.
 ///
 /// # Errors
 ///
@@ -32,7 +31,13 @@ pub(crate) fn create_new_folder(folder: &Path) -> Result<bool> {
 }
 
 fn create_missing(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
-    if folder.as_os_str().is_empty() || disk.is_folder(folder) {
+    if folder.as_os_str().is_empty() {
+        return Ok(());
+    }
+    if disk.is_folder(folder) {
+        // A process that was killed, or whose sync failed, may have created it. All above it are on the disk, since each
+        // folder is before the next is created. Where it is somebody else's, the folder above it may be unreadable.
+        let _ = disk.sync(folder_of(folder));
         return Ok(());
     }
     folder.parent().map_or(Ok(()), |parent| create_missing(disk, parent))?;
