@@ -65,7 +65,7 @@ fn test_modules(source: &str) -> Vec<String> {
 }
 
 /// The paths of a use tree: `a::b` and `c::d` of `{a::b, c::{d, *}}`, and also `c`.
-fn tree_paths(tree: &str) -> Vec<Vec<String>> {
+pub fn tree_paths(tree: &str) -> Vec<Vec<String>> {
     let tree = tree.trim_start();
     if let Some(group) = tree.strip_prefix('{') {
         return group_items(group).into_iter().flat_map(tree_paths).collect();
@@ -141,7 +141,7 @@ fn violations(path: &[String], code: &str, reexports: &BTreeMap<String, Vec<Stri
 }
 
 /// The code of each module by its path, without what is compiled for unit tests only.
-type Modules = BTreeMap<Vec<String>, String>;
+pub type Modules = BTreeMap<Vec<String>, String>;
 
 /// The module that a path leads to, re-exports followed. A path to something else leads to the module that has it.
 fn resolve(path: &[String], names: &BTreeMap<&[String], BTreeMap<String, Vec<String>>>) -> Vec<String> {
@@ -198,7 +198,7 @@ fn module_path(src: &Path, file: &Path) -> Vec<String> {
 }
 
 /// The crate's modules, without `lib.rs`.
-fn modules() -> Modules {
+pub fn modules() -> Modules {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let files = rust_files(&src).into_iter().filter(|file| *file != src.join("lib.rs"));
     let sources: BTreeMap<Vec<String>, String> =
