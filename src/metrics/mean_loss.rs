@@ -53,11 +53,11 @@ mod tests {
         let (three, one) = (target(3), target(1));
         let mut first = MeanLoss::default();
         assert_eq!(first.compute(), None);
-        first.update(&BatchOutput::new(&three, &three, 1.0, 3.0)).unwrap();
+        first.update(&BatchOutput::new(&one, &one, 1.0, 3.0)).unwrap();
         let mut second = MeanLoss::default();
-        second.update(&BatchOutput::new(&one, &one, 5.0, 1.0)).unwrap();
+        second.update(&BatchOutput::new(&three, &three, 5.0, 1.0)).unwrap();
         let mut both = first.clone();
-        both.update(&BatchOutput::new(&one, &one, 5.0, 1.0)).unwrap();
+        both.update(&BatchOutput::new(&three, &three, 5.0, 1.0)).unwrap();
         first.merge(&second);
         assert_eq!((first.compute(), both.compute()), (Some(2.0), Some(2.0)));
     }
