@@ -72,6 +72,7 @@ fn compile(include: &Path) {
                 "autocast",
                 "autograd",
                 "convolution",
+                "copy",
                 "memory_format",
                 "optim",
                 "parallel",

@@ -118,6 +118,12 @@ void densenet_write_message(void* message, const char* text, size_t length);
 int densenet_record(const densenet_function* function, densenet_tensors inputs, densenet_tensors outputs,
                     const uint8_t* is_differentiable, densenet_tensors saved, at::Tensor** recorded, char** error);
 
+// --- copy.cpp ---
+
+// Copies the values of each tensor in `from` into the one at the same place in `to`, which is as long. 0: done, -1:
+// error.
+int densenet_copy_all(densenet_tensors from, densenet_tensors to, char** error);
+
 // --- optim.cpp ---
 
 // One step of SGD for all parameters. With momentum, `momenta` are as many, and 0 before the first step; otherwise they

@@ -86,10 +86,12 @@ fn join(items: impl IntoIterator<Item: std::fmt::Display>) -> String {
     items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the message of a caught panic.
+/// Returns the message of a caught panic. Of an error of libtorch that tch has unwrapped it omits the places in
+/// libtorch's source.
 pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+    text.split("\\nException raised from").next().unwrap_or(text)
 }
 
 impl fmt::Debug for Error {
@@ -163,7 +165,17 @@ impl Error {
 
     /// What an error of tch becomes: the call named `what` failed.
     pub(crate) fn libtorch(what: &'static str) -> impl FnOnce(tch::TchError) -> Self {
-        move |error| Error::Libtorch { what, message: format!("libtorch says: {error}") }
+        move |error| match error {
+            tch::TchError::Torch(text) => Error::of_libtorch(what, &text),
+            other => Error::of_libtorch(what, &other.to_string()),
+        }
+    }
+
+    /// The call named `what` failed with this text of libtorch, of which the first line says why. The others, up to
+    /// forty, name the places in its source.
+    pub(crate) fn of_libtorch(what: &'static str, text: &str) -> Self {
+        let reason = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("an error without a text");
+        Error::Libtorch { what, message: format!("libtorch says: {reason}") }
     }
 
     pub(crate) fn at_least_one(field: &'static str, value: usize) -> Result<()> {
@@ -171,5 +183,37 @@ impl Error {
             0 => Err(Error::invalid_value(field, 0, "at least 1")),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::catch_unwind;
+    use tch::{Device, Kind, Tensor};
+
+    fn two_shapes() -> (Tensor, Tensor) {
+        let ones = |length: i64| Tensor::ones([length], (Kind::Float, Device::Cpu));
+        (ones(2), ones(3))
+    }
+
+    #[test]
+    fn an_error_of_libtorch_is_one_line_that_says_why() {
+        let (two, three) = two_shapes();
+        let text = Error::libtorch("sum")(two.f_add(&three).unwrap_err()).to_string();
+        assert!(text.starts_with("sum: libtorch says: The size of tensor a (2) must match"), "{text}");
+        assert!(!text.contains('\n') && !text.contains("Exception raised"), "{text}");
+        assert_eq!(Error::of_libtorch("sum", "\n \n why\nwhere").to_string(), "sum: libtorch says: why");
+        assert_eq!(Error::of_libtorch("sum", "").to_string(), "sum: libtorch says: an error without a text");
+    }
+
+    #[test]
+    fn the_message_of_a_panic_omits_the_places_in_libtorchs_source() {
+        let panic = catch_unwind(|| two_shapes().0 + two_shapes().1).unwrap_err();
+        let text = panic_message(&*panic);
+        assert!(text.contains("The size of tensor a (2) must match"), "{text}");
+        assert!(!text.contains("Exception raised") && !text.contains("frame #0"), "{text}");
+        let panic = catch_unwind(|| panic!("left\nright")).unwrap_err();
+        assert_eq!(panic_message(&*panic), "left\nright");
     }
 }

@@ -30,4 +30,10 @@ pub enum TrainingError {
         /// The shape of the loss.
         shape: Vec<i64>,
     },
+    /// The loss function returned a weight by which no mean can be formed.
+    #[error("the weight of the loss of a batch is {weight}, but has to be a finite number of 0 or more")]
+    LossWeight {
+        /// The weight of the batch.
+        weight: f64,
+    },
 }

@@ -23,7 +23,7 @@ pub use inner_norm::{norm_backward, norm_sums};
 pub use max_pool::{MaxPooled, max_pooled, norm_relu_max_pool, norm_relu_max_pool_backward, norm_relu_max_pool_sums};
 pub use moments::Moments;
 pub use rows::{Correction, GradientSums, accumulate, copy, copy_with_moments, correct, moments, norm_relu};
-pub use splitmix::{STEP, scramble};
+pub use splitmix::{STEP, scramble, scramble_name};
 
 /// Normalization of a channel: (x − mean)·scale + shift, with scale = γ·r. The mean is subtracted first: where it is
 /// far from 0, x·scale and mean·scale would lose the bits in which they differ.

@@ -15,3 +15,8 @@ pub fn scramble(value: u64) -> u64 {
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
 }
+
+/// Turns a name into random bits, by which whatever has different names gets different random numbers.
+pub fn scramble_name(name: &str) -> u64 {
+    name.bytes().fold(STEP, |bits, byte| scramble(bits.wrapping_add(STEP) ^ u64::from(byte)))
+}

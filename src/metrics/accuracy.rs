@@ -54,10 +54,10 @@ mod tests {
         let targets = Tensor::from_slice(&[0_i64, 0, 0]);
         let (one, class) = (logits.slice(0, 0, 1, 1), targets.slice(0, 0, 1, 1));
         let mut accuracy = Accuracy::default();
-        accuracy.update(&BatchOutput::new(&logits, &targets, 0.0)).unwrap();
+        accuracy.update(&BatchOutput::new(&logits, &targets, 0.0, 3.0)).unwrap();
         assert_eq!(accuracy.compute(), Some(2.0 / 3.0));
         let mut other = Accuracy::default();
-        other.update(&BatchOutput::new(&one, &class, 0.0)).unwrap();
+        other.update(&BatchOutput::new(&one, &class, 0.0, 1.0)).unwrap();
         accuracy.merge(&other);
         assert_eq!(accuracy.compute(), Some(0.75));
     }
@@ -66,7 +66,18 @@ mod tests {
     fn targets_that_are_no_classes_have_no_accuracy() {
         let values = Tensor::from_slice(&[0.5_f32, 0.5]).view([1, 2]);
         let mut accuracy = Accuracy::default();
-        accuracy.update(&BatchOutput::new(&values, &values, 0.0)).unwrap();
+        accuracy.update(&BatchOutput::new(&values, &values, 0.0, 1.0)).unwrap();
         assert_eq!(accuracy.compute(), None);
+    }
+
+    #[test]
+    fn one_logit_per_sample_has_no_accuracy_and_neither_have_rows_of_other_samples() {
+        let classes = Tensor::from_slice(&[0_i64, 1]);
+        for shape in [[2, 1], [1, 2]] {
+            let logits = Tensor::from_slice(&[0.5_f32, -0.5]).view(shape);
+            let mut accuracy = Accuracy::default();
+            accuracy.update(&BatchOutput::new(&logits, &classes, 0.0, 2.0)).unwrap();
+            assert_eq!(accuracy.compute(), None, "{shape:?}");
+        }
     }
 }

@@ -4,11 +4,12 @@ use super::{BatchOutput, Direction, Metric};
 use crate::Result;
 use serde::{Deserialize, Serialize};
 
-/// The mean loss per sample: batches are weighted by their size, so that every sample counts equally.
+/// The mean loss per sample: the mean of the batches' losses, weighted by their weights. So every sample counts equally,
+/// or by its own weight, whatever the batch size.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct MeanLoss {
     sum: f64,
-    samples: usize,
+    weight: f64,
 }
 
 impl MeanLoss {
@@ -26,18 +27,18 @@ impl Metric for MeanLoss {
     }
 
     fn update(&mut self, batch: &BatchOutput) -> Result<()> {
-        self.sum += batch.loss * batch.samples() as f64;
-        self.samples += batch.samples();
+        self.sum += batch.loss * batch.loss_weight;
+        self.weight += batch.loss_weight;
         Ok(())
     }
 
     fn merge(&mut self, other: &Self) {
         self.sum += other.sum;
-        self.samples += other.samples;
+        self.weight += other.weight;
     }
 
     fn compute(&self) -> Option<f64> {
-        (self.samples > 0).then(|| self.sum / self.samples as f64)
+        (self.weight > 0.0).then(|| self.sum / self.weight)
     }
 }
 
@@ -47,16 +48,16 @@ mod tests {
     use tch::{Device, Kind, Tensor};
 
     #[test]
-    fn a_small_last_batch_counts_for_what_it_holds_in_one_state_or_merged_from_two() {
+    fn a_batch_counts_by_its_weight_in_one_state_or_merged_from_two() {
         let target = |samples| Tensor::zeros([samples], (Kind::Float, Device::Cpu));
         let (three, one) = (target(3), target(1));
         let mut first = MeanLoss::default();
         assert_eq!(first.compute(), None);
-        first.update(&BatchOutput::new(&three, &three, 1.0)).unwrap();
+        first.update(&BatchOutput::new(&one, &one, 1.0, 3.0)).unwrap();
         let mut second = MeanLoss::default();
-        second.update(&BatchOutput::new(&one, &one, 5.0)).unwrap();
+        second.update(&BatchOutput::new(&three, &three, 5.0, 1.0)).unwrap();
         let mut both = first.clone();
-        both.update(&BatchOutput::new(&one, &one, 5.0)).unwrap();
+        both.update(&BatchOutput::new(&three, &three, 5.0, 1.0)).unwrap();
         first.merge(&second);
         assert_eq!((first.compute(), both.compute()), (Some(2.0), Some(2.0)));
     }

@@ -142,11 +142,13 @@ pub struct BatchOutput<'a> {
     pub targets: &'a Tensor,
     /// The mean loss over the batch.
     pub loss: f64,
+    /// The weight of the loss in the mean over batches: the number of samples, or the sum of their weights.
+    pub loss_weight: f64,
 }
 
 impl<'a> BatchOutput<'a> {
-    pub(crate) fn new(outputs: &'a Tensor, targets: &'a Tensor, loss: f64) -> Self {
-        BatchOutput { outputs, targets, loss }
+    pub(crate) fn new(outputs: &'a Tensor, targets: &'a Tensor, loss: f64, loss_weight: f64) -> Self {
+        BatchOutput { outputs, targets, loss, loss_weight }
     }
 
     /// Returns the number of samples in the batch, `N`.
@@ -154,9 +156,11 @@ impl<'a> BatchOutput<'a> {
         self.targets.size().first().map_or(0, |&n| n as usize)
     }
 
-    /// Whether outputs are rows of logits and targets are class indices, so that a share of correct predictions makes
-    /// sense.
+    /// Whether outputs are rows of at least two logits, `[N, classes]`, and targets are class indices `[N]`, so that a
+    /// share of correct predictions makes sense. One logit per sample has no largest one.
     pub fn is_classification(&self) -> bool {
-        self.targets.kind() == Kind::Int64 && self.targets.dim() == 1 && self.outputs.dim() == 2
+        let has_classes = self.targets.kind() == Kind::Int64 && self.targets.dim() == 1;
+        has_classes
+            && matches!(self.outputs.size()[..], [rows, classes] if rows == self.targets.size()[0] && classes >= 2)
     }
 }

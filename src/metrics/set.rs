@@ -5,11 +5,11 @@ use super::mean_loss::MeanLoss;
 use super::values::rank;
 use super::{BatchOutput, Direction, Metric, Metrics};
 use crate::error::CheckpointError;
+use crate::torch::no_grad;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use tch::no_grad;
 
 /// A [`Metric`] of any type, as a trait object.
 trait AnyMetric {

@@ -140,6 +140,6 @@ impl ModuleT for DenseNet {
     ///
     /// Where [`Model::forward`] returns an error.
     fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
-        Model::forward(self, xs, &ForwardContext::new(Mode::from(train))).unwrap_or_else(|error| panic!("{error}"))
+        Model::forward(self, xs, &ForwardContext::of_module(train)).unwrap_or_else(|error| panic!("{error}"))
     }
 }

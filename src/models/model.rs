@@ -12,7 +12,8 @@ pub trait Model {
     /// variables.
     ///
     /// An implementation has to follow the context's mode. It may follow its precision, by
-    /// [`in_precision`](ForwardContext::in_precision).
+    /// [`in_precision`](ForwardContext::in_precision). Random numbers that follow from its [seed](ForwardContext::seed)
+    /// alone make a resumed run equal one that was never stopped.
     ///
     /// # Errors
     ///
@@ -55,6 +56,10 @@ impl<M: Model + ?Sized> Model for Box<M> {
 /// Adapts any module of tch to [`Model`]. tch has no mode with frozen norms: in [`Mode::TrainFrozenNorms`] the module
 /// runs in evaluation mode, and is trained.
 ///
+/// In both modes of training each pass seeds libtorch's default generator with the context's
+/// [seed](ForwardContext::seed), so that tch's dropout repeats its masks when a run is resumed. That generator belongs
+/// to the whole process: two runs at the same time in threads of one process disturb each other's masks.
+///
 /// # Examples
 ///
 /// ```
@@ -76,6 +81,9 @@ pub struct ModuleModel<M>(
 
 impl<M: ModuleT> Model for ModuleModel<M> {
     fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Tensor> {
+        if ctx.mode.drops() {
+            tch::manual_seed(ctx.seed as i64);
+        }
         Ok(in_f32(&ctx.in_precision(x.device(), || self.0.forward_t(x, ctx.mode == Mode::Train))?))
     }
 }

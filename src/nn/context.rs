@@ -1,7 +1,7 @@
 //! Run-time choices of a forward pass: mode, execution, precision, memory.
 
 use crate::error::ConfigError;
-use crate::torch::{autocast, device_name, has_bf16};
+use crate::torch::{autocast, device_name, draw_seed, has_bf16};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -111,20 +111,31 @@ config! {
         pub execution: Execution => with_execution,
         /// The dtype of features. Default [`Precision::Float32`].
         pub precision: Precision => with_precision,
+        /// The seed of this pass's random numbers, such as those of dropout: the same seed gives the same numbers,
+        /// whatever else the process draws. The trainer sets it from the run's seed, the epoch and the step. Default 0.
+        pub seed: u64 => with_seed,
         /// The activations that are saved for the backward pass. Default: all that save time.
         pub(crate) memory: Memory => with_memory,
     }
 }
 
 impl ForwardContext {
-    /// Creates the context of a pass in this mode, with [`Execution::Auto`] and [`Precision::Float32`].
+    /// Creates the context of a pass in this mode, with [`Execution::Auto`], [`Precision::Float32`] and the seed 0.
     pub fn new(mode: Mode) -> Self {
         ForwardContext {
             mode,
             execution: Execution::default(),
             precision: Precision::default(),
+            seed: 0,
             memory: Memory::default(),
         }
+    }
+
+    /// Creates the context of tch's `forward_t`, which has no seed: in training it is drawn from libtorch's default
+    /// generator, from which tch's own dropout draws.
+    pub(crate) fn of_module(train: bool) -> Self {
+        let ctx = ForwardContext::new(Mode::from(train));
+        if train { ctx.with_seed(draw_seed()) } else { ctx }
     }
 
     /// Saves less for the backward pass, which runs the first convolution of each bottleneck layer once more

@@ -2,7 +2,7 @@
 
 use super::dense_layer::{DenseLayer, DenseLayerConfig};
 use super::fused::{self, Backend, Engine};
-use super::{Draws, Dropout, Features, ForwardContext, Initialization, LayerKind, Mode, NormReluConfig, checked};
+use super::{Draws, Dropout, Features, ForwardContext, Initialization, LayerKind, NormReluConfig, checked};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -180,7 +180,7 @@ impl ModuleT for DenseBlock {
     ///
     /// Where [`forward`](DenseBlock::forward) returns an error.
     fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
-        let features = self.forward(Features::new(xs.shallow_clone()), &ForwardContext::new(Mode::from(train)));
+        let features = self.forward(Features::new(xs.shallow_clone()), &ForwardContext::of_module(train));
         features.unwrap_or_else(|error| panic!("{error}")).data
     }
 }

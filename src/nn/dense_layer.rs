@@ -2,8 +2,8 @@
 
 use super::fused::{LayerModules, StageModules};
 use super::{
-    ConvGeometry, DenseBlockConfig, Draws, Dropout, DropoutPlace, Features, ForwardContext, Initialization, NormRelu,
-    NormReluConfig, checked,
+    ConvDropout, ConvGeometry, DenseBlockConfig, Draws, Dropout, Features, ForwardContext, Initialization, NormRelu,
+    NormReluConfig, checked, drop_values,
 };
 use crate::Result;
 use serde::{Deserialize, Serialize};
@@ -60,49 +60,57 @@ impl DenseLayerConfig {
 
     /// Builds the layer with the variables `norm1.*`, `conv1.*` and, for a bottleneck, `norm2.*`, `conv2.*`.
     pub fn build(&self, path: &Path, draws: &Draws) -> Result<DenseLayer> {
-        let stages = (1..).zip(&self.convs).map(|(i, conv)| {
-            let norm = self.norm.build(&(path / format!("norm{i}")), conv.in_channels)?;
-            Ok((norm, conv.build(&(path / format!("conv{i}")), self.initialization, draws)?))
+        let stages = (1..).zip(&self.convs).map(|(number, conv)| {
+            let conv_path = path / format!("conv{number}");
+            Ok(LayerStage {
+                norm: self.norm.build(&(path / format!("norm{number}")), conv.in_channels)?,
+                conv: conv.build(&conv_path, self.initialization, draws)?,
+                dropout: self.dropout.after_conv(&conv_path, number == self.convs.len()),
+            })
         });
-        Ok(DenseLayer { stages: stages.collect::<Result<_>>()?, dropout: self.dropout })
+        Ok(DenseLayer { stages: stages.collect::<Result<_>>()? })
     }
 }
 
-/// One or two times norm → ReLU → convolution.
+/// One or two stages.
 #[derive(Debug)]
 pub(crate) struct DenseLayer {
-    stages: Vec<(NormRelu, nn::Conv2D)>,
-    dropout: Dropout,
+    stages: Vec<LayerStage>,
+}
+
+/// Norm → ReLU → convolution → dropout.
+#[derive(Debug)]
+struct LayerStage {
+    norm: NormRelu,
+    conv: nn::Conv2D,
+    dropout: ConvDropout,
+}
+
+impl LayerStage {
+    /// Computes the output of the stage in libtorch's own operations.
+    fn forward(&self, x: &Features, ctx: &ForwardContext) -> Result<Tensor> {
+        Ok(drop_values(self.dropout.mask(ctx), self.conv.forward(&self.norm.forward(x, ctx)?)))
+    }
 }
 
 impl DenseLayer {
     /// Checks the features that the layer will read.
     pub(super) fn check(&self, features: &Tensor, ctx: &ForwardContext) -> Result<()> {
-        self.stages[0].0.check(features, ctx)
+        self.stages[0].norm.check(features, ctx)
     }
 
     /// Returns the layer's modules in the form that the fused engine takes.
     pub(super) fn modules(&self, ctx: &ForwardContext) -> LayerModules<'_> {
-        let last = self.stages.len() - 1;
-        let drop_rate = |stage| match self.dropout.drops_in(ctx)
-            && (stage == last || self.dropout.place == DropoutPlace::EveryConv)
-        {
-            true => self.dropout.rate,
-            false => 0.0,
-        };
-        let stages = self.stages.iter().enumerate();
-        let stages = stages.map(|(stage, (norm, conv))| StageModules { norm, conv, drop_rate: drop_rate(stage) });
+        let stages = self.stages.iter().map(|LayerStage { norm, conv, dropout }| {
+            let mask = dropout.mask(ctx);
+            StageModules { norm, conv, mask }
+        });
         LayerModules { stages: stages.collect() }
     }
 
     /// Computes the new features `[N, k, H, W]` from `[N, C, H, W]`, in libtorch's own operations.
     pub(crate) fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
-        let (norm, conv) = &self.stages[0];
-        let mut y = conv.forward(&norm.forward(features, ctx)?);
-        for (norm, conv) in &self.stages[1..] {
-            let inner = self.dropout.after_inner_conv(y, ctx);
-            y = conv.forward(&norm.forward(&Features::new(inner), ctx)?);
-        }
-        Ok(self.dropout.after_layer(y, ctx))
+        let (first, others) = self.stages.split_first().expect("a layer has a stage");
+        others.iter().try_fold(first.forward(features, ctx)?, |x, stage| stage.forward(&Features::new(x), ctx))
     }
 }

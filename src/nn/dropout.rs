@@ -1,9 +1,12 @@
-//! Dropout: its rate and its places in a network.
+//! Dropout: its rate, its places in a network, and its masks.
 
 use super::ForwardContext;
+use crate::kernels::{DropMask, drop, scramble, scramble_name};
+use crate::torch::{Number, empty_channels_last, for_parts};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::nn::Path;
+use tch::{Kind, Tensor};
 
 /// The convolutions after which values are dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,24 +48,51 @@ impl Dropout {
         Err(Error::invalid_value("drop rate", self.rate, "a number in [0, 1)"))
     }
 
-    /// Whether a pass drops values.
-    pub(crate) fn drops_in(&self, ctx: &ForwardContext) -> bool {
-        ctx.mode.drops() && self.rate > 0.0
+    /// Returns the dropout after a convolution whose variables are under `path`. `is_layer_output` says whether it is the
+    /// last one of a dense layer.
+    pub(super) fn after_conv(&self, path: &Path, is_layer_output: bool) -> ConvDropout {
+        let drops = is_layer_output || self.place == DropoutPlace::EveryConv;
+        let rate = if drops { self.rate } else { 0.0 };
+        ConvDropout { rate, stream: scramble_name(&path.path("weight")) }
     }
+}
 
-    /// Applies dropout to the output of a dense layer.
-    pub(crate) fn after_layer(&self, x: Tensor, ctx: &ForwardContext) -> Tensor {
-        match self.drops_in(ctx) {
-            true => x.dropout(self.rate, true),
-            false => x,
-        }
-    }
+/// The dropout after one convolution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConvDropout {
+    /// The rate in training; 0 where nothing is dropped.
+    rate: f64,
+    /// Random bits that follow from the convolution's name, so that no other one drops the same values.
+    stream: u64,
+}
 
-    /// Applies dropout to the output of any other convolution.
-    pub(crate) fn after_inner_conv(&self, x: Tensor, ctx: &ForwardContext) -> Tensor {
-        match self.place {
-            DropoutPlace::LayerOutput => x,
-            DropoutPlace::EveryConv => self.after_layer(x, ctx),
-        }
+impl ConvDropout {
+    /// Returns the mask of a pass, a function of its seed and the convolution's name; `None` where nothing is dropped.
+    pub fn mask(&self, ctx: &ForwardContext) -> Option<DropMask> {
+        let key = scramble(scramble(ctx.seed) ^ self.stream);
+        (ctx.mode.drops() && self.rate > 0.0).then(|| DropMask::new(key, self.rate))
     }
+}
+
+/// Applies a mask to the output `[N, C, H, W]` of a convolution, or to its gradient, by an operation of libtorch: drops
+/// the values that the kernels drop.
+///
+/// On a GPU the mask is computed on the CPU and copied.
+pub(crate) fn drop_values(mask: Option<DropMask>, x: Tensor) -> Tensor {
+    let Some(mask) = mask else { return x };
+    let size = <[i64; 4]>::try_from(x.size()).expect("features have four dimensions");
+    let factors = match x.kind() {
+        Kind::Double => factors::<f64>(mask, size),
+        _ => factors::<f32>(mask, size),
+    };
+    (&x * factors.to_device(x.device())).to_kind(x.kind())
+}
+
+/// Returns the factors of all values in channels-last memory format: 0, or 1/(1 − rate).
+fn factors<T: Number>(mask: DropMask, size: [i64; 4]) -> Tensor {
+    const PART: usize = 1 << 16;
+    let mut factors = empty_channels_last(size, T::KIND);
+    let _ = factors.fill_(1.0);
+    for_parts(&mut factors, PART, |part, values: &mut [T]| drop(values, (part * PART) as u64, mask));
+    factors
 }

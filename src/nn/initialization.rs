@@ -2,11 +2,11 @@
 
 use crate::Result;
 use crate::kernels::{STEP, scramble};
-use crate::torch::draw;
+use crate::torch::{draw, no_grad};
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
+use tch::Tensor;
 use tch::nn::Init;
-use tch::{Tensor, no_grad};
 
 /// The distribution of the initial weights of convolutions and linear layers. Norm weights start at 1, all biases at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -29,7 +29,7 @@ pub use transition::{TransitionBlock, TransitionBlockConfig};
 pub(crate) use context::Memory;
 pub(crate) use conv::{ConvGeometry, build_linear, checked};
 pub(crate) use dense_layer::{DenseLayerConfig, LayerKind};
-pub(crate) use dropout::DropoutPlace;
+pub(crate) use dropout::{ConvDropout, drop_values};
 pub(crate) use features::Statistics;
 pub(crate) use initialization::Draws;
 pub(crate) use norm_relu::NormRelu;

@@ -3,10 +3,11 @@
 use super::conv::{checked, ensure_free};
 use super::{Features, ForwardContext, Statistics};
 use crate::error::InputError;
+use crate::torch::no_grad;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 use tch::nn::{Init, Path};
-use tch::{Tensor, no_grad};
 
 config! {
     /// The constants of batch normalization, the same for all norms of a network.

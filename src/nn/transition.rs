@@ -1,8 +1,8 @@
 //! The transition between dense blocks: fewer channels, half the size.
 
 use super::{
-    ConvGeometry, Draws, Dropout, DropoutPlace, Features, ForwardContext, Initialization, Mode, NormRelu,
-    NormReluConfig, blurred_half, checked,
+    ConvDropout, ConvGeometry, Draws, Dropout, Features, ForwardContext, Initialization, NormRelu, NormReluConfig,
+    blurred_half, checked, drop_values,
     fused::{self, Engine},
 };
 use crate::error::InputError;
@@ -104,7 +104,7 @@ impl TransitionBlockConfig {
         Ok(TransitionBlock {
             norm: self.norm.build(&(path / "norm"), self.in_channels)?,
             conv: self.conv().build(&(path / "conv"), self.initialization, draws)?,
-            dropout: self.dropout,
+            dropout: self.dropout.after_conv(&(path / "conv"), false),
             blur: self.blur,
         })
     }
@@ -119,16 +119,12 @@ impl TransitionBlockConfig {
 pub struct TransitionBlock {
     norm: NormRelu,
     conv: nn::Conv2D,
-    dropout: Dropout,
+    /// Dropout between the convolution and the pooling.
+    dropout: ConvDropout,
     blur: bool,
 }
 
 impl TransitionBlock {
-    /// Whether values are dropped between the convolution and the pooling.
-    fn drops(&self, ctx: &ForwardContext) -> bool {
-        self.dropout.place == DropoutPlace::EveryConv && self.dropout.drops_in(ctx)
-    }
-
     /// Compresses the features and halves their sides.
     ///
     /// # Errors
@@ -138,14 +134,14 @@ impl TransitionBlock {
     /// training on one value per channel, [`Error::Libtorch`].
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Features> {
         self.check(&features.data, ctx)?;
-        if !self.blur && !self.drops(ctx) && Engine::of(&features.data, ctx) == Engine::CpuKernels {
+        let mask = self.dropout.mask(ctx);
+        if !self.blur && mask.is_none() && Engine::of(&features.data, ctx) == Engine::CpuKernels {
             // Average pooling and a 1×1 convolution commute, and a quarter of the pixels is left to convolve.
             let kind = features.data.kind();
             let pooled = fused::norm_relu_average_pool(features, &self.norm, [2, 2], kind, ctx)?;
             return Ok(Features::new(self.conv.forward(&pooled)));
         }
-        let y = self.conv.forward(&self.norm.forward(features, ctx)?);
-        let y = self.dropout.after_inner_conv(y, ctx);
+        let y = drop_values(mask, self.conv.forward(&self.norm.forward(features, ctx)?));
         Ok(Features::new(match self.blur {
             true => blurred_half(&y),
             // Not tch's avg_pool2d_default: its divisor is 1, so that it sums.
@@ -169,7 +165,7 @@ impl ModuleT for TransitionBlock {
     ///
     /// Where [`forward`](TransitionBlock::forward) returns an error.
     fn forward_t(&self, xs: &Tensor, train: bool) -> Tensor {
-        let features = self.forward(&Features::new(xs.shallow_clone()), &ForwardContext::new(Mode::from(train)));
+        let features = self.forward(&Features::new(xs.shallow_clone()), &ForwardContext::of_module(train));
         features.unwrap_or_else(|error| panic!("{error}")).data
     }
 }

@@ -1,10 +1,10 @@
 //! Variables, gradients and state, which all optimizers handle in the same way.
 
 use crate::error::{CheckpointError, ConfigError};
-use crate::torch::{clear_gradients, named_variables};
+use crate::torch::{clear_gradients, named_variables, no_grad};
 use crate::{Error, Result};
+use tch::Tensor;
 use tch::nn::VarStore;
-use tch::{Tensor, no_grad};
 
 /// A trained variable and the optimizer's tensors that belong to it, of the variable's shape, 0 at the start.
 #[derive(Debug)]

@@ -7,12 +7,13 @@ use crate::data::{Batch, Image, Targets, Values};
 use crate::error::{InputError, PredictionError, panic_message};
 use crate::models::Model;
 use crate::nn::Mode;
+use crate::torch::no_grad;
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
-use tch::{Tensor, no_grad};
+use tch::Tensor;
 
 /// An image to predict, with the channel for the response.
 #[derive(Debug)]

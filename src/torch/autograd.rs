@@ -2,13 +2,14 @@
 
 use super::autocast::without_autocast;
 use super::ffi;
+use super::no_grad::no_grad;
 use crate::error::panic_message;
 use crate::{Error, Result};
 use std::any::type_name;
 use std::ffi::c_void;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
-use tch::{Tensor, no_grad_guard};
+use tch::Tensor;
 
 /// A differentiable function whose passes are written in Rust, as PyTorch's `torch.autograd.Function`. A value stands
 /// for one call, and so for one node of the graph.
@@ -111,10 +112,8 @@ pub struct Forward {
 fn record<F: Function>(mut function: F, inputs: &[&Tensor]) -> Result<Vec<Tensor>> {
     let arguments: Vec<Tensor> = inputs.iter().map(|input| input.shallow_clone()).collect();
     let made = guarded::<F, _>(|| {
-        // A guard, which unlike `no_grad` turns gradients on again after a panic too.
-        let _no_grad = no_grad_guard();
         let _kinds_as_given = without_autocast()?;
-        function.forward(&arguments)
+        no_grad(|| function.forward(&arguments))
     })?;
     let is_differentiable = guarded::<F, _>(|| {
         Ok((0..made.outputs.len()).map(|output| function.is_differentiable(output) as u8).collect::<Vec<_>>())

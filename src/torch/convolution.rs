@@ -1,9 +1,10 @@
 //! The gradients of a convolution.
 
 use super::ffi;
+use super::no_grad::no_grad;
 use crate::Result;
 use std::ptr;
-use tch::{Tensor, no_grad};
+use tch::Tensor;
 
 /// The gradients that [`convolution_backward`] computes, or which of them are needed.
 pub(crate) struct OfConvolution<T> {

@@ -84,6 +84,7 @@ unsafe extern "C" {
         weight_decay: f64,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(super) fn densenet_copy_all(from: Tensors, to: Tensors, error: *mut *mut c_char) -> c_int;
     pub(super) fn densenet_clear_gradients(tensors: Tensors, error: *mut *mut c_char) -> c_int;
 }
 
@@ -137,11 +138,7 @@ pub(super) struct Function {
 pub(super) fn call<T>(what: &'static str, entry: impl FnOnce(*mut *mut c_char) -> T) -> Result<T> {
     let mut message = ptr::null_mut();
     let value = entry(&mut message);
-    if message.is_null() {
-        Ok(value)
-    } else {
-        Err(Error::Libtorch { what, message: format!("libtorch says: {}", take_string(message)) })
-    }
+    if message.is_null() { Ok(value) } else { Err(Error::of_libtorch(what, &take_string(message))) }
 }
 
 /// Copies a string that the C ABI handed over, and frees it.

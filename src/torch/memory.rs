@@ -92,6 +92,20 @@ pub(crate) fn bytes_mut(tensor: &mut Tensor) -> &mut [u8] {
     unsafe { std::slice::from_raw_parts_mut(first, length) }
 }
 
+/// Returns the memory of a tensor on the CPU that is contiguous or in channels-last memory format; `None` for others.
+pub(crate) fn dense_bytes(tensor: &Tensor) -> Option<&[u8]> {
+    let is_dense = !tensor.is_sparse()
+        && tensor.device() == Device::Cpu
+        && (tensor.is_contiguous() || super::is_channels_last(tensor));
+    let length = tensor.numel() * tensor.kind().elt_size_in_bytes();
+    is_dense.then(|| match tensor.data_ptr().cast::<u8>() {
+        // An empty tensor has no memory.
+        first if first.is_null() => &[][..],
+        // SAFETY: the tensor's values lie here without gaps, as has been checked; they live as long as the tensor.
+        first => unsafe { std::slice::from_raw_parts(first, length) },
+    })
+}
+
 fn byte_range(tensor: &Tensor) -> (*mut u8, usize) {
     assert!(tensor.device() == Device::Cpu && tensor.is_contiguous(), "{tensor:?}");
     match tensor.data_ptr().cast::<u8>() {

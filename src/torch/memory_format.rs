@@ -111,5 +111,6 @@ mod tests {
     fn an_exception_of_libtorch_becomes_an_error() {
         let error = to_channels_last(&Tensor::zeros([2, 3], (Kind::Float, Device::Cpu))).unwrap_err().to_string();
         assert!(error.contains("channels-last") && error.contains("rank 4"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
     }
 }

@@ -2,12 +2,15 @@
 
 mod autocast;
 mod autograd;
+mod buffers;
 mod convolution;
 mod device;
 mod ffi;
+mod finite;
 mod fused_optim;
 mod memory;
 mod memory_format;
+mod no_grad;
 mod parallel;
 mod random;
 mod variables;
@@ -19,13 +22,18 @@ pub use memory::tune_allocator;
 pub use versions::Versions;
 
 pub(crate) use autocast::{autocast, has_bf16};
+#[expect(unused_imports, reason = "the training step will use it")]
+pub(crate) use buffers::Buffers;
 pub(crate) use convolution::{OfConvolution, convolution_backward};
 pub(crate) use device::device_name;
+#[expect(unused_imports, reason = "the training step will use it")]
+pub(crate) use finite::all_finite;
 pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
 pub(crate) use memory::{
-    Number, bytes, bytes_mut, for_parts, for_parts_of_two, is_plain, map, release_free_memory, values,
+    Number, bytes, bytes_mut, dense_bytes, for_parts, for_parts_of_two, is_plain, map, release_free_memory, values,
 };
 pub(crate) use memory_format::{empty_channels_last, is_channels_last, to_channels_last, writable_channels_last};
+pub(crate) use no_grad::no_grad;
 pub(crate) use parallel::{parallel_for, threads};
-pub(crate) use random::draw;
+pub(crate) use random::{draw, draw_seed};
 pub(crate) use variables::{Variable, named_variables};

@@ -1,9 +1,14 @@
-//! Random numbers that follow from a seed alone.
+//! Random numbers from libtorch's generators.
 
 use super::ffi;
 use crate::Result;
 use tch::nn::Init;
 use tch::{Device, Kind, Tensor};
+
+/// Draws a seed from libtorch's default generator, which is the whole process's.
+pub(crate) fn draw_seed() -> u64 {
+    Tensor::randint_low(i64::MIN, i64::MAX, [1], (Kind::Int64, Device::Cpu)).int64_value(&[0]) as u64
+}
 
 /// Draws an f32 tensor on the CPU from a normal or uniform distribution, from a separate generator with this seed: the
 /// numbers are the same each time, and libtorch's default generator is not changed.

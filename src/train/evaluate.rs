@@ -1,15 +1,17 @@
 //! Evaluation of a model on a data set.
 
+use super::loss::{BatchLoss, checked_loss};
 use super::{Loss, TrainConfig};
 use crate::data::{Dataset, LoaderConfig, Preprocess};
 use crate::error::{BatchProblem, DataError, TrainingError};
 use crate::metrics::{BatchOutput, ClassPrediction, ConfusionMatrix, MetricSet, Metrics, class_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode};
+use crate::torch::no_grad;
 use crate::{Error, Result};
 use std::thread;
 use tch::nn::VarStore;
-use tch::{Device, Tensor, no_grad};
+use tch::{Device, Tensor};
 
 /// Metrics, predictions and confusion matrix of a model on a data set.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,14 +67,16 @@ impl Inference<'_> {
         let mut predictions = Vec::new();
         let mut confusion = None;
         self.run(dataset, |outputs, targets| {
-            let mean = no_grad(|| loss.mean(outputs, targets))?.double_value(&[]);
+            let BatchLoss { mean, weight } = no_grad(|| checked_loss(loss, outputs, targets))?;
+            // A batch of weight 0 counts for nothing; its mean may be 0/0.
+            let mean = if weight == 0.0 { 0.0 } else { mean.double_value(&[]) };
             if !mean.is_finite() {
                 return Err(Error::Training(TrainingError::NonFiniteEvaluation {
                     loss: mean,
                     samples: metrics.samples(),
                 }));
             }
-            let output = BatchOutput::new(outputs, targets, mean);
+            let output = BatchOutput::new(outputs, targets, mean, weight);
             if output.is_classification() {
                 let batch = class_predictions(outputs);
                 count(&mut confusion, &output, &batch, metrics.samples())?;

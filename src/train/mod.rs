@@ -25,7 +25,7 @@ pub use datasets::Datasets;
 pub use early_stop::EarlyStop;
 pub use evaluate::Evaluation;
 pub use history::{EpochRecord, History};
-pub use loss::Loss;
+pub use loss::{BatchLoss, Loss};
 pub use monitor::Monitor;
 pub use save::SaveWeights;
 pub use stop::StopHandle;

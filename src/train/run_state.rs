@@ -7,13 +7,13 @@ use crate::data::Fingerprint;
 use crate::error::CheckpointError;
 use crate::metrics::{MetricSet, MetricStates};
 use crate::optim::Optimizer;
-use crate::torch::{Variable, Versions, named_variables, release_free_memory};
+use crate::torch::{Variable, Versions, named_variables, no_grad, release_free_memory};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use tch::Tensor;
 use tch::nn::VarStore;
-use tch::{Tensor, no_grad};
 
 const MODEL: &str = "model.";
 const OPTIMIZER: &str = "optimizer.";

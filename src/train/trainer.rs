@@ -3,7 +3,7 @@
 use super::callback::Callback;
 use super::checkpoints::Checkpoints;
 use super::evaluate::Inference;
-use super::loss::CrossEntropy;
+use super::loss::{BatchLoss, CrossEntropy, checked_loss};
 use super::progress::Progress;
 use super::run_data::RunData;
 use super::run_loop::RunLoop;
@@ -206,25 +206,24 @@ impl<M: Model> Trainer<M> {
         step: usize,
     ) -> Result<f64> {
         // Every random number of the model, such as those of dropout, is a function of the seed and the step.
-        tch::manual_seed(step_seed(self.config.seed, epoch, step));
-        let ctx = self.config.context(self.config.mode);
+        let ctx = self.config.context(self.config.mode).with_seed(step_seed(self.config.seed, epoch, step));
 
         self.optimizer.zero_grad()?;
         let outputs = self.model.forward(inputs, &ctx)?;
-        let loss = self.loss.mean(&outputs, targets)?;
-        let value = loss.double_value(&[]);
+        let BatchLoss { mean, weight } = checked_loss(self.loss.as_ref(), &outputs, targets)?;
+        let value = mean.double_value(&[]);
         if !value.is_finite() {
             return Err(Error::Training(TrainingError::NonFiniteLoss { loss: value, epoch, step }));
         }
-        loss.f_backward().map_err(Error::libtorch("backward pass"))?;
+        mean.f_backward().map_err(Error::libtorch("backward pass"))?;
         self.optimizer.step(learning_rate)?;
-        self.metrics.update(&BatchOutput::new(&outputs, targets, value))?;
+        self.metrics.update(&BatchOutput::new(&outputs, targets, value, weight))?;
         Ok(value)
     }
 }
 
 /// Returns the seed of a step's random numbers. Odd multipliers give different steps different seeds.
-fn step_seed(seed: u64, epoch: usize, step: usize) -> i64 {
+fn step_seed(seed: u64, epoch: usize, step: usize) -> u64 {
     let position = ((epoch as u64) << 32) | step as u64;
-    (seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ position.wrapping_mul(0xD1B5_4A32_D192_ED03)) as i64
+    seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ position.wrapping_mul(0xD1B5_4A32_D192_ED03)
 }

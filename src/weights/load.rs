@@ -6,12 +6,12 @@ use super::report::LoadReport;
 use super::source::{TensorInfo, TensorSource};
 use crate::error::WeightsProblem;
 use crate::tensor_file::dtype_name;
-use crate::torch::{Variable, named_variables};
+use crate::torch::{Variable, named_variables, no_grad};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 use tch::nn::VarStore;
-use tch::{Kind, Tensor, no_grad};
+use tch::{Kind, Tensor};
 
 /// Options of [`load`]. By default the file has to have exactly the model's variables.
 ///

@@ -1,7 +1,6 @@
 //! Whole networks give by the fused engine what they give by the reference. Blocks:
 //! `src/nn/fused/tests.rs`.
 
-use crate::alone::alone;
 use crate::numbers::numbers;
 use crate::passes::{Pass, assert_equal, assert_same};
 use crate::variables::named_variables;
@@ -91,10 +90,6 @@ fn fused_net_equals_the_reference_in_f64() {
 
 #[test]
 fn saved_activations_change_no_bit() {
-    // libtorch's generator, which decides what is dropped, is the whole process's.
-    if !alone("fused::saved_activations_change_no_bit") {
-        return;
-    }
     let net = DenseNetConfig::cifar_bc(22, 6).expect("a depth").with_dropout(Dropout::new(0.2));
     for dropout in [Dropout::new(0.2), Dropout::new(0.2).after_every_conv()] {
         let vs = VarStore::new(Device::Cpu);
@@ -103,7 +98,6 @@ fn saved_activations_change_no_bit() {
         let x = numbers(&[5, 3, 20, 16], 1).to_kind(Kind::Float);
         for mode in [Mode::Train, Mode::TrainFrozenNorms] {
             let [kept, again] = [false, true].map(|recomputes| {
-                densenet::tch::manual_seed(7);
                 let forward = |x: &Tensor, ctx: &ForwardContext| {
                     net.forward(x, &if recomputes { ctx.with_recompute() } else { *ctx }).expect("images that fit")
                 };

@@ -59,7 +59,7 @@ fn test_modules(source: &str) -> Vec<String> {
 }
 
 /// The paths of a use tree: `a::b` and `c::d` of `{a::b, c::{d, *}}`, and also `c`.
-fn tree_paths(tree: &str) -> Vec<Vec<String>> {
+pub fn tree_paths(tree: &str) -> Vec<Vec<String>> {
     let tree = tree.trim_start();
     if let Some(group) = tree.strip_prefix('{') {
         return group_items(group).into_iter().flat_map(tree_paths).collect();

@@ -10,8 +10,10 @@ mod data_fetch;
 mod data_idx;
 mod data_loader;
 mod data_sets;
+mod dropout;
 mod full_disk;
 mod fused;
+mod gradient_mode;
 mod history_files;
 #[cfg(feature = "images")]
 mod images;
@@ -19,6 +21,7 @@ mod layers;
 mod parity;
 mod precision;
 mod predictor;
+mod process_state;
 mod run_folder;
 mod support;
 mod timm;

@@ -1,19 +1,16 @@
 //! Training and evaluation: what changes, what does not, and what the numbers mean.
 
-use crate::alone::alone;
-use crate::small_run::{Watch, built, fit, images, net, record, trainer, trainer_of, with_targets};
+use crate::small_run::{built, fit, images, net, record, trainer, with_targets};
 use crate::variables::bits;
 use densenet::data::{Batch, Dataset, InMemoryDataset, Targets, Values, split_validation};
 use densenet::metrics::ClassPrediction;
 use densenet::models::Model;
 use densenet::models::ModuleModel;
-use densenet::nn::Dropout;
 use densenet::nn::{ForwardContext, Mode};
 use densenet::predict::{PredictConfig, predict};
 use densenet::tch::{Device, Kind, Reduction, Tensor, nn, nn::VarStore};
-use densenet::train::{Datasets, Event, Run};
-use densenet::{AdamWConfig, SgdConfig, TrainConfig, Trainer};
-use std::ops::ControlFlow;
+use densenet::train::{BatchLoss, Datasets, Event, Loss};
+use densenet::{AdamWConfig, Result, SgdConfig, TrainConfig, Trainer};
 
 /// A trainer after an epoch, so that its running statistics are not those of a new net.
 fn trained() -> Trainer<densenet::DenseNet> {
@@ -179,23 +176,55 @@ fn a_closure_trains_a_regression() {
     assert_eq!(history.last().unwrap().test.as_ref().unwrap().accuracy(), None);
 }
 
-/// Weights after some steps with dropout, where something else draws random numbers in between.
-fn run_with_dropout(draws: i64) -> Vec<(String, Vec<u32>)> {
-    let mut config = net().with_dropout(Dropout::new(0.5));
-    config.growth_rate = 6;
-    let draw = Watch(move |_: &Event, _: &Run| {
-        let _ = Tensor::rand([draws], (Kind::Float, Device::Cpu));
-        Ok(ControlFlow::Continue(()))
-    });
-    let mut trainer = trainer_of(&config, 0.1, TrainConfig::new(1).with_batch_size(8)).with_callback(draw);
-    fit(&mut trainer, &images(24, 0), &images(8, 1)).unwrap();
-    bits(trainer.var_store())
+/// Cross-entropy with a weight per class.
+struct ByClass([f32; 4]);
+
+impl Loss for ByClass {
+    fn compute(&self, outputs: &Tensor, targets: &Tensor) -> Result<BatchLoss> {
+        let weights = Tensor::from_slice(&self.0);
+        let mean = outputs.cross_entropy_loss(targets, Some(&weights), Reduction::Mean, -100, 0.0);
+        Ok(BatchLoss { mean, weight: weights.index_select(0, targets).sum(Kind::Double).double_value(&[]) })
+    }
 }
 
 #[test]
-fn dropout_depends_on_seed_and_step_not_on_what_was_drawn_before() {
-    // libtorch's generator is the whole process's, and tests beside this one draw from it.
-    if alone("trainer::dropout_depends_on_seed_and_step_not_on_what_was_drawn_before") {
-        assert!(run_with_dropout(0) == run_with_dropout(1000));
+fn a_loss_with_class_weights_is_the_same_for_every_batch_size() {
+    let data = images(40, 2);
+    let losses = [1, 3, 7, 16, 40].map(|batch_size| {
+        let trainer = trainer(TrainConfig::new(1).with_batch_size(batch_size)).with_loss(ByClass([1.0, 0.0, 0.1, 8.0]));
+        trainer.evaluate(&data).unwrap().metrics.loss()
+    });
+    // The loss of a batch is an f32.
+    assert!(losses.iter().all(|loss| (loss - losses[4]).abs() < 1e-5), "{losses:?}");
+    let plain = trainer(TrainConfig::new(1)).evaluate(&data).unwrap().metrics.loss();
+    assert!((plain - losses[4]).abs() > 0.01, "the weights matter: {plain}, {losses:?}");
+}
+
+#[test]
+fn one_logit_per_sample_has_neither_accuracy_nor_predictions() {
+    let vs = VarStore::new(Device::Cpu);
+    let layer = nn::linear(vs.root(), 256, 1, Default::default());
+    let model = ModuleModel(nn::func_t(move |x, _| x.flatten(1, -1).apply(&layer)));
+    let optimizer = SgdConfig::new(0.01).build(&vs).unwrap();
+    let loss = |outputs: &Tensor, targets: &Tensor| {
+        let is_third = targets.ge(2).to_kind(Kind::Float).unsqueeze(-1);
+        outputs.binary_cross_entropy_with_logits::<Tensor>(&is_third, None, None, Reduction::Mean)
+    };
+    let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1)).unwrap().with_loss(loss);
+    let history = fit(&mut trainer, &images(16, 0), &images(8, 1)).unwrap();
+    let record = history.last().unwrap();
+    assert_eq!((record.train.accuracy(), record.test.as_ref().unwrap().accuracy()), (None, None));
+    let evaluation = trainer.evaluate(&images(8, 1)).unwrap();
+    assert!(evaluation.predictions.is_empty() && evaluation.confusion.is_none());
+}
+
+#[test]
+fn a_loss_function_has_a_configuration() {
+    fn of(loss: impl Loss) -> String {
+        loss.configuration().to_string()
     }
+    let mine = of(ByClass([1.0; 4]));
+    assert!(mine.contains("ByClass"), "{mine}");
+    let closure = of(|outputs: &Tensor, _: &Tensor| outputs.mean(Kind::Float));
+    assert!(closure.contains("a_loss_function_has_a_configuration"), "{closure}");
 }

@@ -10,7 +10,7 @@ use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::models::Model;
 use densenet::nn::ForwardContext;
 use densenet::tch::{Kind, Tensor};
-use densenet::train::{CheckpointConfig, Datasets, EarlyStop, Event, Loss, Monitor, SaveWeights};
+use densenet::train::{BatchLoss, CheckpointConfig, Datasets, EarlyStop, Event, Loss, Monitor, SaveWeights};
 use densenet::{DenseNet, Error, Result, TrainConfig, Trainer};
 use std::cell::Cell;
 
@@ -303,7 +303,7 @@ fn a_loss_that_is_no_scalar_and_one_that_fails_end_the_run_with_their_error() {
     }
     struct Failing;
     impl Loss for Failing {
-        fn mean(&self, _: &Tensor, _: &Tensor) -> Result<Tensor> {
+        fn compute(&self, _: &Tensor, _: &Tensor) -> Result<BatchLoss> {
             Err(Error::other("my loss fails"))
         }
     }
@@ -337,4 +337,8 @@ fn targets_that_the_loss_cannot_take_are_an_error_and_no_panic() {
     let three = with_targets(&images(16, 0), Targets::Values { data, width: 3 }, &[]);
     let error = fit(&mut trainer(config()), &three, &three).unwrap_err();
     assert!(matches!(error, Error::Libtorch { what: "cross-entropy", .. }), "{error:?}");
+    // The first line of libtorch's text, without the places in its source.
+    let text = error.to_string();
+    let reason = text.strip_prefix("cross-entropy: libtorch says: ").unwrap();
+    assert!(reason.len() > 10 && !text.contains('\n') && !text.contains("Exception raised"), "{text}");
 }

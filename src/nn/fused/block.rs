@@ -1,5 +1,6 @@
 //! The description of a dense block that all backends share, and the interface that a backend implements.
 
+use crate::kernels::DropMask;
 use crate::nn::{Memory, Statistics};
 use crate::torch::to_channels_last;
 use crate::{Error, Result};
@@ -71,8 +72,8 @@ pub(crate) struct Stage {
     pub weight: Tensor,
     /// The convolution's bias, `[K]`.
     pub bias: Option<Tensor>,
-    /// The dropout rate of its output in this pass, in [0, 1).
-    pub drop_rate: f64,
+    /// The dropout of its output in this pass.
+    pub mask: Option<DropMask>,
 }
 
 impl Block {
@@ -91,11 +92,6 @@ impl Layer {
     /// Returns the stage that computes new features.
     pub fn last(&self) -> &Stage {
         self.second.as_ref().unwrap_or(&self.first)
-    }
-
-    /// Returns the stages in their order.
-    pub fn stages(&self) -> impl Iterator<Item = &Stage> {
-        std::iter::once(&self.first).chain(&self.second)
     }
 }
 
@@ -195,26 +191,9 @@ pub(crate) struct Activations {
     pub features: Tensor,
     /// The statistics of all norms.
     pub statistics: BlockStatistics,
-    /// The other saved tensors of each layer.
-    pub layers: Vec<SavedLayer>,
-}
-
-/// The saved tensors of one layer.
-#[derive(Debug, Default)]
-pub(crate) struct SavedLayer {
-    /// For each stage with dropout, a tensor from which the backend reproduces the mask.
-    pub dropout: Vec<Tensor>,
-    /// The output of a bottleneck layer's first stage, as one or more parts of the batch; empty where it is recomputed.
-    pub bottleneck: Vec<Tensor>,
-}
-
-impl SavedLayer {
-    /// Returns the saved tensor of each of the layer's stages that has dropout.
-    pub fn dropout_of(&self, layer: &Layer) -> [Option<&Tensor>; 2] {
-        let mut saved = self.dropout.iter();
-        let mut next = |stage: &Stage| if stage.drop_rate > 0.0 { saved.next() } else { None };
-        [next(&layer.first), layer.second.as_ref().and_then(next)]
-    }
+    /// For each layer, the output of its first stage where it has two, as one or more parts of the batch; empty where
+    /// it is recomputed.
+    pub bottlenecks: Vec<Vec<Tensor>>,
 }
 
 /// The gradients of a block's outputs; `None` stands for 0.

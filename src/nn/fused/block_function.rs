@@ -2,20 +2,21 @@
 
 use super::block::{
     Activations, Backend, Block, BlockStatistics, FeatureStatistics, GradOutputs, Gradients, Layer, LayerNeedsGrad,
-    NeedsGrad, SavedLayer, Stage, StageNeedsGrad, wide_kind,
+    NeedsGrad, Stage, StageNeedsGrad, wide_kind,
 };
 use super::update_running;
 use crate::Result;
+use crate::kernels::DropMask;
 use crate::nn::{Features, ForwardContext, Memory, NormRelu, Statistics};
 use crate::torch::{Forward, Function};
 use tch::Tensor;
 use tch::nn::Conv2D;
 
-/// The modules of a stage: norm → ReLU → convolution, and the dropout rate of its output in this pass.
+/// The modules of a stage: norm → ReLU → convolution, and the dropout of its output in this pass.
 pub(crate) struct StageModules<'a> {
     pub norm: &'a NormRelu,
     pub conv: &'a Conv2D,
-    pub drop_rate: f64,
+    pub mask: Option<DropMask>,
 }
 
 /// The modules of a layer: one stage, or two in a bottleneck layer.
@@ -50,9 +51,9 @@ pub(crate) fn dense_block(
             has_input_statistics: input_statistics.is_some(),
         },
         epsilon,
-        drop_rates: stages().map(|stage| stage.drop_rate).collect(),
+        masks: stages().map(|stage| stage.mask).collect(),
         running: (!train).then(|| running(layers, epsilon)),
-        saved_of_layers: Vec::new(),
+        parts: Vec::new(),
     };
     let mut outputs = function.apply(&inputs)?.into_iter();
     let data = outputs.next().expect("features come first");
@@ -141,41 +142,41 @@ struct BlockFunction {
     memory: Memory,
     shape: Shape,
     epsilon: f64,
-    /// The dropout rate of each stage.
-    drop_rates: Vec<f64>,
+    /// The dropout of each stage.
+    masks: Vec<Option<DropMask>>,
     /// Running statistics until the forward pass takes them; `None` where norms use batch statistics.
     running: Option<BlockStatistics>,
-    /// The number of tensors that the forward pass saved of each layer.
-    saved_of_layers: Vec<usize>,
+    /// The number of parts in which the forward pass saved the first stage's output of each layer.
+    parts: Vec<usize>,
 }
 
 impl BlockFunction {
     fn block(&self, parameters: &[Tensor]) -> Block {
-        let stage = |(tensors, &drop_rate): (&[Tensor], &f64)| Stage {
+        let stage = |(tensors, &mask): (&[Tensor], &Option<DropMask>)| Stage {
             gamma: tensors[0].shallow_clone(),
             beta: tensors[1].shallow_clone(),
             weight: tensors[2].shallow_clone(),
             bias: tensors.get(3).map(Tensor::shallow_clone),
-            drop_rate,
+            mask,
         };
-        let mut stages = parameters.chunks_exact(self.shape.parameters()).zip(&self.drop_rates).map(stage);
-        let mut layers = Vec::with_capacity(self.drop_rates.len() / self.shape.stages());
+        let mut stages = parameters.chunks_exact(self.shape.parameters()).zip(&self.masks).map(stage);
+        let mut layers = Vec::with_capacity(self.masks.len() / self.shape.stages());
         while let Some(first) = stages.next() {
             layers.push(Layer { first, second: if self.shape.has_second { stages.next() } else { None } });
         }
         Block { layers, epsilon: self.epsilon, has_input_statistics: self.shape.has_input_statistics }
     }
 
-    /// Returns all saved tensors in one list: the parameters, the features, their statistics, and those of each layer.
+    /// Returns all saved tensors in one list: the parameters, the features, their statistics, and the first stages' outputs.
     fn save(&mut self, parameters: &[Tensor], activations: Activations) -> Vec<Tensor> {
         let mut row: Vec<Tensor> = parameters.iter().map(Tensor::shallow_clone).collect();
         row.push(activations.features);
         for Statistics { mean, rstd } in activations.statistics.iter() {
             row.extend([mean.shallow_clone(), rstd.shallow_clone()]);
         }
-        for SavedLayer { dropout, bottleneck } in activations.layers {
-            self.saved_of_layers.push(dropout.len() + bottleneck.len());
-            row.extend(dropout.into_iter().chain(bottleneck));
+        for parts in activations.bottlenecks {
+            self.parts.push(parts.len());
+            row.extend(parts);
         }
         row
     }
@@ -183,7 +184,7 @@ impl BlockFunction {
     /// Restores the block and its activations from the list that [`save`](Self::save) returned.
     fn restore(&self, row: Vec<Tensor>, of_batch: bool) -> (Block, Activations) {
         let mut row = row.into_iter();
-        let parameters: Vec<Tensor> = row.by_ref().take(self.drop_rates.len() * self.shape.parameters()).collect();
+        let parameters: Vec<Tensor> = row.by_ref().take(self.masks.len() * self.shape.parameters()).collect();
         let block = self.block(&parameters);
         let mut next = || row.next().expect("as many tensors as were saved");
         let features = next();
@@ -196,13 +197,8 @@ impl BlockFunction {
             },
             bottlenecks: statistics(if self.shape.has_second { layers } else { 0 }),
         };
-        let layers = block.layers.iter().zip(&self.saved_of_layers).map(|(layer, &count)| {
-            let mut saved: Vec<Tensor> = row.by_ref().take(count).collect();
-            let drops = layer.stages().filter(|stage| stage.drop_rate > 0.0).count();
-            SavedLayer { bottleneck: saved.split_off(drops), dropout: saved }
-        });
-        let layers = layers.collect();
-        (block, Activations { features, statistics, layers })
+        let bottlenecks = self.parts.iter().map(|&count| row.by_ref().take(count).collect()).collect();
+        (block, Activations { features, statistics, bottlenecks })
     }
 }
 

@@ -42,8 +42,8 @@
 //! statistics S1 and S2 stay 0. The norm between the stages of a bottleneck layer has one reader, so that its backward
 //! pass takes two passes over its input: the first for dβ and dγ, the second for the corrected gradient.
 //!
-//! Dropout's mask is a function of a key, which libtorch's generator gives for each layer and step, and of a value's
-//! place, so that the CPU kernels recompute it in the backward pass. libtorch's operations save the mask.
+//! Dropout's mask is a function of the pass's seed, the convolution's name and a value's place. So the backward pass
+//! computes it again, and every execution drops the same values.
 //!
 //! # Statistics between blocks
 //!

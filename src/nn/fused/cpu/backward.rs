@@ -71,7 +71,7 @@ impl<'a> Backward<'a> {
             None => HostStatistics::neutral(block.out_channels()),
         };
         let [mean, rstd] = [&grad_outputs.mean, &grad_outputs.rstd].map(|tensor| tensor.as_ref().map(numbers));
-        let groups = groups_of(block, features, &saved.layers);
+        let groups = groups_of(block, features, &saved.bottlenecks);
         Ok(Backward {
             gradient: match grad_outputs.features {
                 Some(gradient) => writable_channels_last(into_kind(gradient, wide_kind(features)))?,
@@ -98,13 +98,12 @@ impl<'a> Backward<'a> {
     fn layer<T: Number>(&mut self, number: usize) -> Result<LayerGradients> {
         let (layer, needs) = (&self.block.layers[number], self.needs_grad.layers[number]);
         let before = self.needs_grad.before(number);
-        let [key, second_key] = self.saved.layers[number].dropout_of(layer);
-        let stage = CpuStage::<T>::new(&layer.first, self.statistics.of_layer(number), key)?;
+        let stage = CpuStage::<T>::new(&layer.first, self.statistics.of_layer(number))?;
         let mut first = StageBackward::new(stage, needs.first, before);
         let mut second = None;
         match (&layer.second, needs.second) {
             (Some(stage), Some(needs_of_second)) => {
-                let stage = CpuStage::<T>::new(stage, &self.statistics.bottlenecks[number], second_key)?;
+                let stage = CpuStage::<T>::new(stage, &self.statistics.bottlenecks[number])?;
                 let before = before || needs.first.any();
                 second =
                     Some(self.bottleneck(number, &mut first, StageBackward::new(stage, needs_of_second, before))?);
@@ -135,7 +134,7 @@ impl<'a> Backward<'a> {
     ) -> Result<StageBackward<'b, T>> {
         let (layer, groups, features) = (&self.block.layers[number], &self.groups[number], &self.saved.features);
         let again;
-        let values = match &self.saved.layers[number].bottleneck[..] {
+        let values = match &self.saved.bottlenecks[number][..] {
             [] => {
                 again = first.stage.outputs(features, groups, &self.scratch)?;
                 &again[..]

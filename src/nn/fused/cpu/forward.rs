@@ -3,11 +3,11 @@
 use super::groups::{Scratch, groups_of, part};
 use super::norm::HostStatistics;
 use super::passes::{self, like};
-use super::stage::{CpuStage, dropout_key};
+use super::stage::CpuStage;
 use crate::Result;
 use crate::kernels::Moments;
 use crate::nn::Memory;
-use crate::nn::fused::block::{Activations, Block, BlockStatistics, FeatureStatistics, SavedLayer};
+use crate::nn::fused::block::{Activations, Block, BlockStatistics, FeatureStatistics};
 use crate::torch::{Number, to_channels_last};
 use std::ops::Range;
 use tch::Tensor;
@@ -34,9 +34,9 @@ pub(super) fn forward<T: Number>(
     let groups = groups_of(block, &features, &[]);
     let scratch = Scratch::new(block, &features, &groups);
     let mut pass = Forward { block, features, statistics, scratch };
-    let layers = groups.iter().enumerate().map(|(layer, groups)| pass.layer::<T>(layer, groups, memory));
-    let layers = layers.collect::<Result<_>>()?;
-    Ok(Activations { features: pass.features, statistics: pass.statistics.map(HostStatistics::tensors), layers })
+    let bottlenecks = groups.iter().enumerate().map(|(layer, groups)| pass.layer::<T>(layer, groups, memory));
+    let bottlenecks = bottlenecks.collect::<Result<_>>()?;
+    Ok(Activations { features: pass.features, statistics: pass.statistics.map(HostStatistics::tensors), bottlenecks })
 }
 
 /// The state of a forward pass.
@@ -49,13 +49,11 @@ struct Forward<'a> {
 }
 
 impl Forward<'_> {
-    /// Computes the features of a layer into their slot.
-    fn layer<T: Number>(&mut self, number: usize, groups: &[Range<i64>], memory: Memory) -> Result<SavedLayer> {
+    /// Computes the features of a layer into their slot. Returns the output of the first of two stages, if it is saved.
+    fn layer<T: Number>(&mut self, number: usize, groups: &[Range<i64>], memory: Memory) -> Result<Vec<Tensor>> {
         let (layer, epsilon) = (&self.block.layers[number], self.block.epsilon);
-        let dropout = layer.stages().filter_map(dropout_key).collect();
-        let mut saved = SavedLayer { dropout, bottleneck: Vec::new() };
-        let [key, second_key] = saved.dropout_of(layer);
-        let first = CpuStage::<T>::new(&layer.first, self.statistics.of_layer(number), key)?;
+        let mut saved = Vec::new();
+        let first = CpuStage::<T>::new(&layer.first, self.statistics.of_layer(number))?;
         let mut slot = Slot::new(layer.first.in_channels(), self.statistics.batch().is_some());
         match &layer.second {
             None => {
@@ -71,13 +69,13 @@ impl Forward<'_> {
                     let moments = Moments::merged(bottleneck.iter().map(passes::moments::<T>));
                     self.statistics.bottlenecks.push(HostStatistics::of_moments(&moments, epsilon));
                 }
-                let second = CpuStage::<T>::new(second, &self.statistics.bottlenecks[number], second_key)?;
+                let second = CpuStage::<T>::new(second, &self.statistics.bottlenecks[number])?;
                 for (images, values) in groups.iter().zip(&bottleneck) {
                     let y = second.output(values, images, &self.scratch)?;
                     slot.write::<T>(&y, &mut part(&self.features, images));
                 }
                 if memory == Memory::Keep {
-                    saved.bottleneck = bottleneck;
+                    saved = bottleneck;
                 }
             }
         }

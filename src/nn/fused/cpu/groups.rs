@@ -1,7 +1,7 @@
 //! Groups of images that a layer processes together, and the memory that they share.
 
 use super::passes::sizes;
-use crate::nn::fused::block::{Block, Layer, SavedLayer};
+use crate::nn::fused::block::{Block, Layer};
 use crate::torch::threads;
 use std::ops::Range;
 use tch::Tensor;
@@ -10,11 +10,11 @@ use tch::Tensor;
 /// were slower: starting more convolutions costs more than the caches save.
 const VALUES_PER_THREAD: usize = 1 << 21;
 
-/// Returns the groups of images that each layer processes together. Where the forward pass saved the outputs of
+/// Returns the groups of images that each layer processes together. Where the forward pass `saved` the outputs of
 /// bottlenecks, its groups are used again; the number of threads may have changed since.
-pub(super) fn groups_of(block: &Block, features: &Tensor, saved: &[SavedLayer]) -> Vec<Vec<Range<i64>>> {
+pub(super) fn groups_of(block: &Block, features: &Tensor, saved: &[Vec<Tensor>]) -> Vec<Vec<Range<i64>>> {
     let [n, _, h, w] = sizes(features);
-    let of_layer = |(number, layer): (usize, &Layer)| match saved.get(number).map(|saved| &saved.bottleneck[..]) {
+    let of_layer = |(number, layer): (usize, &Layer)| match saved.get(number).map(Vec::as_slice) {
         None | Some([]) => groups(n, widest(layer) * h * w).collect(),
         Some(parts) => {
             let mut first = 0;

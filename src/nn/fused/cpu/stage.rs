@@ -4,11 +4,10 @@ use super::groups::{Scratch, part};
 use super::norm::{HostStatistics, Norm};
 use super::passes;
 use crate::Result;
-use crate::kernels::DropMask;
 use crate::nn::fused::block::Stage;
 use crate::torch::{Number, to_channels_last, writable_channels_last};
 use std::ops::Range;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 /// A stage with its constants prepared for one pass over a batch.
 pub(super) struct CpuStage<'a, T: Number> {
@@ -16,17 +15,15 @@ pub(super) struct CpuStage<'a, T: Number> {
     pub norm: Norm<T::Wide>,
     /// The convolution's weight in the features' dtype.
     pub weight: Tensor,
-    dropped: Option<DropMask>,
 }
 
 impl<'a, T: Number> CpuStage<'a, T> {
-    /// Prepares a stage. `key` determines the dropout mask, see [`dropout_key`].
-    pub fn new(stage: &'a Stage, statistics: &HostStatistics, key: Option<&Tensor>) -> Result<Self> {
+    /// Prepares a stage.
+    pub fn new(stage: &'a Stage, statistics: &HostStatistics) -> Result<Self> {
         Ok(CpuStage {
             stage,
             norm: Norm::new(&stage.gamma, &stage.beta, statistics),
             weight: stage.weight_as(T::KIND)?,
-            dropped: key.map(|key| DropMask::new(key.int64_value(&[0]) as u64, stage.drop_rate)),
         })
     }
 
@@ -40,7 +37,7 @@ impl<'a, T: Number> CpuStage<'a, T> {
     /// Computes the stage's output for a group of images.
     pub fn output(&self, x: &Tensor, images: &Range<i64>, scratch: &Scratch) -> Result<Tensor> {
         let y = self.stage.convolve(&self.normalized(x, scratch), &self.weight)?;
-        if self.dropped.is_none() {
+        if self.stage.mask.is_none() {
             return to_channels_last(&y);
         }
         let mut y = writable_channels_last(y)?;
@@ -56,18 +53,11 @@ impl<'a, T: Number> CpuStage<'a, T> {
     /// Applies dropout to the stage's output for a group of images, or to its gradient; returns whether the stage has
     /// dropout.
     pub fn drop(&self, values: &mut Tensor, images: &Range<i64>) -> bool {
-        if let Some(mask) = self.dropped {
+        if let Some(mask) = self.stage.mask {
             // The place of the group's first value in its batch.
             let place = images.start as usize * values.numel() / (images.end - images.start).max(1) as usize;
             passes::drop::<T>(values, place, mask);
         }
-        self.dropped.is_some()
+        self.stage.mask.is_some()
     }
-}
-
-/// Draws the key of a dropout mask for a stage with dropout, from libtorch's generator, as libtorch draws its own
-/// masks.
-pub(super) fn dropout_key(stage: &Stage) -> Option<Tensor> {
-    let draw = || Tensor::randint_low(i64::MIN, i64::MAX, [1], (Kind::Int64, Device::Cpu));
-    (stage.drop_rate > 0.0).then(draw)
 }

@@ -1,13 +1,13 @@
 //! The backward pass of a dense block by libtorch's operations, layer by layer from the last one.
 
 use super::super::block::{
-    Activations, Block, GradOutputs, Gradients, Layer, LayerGradients, LayerNeedsGrad, NeedsGrad, SavedLayer, Stage,
+    Activations, Block, GradOutputs, Gradients, Layer, LayerGradients, LayerNeedsGrad, NeedsGrad, Stage,
     StageGradients, StageNeedsGrad, wide_kind,
 };
-use super::first_channels;
 use super::norm::{Norm, Sums, channels};
+use super::{first_channels, stage_output};
 use crate::Result;
-use crate::nn::Statistics;
+use crate::nn::{Statistics, drop_values};
 use crate::torch::{OfConvolution, convolution_backward, to_channels_last};
 use tch::{Kind, Tensor};
 
@@ -83,14 +83,16 @@ impl<'a> Backward<'a> {
         let x = first_channels(&self.saved.features, reads)?;
         let norm = Norm::of(first, self.saved.statistics.of_layer(number));
         let normalized = norm.relu(&x);
-        let [mask, second_mask] = self.saved.layers[number].dropout_of(&self.block.layers[number]);
         let mut gradients = LayerGradients::default();
         let mut gradient = self.corrected(reads, self.block.layers[number].last().out_channels(), &self.readers)?;
         if let (Some(second), Some(needs_of_second)) = (second, needs.second) {
-            let y = bottleneck(&self.saved.layers[number], first, &normalized, mask)?;
+            let y = match &self.saved.bottlenecks[number][..] {
+                [y] => y.shallow_clone(),
+                _ => stage_output(first, &normalized)?,
+            };
             let needed = before || needs.first.any();
             let norm = Norm::of(second, &self.saved.statistics.bottlenecks[number]);
-            let way = Way { stage: second, norm: &norm, x: &y, mask: second_mask };
+            let way = Way { stage: second, norm: &norm, x: &y };
             let (of_second, upstream) = way.back(gradient, &norm.relu(&y), needs_of_second, needed)?;
             gradients.second = of_second;
             let Some((g, sums)) = upstream else { return Ok(gradients) };
@@ -99,7 +101,7 @@ impl<'a> Backward<'a> {
             }
             gradient = norm.gradient(&g, &y, &sums, self.count.as_ref());
         }
-        let way = Way { stage: first, norm: &norm, x: &x, mask };
+        let way = Way { stage: first, norm: &norm, x: &x };
         let (of_first, upstream) = way.back(gradient, &normalized, needs.first, before)?;
         gradients.first = of_first;
         if let Some((g, sums)) = upstream {
@@ -133,24 +135,11 @@ impl<'a> Backward<'a> {
     }
 }
 
-/// Returns the output of a bottleneck layer's first stage, saved or recomputed.
-fn bottleneck(saved: &SavedLayer, first: &Stage, normalized: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-    if let [y] = &saved.bottleneck[..] {
-        return Ok(y.shallow_clone());
-    }
-    let y = to_channels_last(&first.convolve(normalized, &first.weight_as(normalized.kind())?)?)?;
-    Ok(match mask {
-        Some(mask) => y * mask.to_kind(normalized.kind()) / (1.0 - first.drop_rate),
-        None => y,
-    })
-}
-
-/// A stage in the backward pass: its norm, its input, and the mask of the values that were not dropped.
+/// A stage in the backward pass: its norm and its input.
 struct Way<'a> {
     stage: &'a Stage,
     norm: &'a Norm<'a>,
     x: &'a Tensor,
-    mask: Option<&'a Tensor>,
 }
 
 impl Way<'_> {
@@ -164,10 +153,7 @@ impl Way<'_> {
         before: bool,
     ) -> Result<(StageGradients, Option<(Tensor, Sums)>)> {
         let (stage, wide) = (self.stage, wide_kind(normalized));
-        let gradient = match self.mask {
-            Some(mask) => Tensor::native_dropout_backward(&gradient, mask, (1.0 - stage.drop_rate).recip()),
-            None => gradient,
-        };
+        let gradient = drop_values(stage.mask, gradient);
         let bias = needs.bias.then(|| gradient.sum_dim_intlist([0, 2, 3].as_slice(), false, wide));
         let mut gradients = StageGradients { bias, ..StageGradients::default() };
         let wanted = OfConvolution { input: needs.norm || before, weight: needs.weight };

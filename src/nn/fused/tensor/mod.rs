@@ -5,11 +5,11 @@ mod backward;
 mod norm;
 
 use super::block::{
-    Activations, Backend, Block, BlockStatistics, FeatureStatistics, GradOutputs, Gradients, NeedsGrad, SavedLayer,
-    Stage, wide_kind,
+    Activations, Backend, Block, BlockStatistics, FeatureStatistics, GradOutputs, Gradients, NeedsGrad, Stage,
+    wide_kind,
 };
 use crate::Result;
-use crate::nn::{Memory, Statistics};
+use crate::nn::{Memory, Statistics, drop_values};
 use crate::torch::to_channels_last;
 use norm::{Norm, statistics as batch_statistics};
 use tch::Tensor;
@@ -44,14 +44,10 @@ fn first_channels(features: &Tensor, count: usize) -> Result<Tensor> {
     to_channels_last(&features.narrow(1, 0, count as i64))
 }
 
-/// Computes ReLU(norm(x)) convolved by the stage's weight, and the mask of the values that were not dropped.
-fn stage_output(stage: &Stage, x: &Tensor, statistics: &Statistics) -> Result<(Tensor, Option<Tensor>)> {
-    let y = stage.convolve(&Norm::of(stage, statistics).relu(x), &stage.weight_as(x.kind())?)?;
-    if stage.drop_rate == 0.0 {
-        return Ok((to_channels_last(&y)?, None));
-    }
-    let (y, mask) = y.native_dropout(stage.drop_rate, true);
-    Ok((to_channels_last(&y)?, Some(mask)))
+/// Convolves a stage's normalized input by its weight, and applies dropout.
+fn stage_output(stage: &Stage, normalized: &Tensor) -> Result<Tensor> {
+    let y = stage.convolve(normalized, &stage.weight_as(normalized.kind())?)?;
+    to_channels_last(&drop_values(stage.mask, y))
 }
 
 /// The state of a forward pass.
@@ -83,26 +79,27 @@ impl<'a> Forward<'a> {
     }
 
     fn run(mut self, memory: Memory) -> Result<Activations> {
-        let layers = (0..self.block.layers.len()).map(|layer| self.layer(layer, memory)).collect::<Result<_>>()?;
-        Ok(Activations { features: self.features, statistics: self.statistics, layers })
+        let layers = (0..self.block.layers.len()).map(|layer| self.layer(layer, memory));
+        let bottlenecks = layers.collect::<Result<_>>()?;
+        Ok(Activations { features: self.features, statistics: self.statistics, bottlenecks })
     }
 
-    /// Computes the features of a layer into their slot.
-    fn layer(&mut self, number: usize, memory: Memory) -> Result<SavedLayer> {
+    /// Computes the features of a layer into their slot. Returns the output of the first of two stages, if it is saved.
+    fn layer(&mut self, number: usize, memory: Memory) -> Result<Vec<Tensor>> {
         let (layer, of_batch) = (&self.block.layers[number], self.statistics.batch().is_some());
-        let mut saved = SavedLayer::default();
+        let mut saved = Vec::new();
         let reads = layer.first.in_channels();
         let x = first_channels(&self.features, reads)?;
-        let (mut y, mask) = stage_output(&layer.first, &x, self.statistics.of_layer(number))?;
-        saved.dropout.extend(mask);
+        let norm = Norm::of(&layer.first, self.statistics.of_layer(number));
+        let mut y = stage_output(&layer.first, &norm.relu(&x))?;
         if let Some(second) = &layer.second {
             if of_batch {
                 self.statistics.bottlenecks.push(batch_statistics(&y, self.block.epsilon));
             }
-            let (out, mask) = stage_output(second, &y, &self.statistics.bottlenecks[number])?;
-            saved.dropout.extend(mask);
+            let norm = Norm::of(second, &self.statistics.bottlenecks[number]);
+            let out = stage_output(second, &norm.relu(&y))?;
             if memory == Memory::Keep {
-                saved.bottleneck.push(y);
+                saved.push(y);
             }
             y = out;
         }

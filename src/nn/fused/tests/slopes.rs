@@ -1,6 +1,6 @@
 //! Gradients beside finite differences.
 
-use super::support::{BACKENDS, LAYER_KINDS, alone, built, numbers, run_on};
+use super::support::{BACKENDS, LAYER_KINDS, built, numbers, run_on};
 use crate::nn::{DenseBlockConfig, Dropout, Features, ForwardContext, LayerKind, Mode};
 use crate::torch::named_variables;
 use tch::{Kind, no_grad};
@@ -15,9 +15,8 @@ fn check_slopes(kind: LayerKind, dropout: Dropout) {
                 no_grad(|| variable.tensor.g_add_scalar_(if variable.name.ends_with("weight") { 1.0 } else { 0.013 }));
         }
         let x = numbers(&[2, 2, 3, 4], 2).set_requires_grad(true);
-        let ctx = ForwardContext::new(Mode::Train);
+        let ctx = ForwardContext::new(Mode::Train).with_seed(11);
         let value = || {
-            tch::manual_seed(11);
             let y = run_on(engine, &block, Features::new(x.shallow_clone()), &ctx).data;
             let dropped = y.narrow(1, 2, 6).eq(0.0).any().int64_value(&[]) == 1;
             assert!(dropped || dropout.rate == 0.0, "{name}: nothing was dropped");
@@ -58,9 +57,6 @@ fn check_slopes(kind: LayerKind, dropout: Dropout) {
 
 #[test]
 fn gradients_are_slopes_with_dropout_and_without() {
-    if !alone("slopes::gradients_are_slopes_with_dropout_and_without") {
-        return;
-    }
     for kind in LAYER_KINDS {
         check_slopes(kind, Dropout::default());
         check_slopes(kind, Dropout::new(0.3).after_every_conv());

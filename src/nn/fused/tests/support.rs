@@ -132,19 +132,3 @@ pub fn assert_equal(own: &Pass, expected: &Pass, tolerance: f64, what: &str) {
         assert!(deviation <= tolerance * scale, "{what}: {name} deviates by {deviation:e} of {scale:e}");
     }
 }
-
-/// Runs the named test once more, in a process of its own, where this is `true`; here it is `false` once that one has
-/// passed. For tests that seed libtorch's generator, which is the whole process's.
-pub fn alone(test: &str) -> bool {
-    const ALONE: &str = "DENSENET_TEST_ALONE";
-    if std::env::var_os(ALONE).is_some() {
-        // The work is small, and threads that wait for one another cost more than they save.
-        tch::set_num_threads(1);
-        return true;
-    }
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    let output = command.args([&format!("nn::fused::tests::{test}"), "--exact"]).env(ALONE, "1").output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
-    false
-}
