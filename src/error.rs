@@ -126,6 +126,16 @@ impl Error {
         matches!(self, Error::Io(_))
     }
 
+    /// Whether a value of a training step is not finite, so that the step changed nothing.
+    pub(crate) fn is_non_finite(&self) -> bool {
+        use TrainingError::{NonFiniteGradient, NonFiniteInput, NonFiniteLoss, NonFiniteStatistic};
+        let Error::Training(error) = self else { return false };
+        matches!(
+            error,
+            NonFiniteLoss { .. } | NonFiniteInput { .. } | NonFiniteGradient { .. } | NonFiniteStatistic { .. }
+        )
+    }
+
     /// The message and those of all causes, on one line: what a program prints before it ends.
     pub fn with_causes(&self) -> String {
         let mut text = self.to_string();

@@ -9,7 +9,7 @@ use std::io::{ErrorKind, Read, Seek};
 use tch::Tensor;
 
 /// Version of the format, which is written and is the only one that can be read.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 
 /// Key of the only entry in the file's metadata. There is one entry, because the order of several would not be
 /// deterministic.

@@ -15,7 +15,9 @@ pub(crate) enum CheckpointProblem {
         actual: String,
     },
     /// The file has a format that this version of the crate does not read.
-    #[error("its format is {found}, and this version knows {known}")]
+    #[error(
+        "it was written in format {found}, and this version of densenet reads format {known}: use the version that wrote it"
+    )]
     Format {
         /// The format that the file declares.
         found: String,

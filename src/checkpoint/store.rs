@@ -26,6 +26,8 @@ pub struct Store {
 /// A checkpoint that was read from a [`Store`].
 #[derive(Debug)]
 pub struct LoadedCheckpoint {
+    /// The number that it was saved under.
+    pub number: u64,
     /// The state that was saved.
     pub checkpoint: Checkpoint,
     /// Why newer checkpoints, if any, were skipped.
@@ -47,21 +49,22 @@ impl Store {
         let (disk, folder) = (Box::new(disk), folder.into());
         let store = Store { _lock: FolderLock::take(&folder)?, folder, disk };
         // No other process can be writing one of them.
-        let is_temporary = |name: &String| target_of_temporary(name).and_then(step_of).is_some();
+        let is_temporary = |name: &String| target_of_temporary(name).and_then(number_of).is_some();
         for name in store.names()?.into_iter().filter(is_temporary) {
-            store.remove(&store.folder.join(name))?;
+            store.remove_file(&store.folder.join(name))?;
         }
         Ok(store)
     }
 
-    /// Saves the state after `step` steps of the run, and returns the file. When this returns, it is on the disk.
+    /// Saves a state under a number, by [`next_number`](Self::next_number), and returns the file. When this returns, it
+    /// is on the disk.
     ///
     /// # Errors
     ///
     /// [`IoError::DiskFull`], [`IoError::Failed`], [`CheckpointError::Invalid`]. Then the folder is unchanged, without
     /// an incomplete file.
-    pub fn save(&self, step: u64, checkpoint: &Checkpoint) -> Result<PathBuf> {
-        let path = self.path(step);
+    pub fn save(&self, number: u64, checkpoint: &Checkpoint) -> Result<PathBuf> {
+        let path = self.path(number);
         let bytes = checkpoint.to_bytes().map_err(|problem| invalid(&path, problem))?;
         replace_on(&*self.disk, &path, &bytes)?;
         Ok(path)
@@ -71,11 +74,12 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`IoError::Failed`]; [`CheckpointError::Invalid`] where there are checkpoints and all of them are damaged.
+    /// [`IoError::Failed`]; [`CheckpointError::Invalid`] where there are checkpoints and all of them are damaged, or
+    /// where the newest has another format: it is not damaged, and an older one is not what the run came to.
     pub fn newest(&self) -> Result<Option<LoadedCheckpoint>> {
         let mut skipped = Vec::new();
-        for step in self.steps()?.into_iter().rev() {
-            let path = self.path(step);
+        for number in self.numbers()?.into_iter().rev() {
+            let path = self.path(number);
             let file = match self.disk.open(&path) {
                 Ok(file) => file,
                 Err(source) => {
@@ -84,7 +88,8 @@ impl Store {
                 }
             };
             match Checkpoint::read(file) {
-                Ok(checkpoint) => return Ok(Some(LoadedCheckpoint { checkpoint, skipped })),
+                Ok(checkpoint) => return Ok(Some(LoadedCheckpoint { number, checkpoint, skipped })),
+                Err(problem @ CheckpointProblem::Format { .. }) => return Err(invalid(&path, problem)),
                 Err(problem) => skipped.push(invalid(&path, problem)),
             }
         }
@@ -92,46 +97,67 @@ impl Store {
         skipped.into_iter().next().map_or(Ok(None), Err)
     }
 
-    /// Renames a damaged checkpoint, with "damaged-" before its name, so that it remains for inspection and is not
-    /// counted by [`keep`](Self::keep).
+    /// Renames a checkpoint that is not to be loaded, with a word such as "damaged" before its name, so that it remains
+    /// for inspection and is not counted by [`keep`](Self::keep).
     ///
     /// # Errors
     ///
     /// [`IoError::Failed`].
-    pub fn set_aside(&self, path: &Path) -> Result<()> {
+    pub fn set_aside(&self, path: &Path, word: &str) -> Result<()> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let aside = self.folder.join(format!("damaged-{name}"));
+        let aside = self.folder.join(format!("{word}-{name}"));
         let done = self.disk.rename(path, &aside).and_then(|()| self.disk.sync(&self.folder));
         done.map_err(Error::io("rename", path))
     }
 
-    /// Lists the steps after which the checkpoints were saved, oldest first.
+    /// Lists the numbers of the checkpoints, oldest first.
     ///
     /// # Errors
     ///
     /// [`IoError::Failed`].
-    pub fn steps(&self) -> Result<Vec<u64>> {
-        let mut steps: Vec<u64> = self.names()?.iter().filter_map(|name| step_of(name)).collect();
-        steps.sort_unstable();
-        Ok(steps)
+    pub fn numbers(&self) -> Result<Vec<u64>> {
+        let mut numbers: Vec<u64> = self.names()?.iter().filter_map(|name| number_of(name)).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
-    /// Removes all checkpoints except the newest `last`, at least two, and those of the steps in `also`.
+    /// Returns a number above those of all checkpoints, also of those that were [set aside](Self::set_aside). A save
+    /// under it outranks everything that was saved before, whatever the run's steps were.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::Failed`].
+    pub fn next_number(&self) -> Result<u64> {
+        let in_any_name = |name: &String| name.find(PREFIX).and_then(|start| number_of(&name[start..]));
+        Ok(self.names()?.iter().filter_map(in_any_name).max().unwrap_or(0) + 1)
+    }
+
+    /// Removes all checkpoints except the newest `last`, at least two, and those with the numbers in `also`.
     ///
     /// # Errors
     ///
     /// [`IoError::Failed`].
     pub fn keep(&self, last: usize, also: &[u64]) -> Result<()> {
-        let steps = self.steps()?;
-        let old = steps.len().saturating_sub(last.max(AT_LEAST));
-        for &step in steps[..old].iter().filter(|step| !also.contains(step)) {
-            self.remove(&self.path(step))?;
+        let numbers = self.numbers()?;
+        let old = numbers.len().saturating_sub(last.max(AT_LEAST));
+        for &number in numbers[..old].iter().filter(|number| !also.contains(number)) {
+            self.remove(number)?;
         }
         Ok(())
     }
 
-    fn path(&self, step: u64) -> PathBuf {
-        self.folder.join(name_of(step))
+    /// Removes the checkpoint with this number, if it exists.
+    ///
+    /// # Errors
+    ///
+    /// [`IoError::Failed`].
+    pub fn remove(&self, number: u64) -> Result<()> {
+        self.remove_file(&self.path(number))
+    }
+
+    /// Returns the path of the checkpoint with this number.
+    pub fn path(&self, number: u64) -> PathBuf {
+        self.folder.join(name_of(number))
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -139,7 +165,7 @@ impl Store {
         self.disk.names(&self.folder).map_err(failed)
     }
 
-    fn remove(&self, path: &Path) -> Result<()> {
+    fn remove_file(&self, path: &Path) -> Result<()> {
         match self.disk.remove(path) {
             Err(source) if source.kind() != ErrorKind::NotFound => {
                 Err(Error::Io(IoError::Failed { action: "remove", path: path.to_owned(), source }))
@@ -156,12 +182,12 @@ fn invalid(path: &Path, problem: CheckpointProblem) -> Error {
 const PREFIX: &str = "checkpoint-";
 const SUFFIX: &str = ".safetensors";
 
-fn name_of(step: u64) -> String {
-    format!("{PREFIX}{step:09}{SUFFIX}")
+fn name_of(number: u64) -> String {
+    format!("{PREFIX}{number:09}{SUFFIX}")
 }
 
-/// Reads the step from the name of a checkpoint; `None` for all other names.
-fn step_of(name: &str) -> Option<u64> {
-    let step = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()?;
-    (name_of(step) == name).then_some(step)
+/// Reads the number from the name of a checkpoint; `None` for all other names.
+fn number_of(name: &str) -> Option<u64> {
+    let number = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()?;
+    (name_of(number) == name).then_some(number)
 }

@@ -72,9 +72,10 @@ fn a_damaged_checkpoint_is_skipped_and_named() {
     let found = store.newest().unwrap().unwrap();
     assert_is(&found.checkpoint, 2);
     // Set aside it stays, and does not count among those that are kept.
-    store.set_aside(&paths[2]).unwrap();
+    store.set_aside(&paths[2], "damaged").unwrap();
+    assert_eq!(store.next_number().unwrap(), 4);
     store.keep(2, &[]).unwrap();
-    assert_eq!(store.steps().unwrap(), [1, 2]);
+    assert_eq!(store.numbers().unwrap(), [1, 2]);
     let aside = folder.path().join("damaged-checkpoint-000000003.safetensors");
     assert_eq!(fs::read(&aside).unwrap(), bytes);
     fs::rename(&aside, &paths[2]).unwrap();
@@ -99,9 +100,9 @@ fn old_checkpoints_go_and_the_newest_two_and_the_best_stay() {
         store.save(step, &state(step)).unwrap();
     }
     store.keep(3, &[2]).unwrap();
-    assert_eq!(store.steps().unwrap(), [2, 10, 25, 33]);
+    assert_eq!(store.numbers().unwrap(), [2, 10, 25, 33]);
     store.keep(0, &[]).unwrap();
-    assert_eq!(store.steps().unwrap(), [25, 33]);
+    assert_eq!(store.numbers().unwrap(), [25, 33]);
 }
 
 #[test]

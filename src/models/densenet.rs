@@ -125,6 +125,10 @@ impl Model for DenseNet {
         Some(self.config.classes)
     }
 
+    fn configuration(&self) -> serde_json::Value {
+        serde_json::json!({ "densenet": self.config })
+    }
+
     fn check_input(&self, shape: &[i64], mode: Mode) -> Result<()> {
         match shape {
             &[n, c, h, w] if c == self.config.input_channels as i64 => {

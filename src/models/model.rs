@@ -37,6 +37,12 @@ pub trait Model {
     fn classes(&self) -> Option<usize> {
         None
     }
+
+    /// Returns the model's configuration as JSON, everything that its outputs depend on beside its variables. A resumed
+    /// run has to have the same. The provided implementation returns null.
+    fn configuration(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
 }
 
 impl<M: Model + ?Sized> Model for Box<M> {
@@ -50,6 +56,10 @@ impl<M: Model + ?Sized> Model for Box<M> {
 
     fn classes(&self) -> Option<usize> {
         (**self).classes()
+    }
+
+    fn configuration(&self) -> serde_json::Value {
+        (**self).configuration()
     }
 }
 

@@ -67,7 +67,7 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
         context: config.context(),
     };
     let (mut outputs, mut samples) = (Vec::new(), 0);
-    inference.run(dataset, |batch, targets| {
+    inference.run(dataset, &|| false, |_, batch, targets| {
         let rows = targets.size()[0] as usize;
         check_rows(batch, rows)?;
         samples += rows;

@@ -1,13 +1,12 @@
 //! A log of a run in lines of text.
 
 use super::terminal::beside_bar;
-use crate::error::IoError;
 use crate::metrics::Metrics;
 use crate::torch::device_name;
 use crate::train::{Callback, EpochRecord, Event, Outcome, Run};
 use crate::{Error, Result};
 use std::fmt::Write as _;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 
 /// Prints a line per epoch, then the last metrics, the seconds spent training, and the speed:
@@ -25,11 +24,9 @@ use std::ops::ControlFlow;
 /// test set; the seconds are those of the training steps, without evaluation. There is also a line per checkpoint and
 /// per warning.
 ///
-/// When the reader of the output ends, as in `| head`, the run is stopped after the current step.
+/// When the output cannot be written, as after the end of `head` in `| head`, the run continues without the log.
 pub struct ConsoleLog {
     out: Box<dyn Write>,
-    /// Whether the reader of the output has ended.
-    is_closed: bool,
 }
 
 impl Default for ConsoleLog {
@@ -46,26 +43,17 @@ impl ConsoleLog {
 
     /// Creates a log that is written to `out`.
     pub fn to(out: impl Write + 'static) -> Self {
-        ConsoleLog { out: Box::new(out), is_closed: false }
+        ConsoleLog { out: Box::new(out) }
     }
 
     fn line(&mut self, line: &str) -> Result<()> {
-        if self.is_closed {
-            return Ok(());
-        }
-        match beside_bar(|| writeln!(self.out, "{line}").and_then(|()| self.out.flush())) {
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.is_closed = true,
-            Err(source) => {
-                return Err(Error::Io(IoError::Failed { action: "write to", path: "the console".into(), source }));
-            }
-            Ok(()) => {}
-        }
-        Ok(())
+        beside_bar(|| writeln!(self.out, "{line}").and_then(|()| self.out.flush()))
+            .map_err(Error::io("write to", "the console"))
     }
 
     fn end(&mut self, outcome: &Outcome, run: &Run) -> Result<()> {
-        if let Outcome::Stopped { epoch, step, epoch_completed: false } = outcome {
-            self.line(&format!("stopped in epoch {epoch} after step {step} of {}", run.steps_per_epoch))?;
+        if *outcome != Outcome::Finished && run.step > 0 {
+            self.line(&format!("stopped in epoch {} after step {} of {}", run.epoch, run.step, run.steps_per_epoch))?;
         }
         if let Some(last) = run.history.last() {
             self.line(&metrics(last))?;
@@ -90,9 +78,23 @@ impl Callback for ConsoleLog {
             Event::CheckpointSaved { steps } => self.line(&format!("saved after step {steps}"))?,
             Event::EpochEnded { record, .. } => self.line(&format!("[epoch {}] {}", record.epoch, metrics(record)))?,
             Event::FitEnded { outcome } => self.end(outcome, run)?,
-            Event::StepEnded { .. } | Event::EvaluationStarted { .. } => {}
+            Event::StepSkipped { epoch, step, error } => {
+                self.line(&format!("warning: step {step} of epoch {epoch} is skipped: {}", error.with_causes()))?;
+            }
+            Event::FitFailed { .. } if run.step > 0 => {
+                self.line(&format!(
+                    "failed in epoch {} after step {} of {}",
+                    run.epoch, run.step, run.steps_per_epoch
+                ))?;
+            }
+            Event::StepEnded { .. } | Event::EvaluationStarted { .. } | Event::FitFailed { .. } => {}
         }
-        Ok(if self.is_closed { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// A run can do without its log.
+    fn is_essential(&self) -> bool {
+        false
     }
 }
 

@@ -48,9 +48,6 @@ impl ProgressBar {
     }
 
     fn step_ended(&mut self, epoch: usize, step: usize, duration: Duration, run: &Run) {
-        if self.bar.is_none() {
-            self.start(epoch, run);
-        }
         let message = self.message();
         let Some(bar) = &self.bar else { return };
         if bar.is_hidden() && self.lines.is_due(duration) {
@@ -74,7 +71,7 @@ impl Callback for ProgressBar {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>> {
         match event {
             Event::StepEnded { epoch, step, loss, samples, duration, .. } => {
-                if *step == 1 {
+                if self.bar.is_none() {
                     self.start(*epoch, run);
                 }
                 self.loss_sum += loss * *samples as f64;
@@ -88,10 +85,15 @@ impl Callback for ProgressBar {
                     bar.set_message("evaluating");
                 }
             }
-            Event::EpochEnded { .. } | Event::FitEnded { .. } => self.clear(),
-            Event::FitStarted | Event::Resumed { .. } | Event::Warning { .. } | Event::CheckpointSaved { .. } => {}
+            Event::EpochEnded { .. } | Event::FitEnded { .. } | Event::FitFailed { .. } => self.clear(),
+            _ => {}
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// A run can do without its bar.
+    fn is_essential(&self) -> bool {
+        false
     }
 }
 

@@ -105,17 +105,26 @@ impl Callback for Report {
                 self.write(RunStatus::Running, run)?;
             }
             Event::FitEnded { outcome: Outcome::Finished } => self.write(RunStatus::Finished, run)?,
-            Event::FitEnded { outcome: Outcome::Stopped { epoch, step, epoch_completed } } => {
-                if !epoch_completed {
+            Event::FitEnded { outcome: Outcome::EndedEarly | Outcome::Interrupted } => {
+                if run.step > 0 {
                     // The weights have changed since the last evaluation; the images show the current predictions.
                     let first = Subset::first(shown(run), IMAGES);
                     self.predictions = run.evaluate(&first)?.predictions;
                 }
-                self.write(RunStatus::Stopped { epoch: *epoch, step: *step }, run)?;
+                self.write(RunStatus::Stopped { epoch: run.epoch, step: run.step }, run)?;
+            }
+            Event::FitFailed { error } => {
+                let error = error.with_causes();
+                self.write(RunStatus::Failed { epoch: run.epoch, step: run.step, error }, run)?;
             }
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// A run can do without its report.
+    fn is_essential(&self) -> bool {
+        false
     }
 }
 

@@ -6,7 +6,7 @@ use crate::train::Run;
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// Prints the speed of training and an estimate of the run's duration once, after ten steps, on standard error.
+/// Prints the speed of training and an estimate of the time to the run's end once, after ten steps, on standard error.
 #[derive(Debug, Default)]
 pub(super) struct TimeEstimate {
     steps: usize,
@@ -27,11 +27,12 @@ impl TimeEstimate {
         let sets = run.datasets;
         let evaluated: usize = [sets.validation, sets.test].into_iter().flatten().map(|dataset| dataset.len()).sum();
         let per_epoch = per_sample * (sets.train.len() as f64 + evaluated as f64 * EVALUATION_SHARE);
-        let epochs = run.config.epochs;
-        let total = format::duration(Duration::from_secs_f64(per_epoch * epochs as f64));
+        let done = run.epoch as f64 - 1.0 + run.step as f64 / run.steps_per_epoch.max(1) as f64;
+        let (epochs, left) = (run.config.epochs, (run.config.epochs as f64 - done).max(0.0));
+        let total = format::duration(Duration::from_secs_f64(per_epoch * left));
         // An error is ignored: the estimate is not essential.
         let _ = beside_bar(|| {
-            writeln!(io::stderr(), "about {total} for {epochs} epochs, at {:.0} images/s", 1.0 / per_sample)
+            writeln!(io::stderr(), "about {total} to epoch {epochs}, at {:.0} images/s", 1.0 / per_sample)
         });
     }
 

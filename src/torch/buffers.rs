@@ -16,7 +16,6 @@ pub(crate) struct Buffers {
     saved: Vec<Tensor>,
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the training step will use it"))]
 impl Buffers {
     /// Takes the buffers of a model, and saves their values. They share their memory with the model.
     pub fn of(vs: &VarStore) -> Self {

@@ -13,7 +13,6 @@ use tch::{Kind, Tensor};
 /// # Errors
 ///
 /// [`Error::Libtorch`] for a tensor that libtorch cannot check.
-#[cfg_attr(not(test), expect(dead_code, reason = "the training step will use it"))]
 pub(crate) fn all_finite(tensors: &[&Tensor]) -> Result<bool> {
     let (mut parts, mut others) = (Vec::new(), Vec::new());
     for &tensor in tensors.iter().filter(|tensor| tensor.defined()) {

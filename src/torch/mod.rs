@@ -22,11 +22,9 @@ pub use memory::tune_allocator;
 pub use versions::Versions;
 
 pub(crate) use autocast::{autocast, has_bf16};
-#[expect(unused_imports, reason = "the training step will use it")]
 pub(crate) use buffers::Buffers;
 pub(crate) use convolution::{OfConvolution, convolution_backward};
 pub(crate) use device::device_name;
-#[expect(unused_imports, reason = "the training step will use it")]
 pub(crate) use finite::all_finite;
 pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
 pub(crate) use memory::{

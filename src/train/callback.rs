@@ -40,12 +40,34 @@ use tch::nn::VarStore;
 pub trait Callback {
     /// Handles an event. Every callback gets every [`Event`], in the order in which the callbacks were added.
     ///
-    /// [`ControlFlow::Break`] ends the run after the current step or, between the steps of two epochs, after the epoch.
+    /// [`ControlFlow::Break`] ends the run: after the current step, between the steps of two epochs after the epoch,
+    /// and at [`FitStarted`](Event::FitStarted) before the first step. The end belongs to the run, so that resuming it
+    /// does nothing. To interrupt a run that is to be resumed, use a [`StopHandle`](super::StopHandle).
     ///
     /// # Errors
     ///
-    /// Any error, which ends the run.
+    /// Any error, which ends the run if the callback is [essential](Self::is_essential).
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>>;
+
+    /// Whether an error of this callback ends the run. The provided implementation returns true. Output that a run can
+    /// do without, such as a log on the console, a progress bar or a report, returns false: the run then reports the
+    /// error once as a [`Event::Warning`], does not call the callback again, and continues.
+    fn is_essential(&self) -> bool {
+        true
+    }
+
+    /// Returns the name of the callback in messages and checkpoints: by default that of its type, without its path.
+    fn name(&self) -> String {
+        let name = std::any::type_name::<Self>();
+        let path = name.split('<').next().unwrap_or(name);
+        path.rsplit("::").next().unwrap_or(path).to_owned()
+    }
+
+    /// Returns the settings on which the callback's state depends, such as the metric that it monitors. A resumed run
+    /// finds the state of a callback by its name and its settings. The provided implementation returns null.
+    fn settings(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
 
     /// Returns the state that is saved in checkpoints, so that a resumed run continues with it. A callback without a
     /// state always returns `None`, as the provided implementation does.
@@ -68,13 +90,13 @@ pub trait Callback {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'a> {
-    /// All checks have passed; the first step comes next.
+    /// All checks have passed; the first step comes next, at the position that [`Run`] has.
     FitStarted,
     /// The run continues from a checkpoint; comes after `FitStarted`.
     Resumed {
         /// 1-based index of the epoch that continues; one more than there are epochs where the run was finished.
         epoch: usize,
-        /// Steps of this epoch that were done before.
+        /// Number of steps of this epoch that were done before; all of them where its evaluation comes next.
         step: usize,
         /// The errors of newer checkpoints, which were skipped.
         skipped: &'a [Error],
@@ -98,6 +120,16 @@ pub enum Event<'a> {
         learning_rate: f64,
         /// Duration of the step, fetching the batch included.
         duration: Duration,
+    },
+    /// A step made no update, because its loss, a gradient or a running statistic was not finite; comes instead of
+    /// `StepEnded`, under [`NonFinite::SkipStep`](super::NonFinite::SkipStep).
+    StepSkipped {
+        /// 1-based index of the epoch.
+        epoch: usize,
+        /// 1-based index of the step in this epoch.
+        step: usize,
+        /// The error with which the run would end under [`NonFinite::Stop`](super::NonFinite::Stop).
+        error: &'a Error,
     },
     /// The steps of an epoch have ended; its evaluation comes next.
     EvaluationStarted {
@@ -123,6 +155,12 @@ pub enum Event<'a> {
         /// The outcome of the run.
         outcome: Outcome,
     },
+    /// The run fails with an error, which [`Trainer::fit`](super::Trainer::fit) returns. Its state was saved where it
+    /// has checkpoints and is undamaged.
+    FitFailed {
+        /// The error that ends the run.
+        error: &'a Error,
+    },
 }
 
 /// The outcome of a run.
@@ -130,15 +168,11 @@ pub enum Event<'a> {
 pub enum Outcome {
     /// The run ended after its last epoch.
     Finished,
-    /// The run ended early, because of a stop handle or a callback.
-    Stopped {
-        /// 1-based index of the epoch in which the run stopped.
-        epoch: usize,
-        /// 1-based index of the last step that was made in this epoch.
-        step: usize,
-        /// Whether the epoch was completed and evaluated.
-        epoch_completed: bool,
-    },
+    /// A callback ended the run early, such as [`EarlyStop`](super::EarlyStop). Resuming the run does nothing, unless
+    /// epochs are added or the callbacks change.
+    EndedEarly,
+    /// A [`StopHandle`](super::StopHandle) interrupted the run. Resuming it, or calling `fit` again, continues it.
+    Interrupted,
 }
 
 /// Read access to a run.
@@ -147,6 +181,10 @@ pub enum Outcome {
 pub struct Run<'a> {
     /// Unique identifier of the run, 16 hexadecimal digits. A resumed run has the same.
     pub id: &'a str,
+    /// 1-based index of the current epoch; one more than there are epochs once all are done.
+    pub epoch: usize,
+    /// Number of finished steps of the current epoch.
+    pub step: usize,
     /// Configuration of the run.
     pub config: &'a TrainConfig,
     /// History of the finished epochs.
@@ -173,7 +211,7 @@ impl Run<'_> {
     ///
     /// Those of the data set and of the model.
     pub fn evaluate(&self, dataset: &dyn Dataset) -> Result<Evaluation> {
-        Inference::of_run(self.config, self.model, self.vs).evaluate(self.loss, self.metrics.fresh(), dataset)
+        Inference::of_run(self.config, self.model, self.vs).evaluate_all(self.loss, self.metrics.fresh(), dataset)
     }
 
     /// Returns the names of the run's metrics: "loss", "accuracy", then the others sorted.

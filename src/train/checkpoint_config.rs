@@ -50,6 +50,16 @@ pub enum Change {
     Precision,
     /// The optimizer's configuration, such as its learning rate.
     Optimizer,
+    /// The model's configuration, such as its dropout; the variables have to be the same.
+    Model,
+    /// The variables that are not trained.
+    FrozenVariables,
+    /// The loss function.
+    Loss,
+    /// The callbacks that have a state, and their settings. Those that are new start anew.
+    Callbacks,
+    /// The handling of values that are not finite: [`TrainConfig::non_finite`](super::TrainConfig::non_finite).
+    NonFinite,
     /// Samples of the training set.
     TrainingSet,
     /// Samples of the validation set.
@@ -71,6 +81,11 @@ impl Change {
             Change::Execution => "execution",
             Change::Precision => "precision",
             Change::Optimizer => "optimizer",
+            Change::Model => "model",
+            Change::FrozenVariables => "frozen variables",
+            Change::Loss => "loss",
+            Change::Callbacks => "callbacks",
+            Change::NonFinite => "non_finite",
             Change::TrainingSet => "training set",
             Change::ValidationSet => "validation set",
             Change::TestSet => "test set",

@@ -1,19 +1,24 @@
 //! The checkpoints of a run: the one to resume from, the times of saving, and the ones to keep.
 
+use super::identity::Identity;
+use super::progress::Progress;
+use super::run_state::Ranking;
 use super::{CheckpointConfig, EpochRecord, Resume, SaveEvery};
 use crate::checkpoint::{Checkpoint, LoadedCheckpoint, Store};
 use crate::error::CheckpointError;
 use crate::{Error, Result, files};
-use serde_json::{Map, Value};
 use std::time::Instant;
 
 /// The event after which a run may save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SaveTrigger {
     StepEnded,
-    EpochEnded,
-    /// The run ends here, finished or not.
-    RunEnds,
+    /// The epoch is evaluated; `is_best` says whether its checkpoint is among the best, which are kept.
+    EpochEnded {
+        is_best: bool,
+    },
+    /// Something may go wrong before the next save is due, or the run ends here.
+    Always,
 }
 
 /// The checkpoints of a run.
@@ -21,11 +26,13 @@ pub(super) enum SaveTrigger {
 pub(super) struct Checkpoints {
     config: CheckpointConfig,
     store: Store,
-    /// The values that have to be equal in a resumed run, by field.
-    pub run: Map<String, Value>,
+    pub run: Identity,
+    pub ranking: Ranking,
     saved_at: Instant,
-    /// Values of the best epochs, best first, and the steps after which they were saved.
-    pub best: Vec<(f64, u64)>,
+    /// The number and the position of the newest checkpoint, from this process.
+    newest: Option<(u64, Progress)>,
+    /// The numbers of the checkpoints after which no loss was computed yet.
+    unconfirmed: Vec<u64>,
 }
 
 impl Checkpoints {
@@ -36,14 +43,22 @@ impl Checkpoints {
         files::create_folder(folder)?;
         let store = Store::open(folder)?;
         let loaded = match config.resume {
-            Resume::Never if store.steps()?.is_empty() => None,
+            Resume::Never if store.numbers()?.is_empty() => None,
             Resume::Never => {
                 return Err(Error::Checkpoint(CheckpointError::CheckpointsExist { folder: folder.clone() }));
             }
             Resume::IfPresent => newest(&store)?,
         };
-        let config = config.clone();
-        Ok((Checkpoints { config, store, run: Map::new(), saved_at: Instant::now(), best: Vec::new() }, loaded))
+        let checkpoints = Checkpoints {
+            config: config.clone(),
+            store,
+            run: Identity::default(),
+            ranking: Ranking::default(),
+            saved_at: Instant::now(),
+            newest: None,
+            unconfirmed: loaded.iter().map(|loaded| loaded.number).collect(),
+        };
+        Ok((checkpoints, loaded))
     }
 
     /// Returns the fields in which a resumed run may differ from the saved one.
@@ -51,35 +66,70 @@ impl Checkpoints {
         self.config.allowed_changes.iter().map(|change| change.field()).collect()
     }
 
-    /// Whether to save now, after `steps` steps and `epochs` finished epochs of the run.
-    pub fn is_due(&self, trigger: SaveTrigger, steps: u64, epochs: usize) -> bool {
-        match (trigger, self.config.every) {
-            (SaveTrigger::RunEnds, _) => true,
-            (SaveTrigger::StepEnded, SaveEvery::Steps(every)) => steps.is_multiple_of(every),
+    /// Whether to save now: where the trigger and the configuration say so, and the run has advanced since the last
+    /// save.
+    pub fn is_due(&self, trigger: SaveTrigger, progress: &Progress) -> bool {
+        let is_due = match (trigger, self.config.every) {
+            (SaveTrigger::Always | SaveTrigger::EpochEnded { is_best: true }, _) => true,
+            (SaveTrigger::StepEnded, SaveEvery::Steps(every)) => progress.steps.is_multiple_of(every),
             (SaveTrigger::StepEnded, SaveEvery::Time(every)) => self.saved_at.elapsed() >= every,
-            (SaveTrigger::EpochEnded, SaveEvery::Epochs(every)) => epochs.is_multiple_of(every),
+            (SaveTrigger::EpochEnded { .. }, SaveEvery::Epochs(every)) => {
+                progress.history.epochs.len().is_multiple_of(every)
+            }
             _ => false,
-        }
+        };
+        is_due && self.newest.as_ref().is_none_or(|(_, saved)| saved != progress)
     }
 
-    /// Ranks the checkpoint of an epoch that ended after `steps` steps among the best.
-    pub fn rank(&mut self, record: &EpochRecord, steps: u64) -> Result<()> {
-        if let Some((count, monitor)) = &self.config.keep_best {
-            let value = monitor.value(record)?;
-            let is_better = |other: f64| monitor.direction.is_better(value, other);
-            let place = self.best.iter().position(|&(other, _)| is_better(other)).unwrap_or(self.best.len());
-            self.best.insert(place, (value, steps));
-            self.best.truncate(*count);
-        }
-        Ok(())
+    /// Ranks an evaluated epoch, whose checkpoint is the next one, among the best. Returns whether it is one of them.
+    pub fn rank(&mut self, record: &EpochRecord) -> Result<bool> {
+        let Some((count, monitor)) = &self.config.keep_best else { return Ok(false) };
+        let value = monitor.value(record)?;
+        let best = &mut self.ranking.best;
+        let is_better = |other: f64| monitor.direction.is_better(value, other);
+        let place = best.iter().position(|&(other, _)| is_better(other)).unwrap_or(best.len());
+        best.insert(place, (value, self.store.next_number()?));
+        best.truncate(*count);
+        Ok(place < *count)
     }
 
     /// Saves a checkpoint, and removes those that need not remain.
-    pub fn save(&mut self, steps: u64, checkpoint: &Checkpoint) -> Result<()> {
-        self.store.save(steps, checkpoint)?;
+    pub fn save(&mut self, progress: &Progress, checkpoint: &Checkpoint) -> Result<()> {
+        let number = self.store.next_number()?;
+        self.store.save(number, checkpoint)?;
         self.saved_at = Instant::now();
-        let best: Vec<u64> = self.best.iter().map(|best| best.1).collect();
-        self.store.keep(self.config.keep_last, &best)
+        self.unconfirmed.push(number);
+        let before = self.newest.replace((number, progress.clone()));
+        let mut kept: Vec<u64> = self.ranking.best.iter().map(|best| best.1).collect();
+        kept.extend(self.ranking.last_good);
+        // A state after the same step has no use any more, such as the one before an evaluation after it.
+        if let Some((before, _)) = before.filter(|(_, before)| before.steps == progress.steps)
+            && !self.ranking.best.iter().any(|best| best.1 == before)
+        {
+            self.store.remove(before)?;
+            self.unconfirmed.retain(|&unconfirmed| unconfirmed != before);
+            // Its variables are those of the new one.
+            if self.ranking.last_good == Some(before) {
+                self.confirm();
+            }
+        }
+        self.store.keep(self.config.keep_last, &kept)
+    }
+
+    /// Notes that a loss computed from the newest checkpoint's variables, or from later ones, is finite. Until then the
+    /// last good checkpoint is kept.
+    pub fn confirm(&mut self) {
+        self.ranking.last_good = self.unconfirmed.drain(..).max().or(self.ranking.last_good);
+    }
+
+    /// Sets the checkpoints aside whose variables led to a value that is not finite, so that a resumed run starts from
+    /// the last good one.
+    pub fn set_diverged_aside(&mut self) -> Result<()> {
+        for number in self.unconfirmed.drain(..) {
+            self.store.set_aside(&self.store.path(number), "diverged")?;
+        }
+        self.newest = None;
+        Ok(())
     }
 }
 
@@ -89,7 +139,7 @@ fn newest(store: &Store) -> Result<Option<LoadedCheckpoint>> {
     for error in &found.skipped {
         // A file that could not be read may be undamaged.
         if let Error::Checkpoint(CheckpointError::Invalid { path, .. }) = error {
-            store.set_aside(path)?;
+            store.set_aside(path, "damaged")?;
         }
     }
     Ok(Some(found))

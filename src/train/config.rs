@@ -6,6 +6,18 @@ use crate::optim::Schedule;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// What happens at a step whose loss, gradients or running statistics are NaN or infinite. In either case the step
+/// changes nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NonFinite {
+    /// The run ends with an error that names the step.
+    #[default]
+    Stop,
+    /// The run continues with the next step, and counts the skipped ones in
+    /// [`EpochRecord::skipped_steps`](super::EpochRecord::skipped_steps). An epoch without any other step is an error.
+    SkipStep,
+}
+
 config! {
     /// Configuration of a [`Trainer`](super::Trainer).
     ///
@@ -41,6 +53,11 @@ config! {
         /// Number of worker threads that prefetch batches, at most 256; with 0 the training thread fetches them itself.
         /// Changes no result. Default 1.
         pub workers: usize => with_workers,
+        /// Number of times that a failed read of a batch is repeated, with a growing pause. Changes no result. Default 0.
+        pub retries: usize => with_retries,
+        /// What happens at a step whose loss, gradients or running statistics are not finite. Default: the run ends with
+        /// an error.
+        pub non_finite: NonFinite => with_non_finite,
         /// Whether the last samples of an epoch are left out where they do not fill a batch.
         pub(crate) drop_last: bool,
         /// Preprocessing of each batch on the training device: resizing and normalization.
@@ -67,6 +84,8 @@ impl TrainConfig {
             batch_size: 64,
             seed: 0,
             workers: 1,
+            retries: 0,
+            non_finite: NonFinite::default(),
             drop_last: false,
             preprocess: Preprocess::default(),
             schedule: Schedule::default(),
@@ -123,6 +142,7 @@ impl TrainConfig {
     }
 
     fn loader(&self) -> LoaderConfig {
-        LoaderConfig::new(self.batch_size).with_workers(self.workers).with_seed(self.seed)
+        let loader = LoaderConfig::new(self.batch_size).with_workers(self.workers).with_seed(self.seed);
+        loader.with_retries(self.retries)
     }
 }

@@ -3,7 +3,7 @@
 use super::monitor::Best;
 use super::{Callback, Event, Monitor, Run};
 use crate::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::ops::ControlFlow;
 
 /// Ends a run when a metric of the validation set has not improved for some epochs.
@@ -35,13 +35,17 @@ impl Callback for EarlyStop {
             Event::FitStarted => self.best.check(run, "early stopping")?,
             Event::EpochEnded { record, .. } => {
                 self.best.update(record)?;
-                if record.epoch - self.best.epoch() >= self.patience {
+                if record.epoch.saturating_sub(self.best.epoch()) >= self.patience {
                     return Ok(ControlFlow::Break(()));
                 }
             }
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    fn settings(&self) -> Value {
+        json!({ "patience": self.patience, "best": self.best.settings() })
     }
 
     fn state(&self) -> Option<Value> {

@@ -1,13 +1,13 @@
 //! Evaluation of a model on a data set.
 
-use super::loss::{BatchLoss, checked_loss};
-use super::{Loss, TrainConfig};
+use super::loss::checked_loss;
+use super::{BatchLoss, Loss, TrainConfig};
 use crate::data::{Dataset, LoaderConfig, Preprocess};
 use crate::error::{BatchProblem, DataError, TrainingError};
 use crate::metrics::{BatchOutput, ClassPrediction, ConfusionMatrix, MetricSet, Metrics, class_predictions};
 use crate::models::Model;
 use crate::nn::{ForwardContext, Mode};
-use crate::torch::no_grad;
+use crate::torch::{all_finite, no_grad};
 use crate::{Error, Result};
 use std::thread;
 use tch::nn::VarStore;
@@ -48,32 +48,55 @@ impl<'a> Inference<'a> {
     }
 }
 
+/// A condition that ends an evaluation before its next batch.
+type Stop<'a> = &'a dyn Fn() -> bool;
+
 impl Inference<'_> {
-    /// Calls `each` with outputs and targets of every batch, in order. No sample is dropped, and no variable changes.
-    pub fn run(&self, dataset: &dyn Dataset, mut each: impl FnMut(&Tensor, &Tensor) -> Result<()>) -> Result<()> {
+    /// Calls `each` with inputs, outputs and targets of every batch, in order, until `stop` is true. No sample is dropped, and
+    /// no variable changes.
+    pub fn run(
+        &self,
+        dataset: &dyn Dataset,
+        stop: Stop,
+        mut each: impl FnMut(&Tensor, &Tensor, &Tensor) -> Result<()>,
+    ) -> Result<()> {
         let loader = self.loader.clone().build()?;
         thread::scope(|scope| {
-            for batch in loader.batches(scope, dataset, 0)? {
+            for batch in loader.batches_until(scope, dataset, 0, 0, stop)? {
                 let (inputs, targets) = self.preprocess.tensors(&batch?, self.device)?;
                 let outputs = no_grad(|| self.model.forward(&inputs, &self.context))?;
-                each(&outputs, &targets)?;
+                each(&inputs, &outputs, &targets)?;
             }
             Ok(())
         })
     }
 
     /// Computes metrics and predictions on a data set. `metrics` are in their initial state.
-    pub fn evaluate(&self, loss: &dyn Loss, mut metrics: MetricSet, dataset: &dyn Dataset) -> Result<Evaluation> {
+    pub fn evaluate_all(&self, loss: &dyn Loss, metrics: MetricSet, dataset: &dyn Dataset) -> Result<Evaluation> {
+        let evaluation = self.evaluate(loss, metrics, dataset, &|| false)?;
+        Ok(evaluation.expect("nothing stops it"))
+    }
+
+    /// Does the same as [`evaluate_all`](Self::evaluate_all); returns `None` where `stop` became true before the last
+    /// batch.
+    pub fn evaluate(
+        &self,
+        loss: &dyn Loss,
+        mut metrics: MetricSet,
+        dataset: &dyn Dataset,
+        stop: Stop,
+    ) -> Result<Option<Evaluation>> {
         let mut predictions = Vec::new();
         let mut confusion = None;
-        self.run(dataset, |outputs, targets| {
+        self.run(dataset, stop, |inputs, outputs, targets| {
             let BatchLoss { mean, weight } = no_grad(|| checked_loss(loss, outputs, targets))?;
             // A batch of weight 0 counts for nothing; its mean may be 0/0.
             let mean = if weight == 0.0 { 0.0 } else { mean.double_value(&[]) };
             if !mean.is_finite() {
-                return Err(Error::Training(TrainingError::NonFiniteEvaluation {
-                    loss: mean,
-                    samples: metrics.samples(),
+                let samples = metrics.samples();
+                return Err(Error::Training(match all_finite(&[inputs])? {
+                    true => TrainingError::NonFiniteEvaluation { loss: mean, samples },
+                    false => TrainingError::NonFiniteInput { samples },
                 }));
             }
             let output = BatchOutput::new(outputs, targets, mean, weight);
@@ -84,8 +107,11 @@ impl Inference<'_> {
             }
             metrics.update(&output)
         })?;
+        if metrics.samples() < dataset.len() && stop() {
+            return Ok(None);
+        }
         let metrics = metrics.compute().ok_or(Error::Data(DataError::EmptyDataset))?;
-        Ok(Evaluation { metrics, predictions, confusion })
+        Ok(Some(Evaluation { metrics, predictions, confusion }))
     }
 }
 

@@ -21,6 +21,8 @@ pub struct EpochRecord {
     pub train_seconds: f64,
     /// Seconds spent in evaluation.
     pub evaluation_seconds: f64,
+    /// Number of steps that made no update, see [`NonFinite::SkipStep`](super::NonFinite::SkipStep).
+    pub skipped_steps: usize,
 }
 
 impl EpochRecord {

@@ -1,6 +1,8 @@
 //! Training: the loop, its configuration, its data sets and its callbacks.
 
+mod begin;
 mod callback;
+mod callback_states;
 mod checkpoint_config;
 mod checkpoints;
 mod config;
@@ -8,6 +10,7 @@ mod datasets;
 mod early_stop;
 mod evaluate;
 mod history;
+mod identity;
 mod loss;
 mod monitor;
 mod progress;
@@ -15,12 +18,14 @@ mod run_data;
 mod run_loop;
 mod run_state;
 mod save;
+mod step;
 mod stop;
 mod trainer;
+mod watched;
 
 pub use callback::{Callback, Event, Outcome, Run};
 pub use checkpoint_config::{Change, CheckpointConfig, Resume, SaveEvery};
-pub use config::TrainConfig;
+pub use config::{NonFinite, TrainConfig};
 pub use datasets::Datasets;
 pub use early_stop::EarlyStop;
 pub use evaluate::Evaluation;

@@ -117,19 +117,21 @@ impl Best {
         Ok(is_better)
     }
 
+    /// Returns the settings of a callback that monitors.
+    pub fn settings(&self) -> Value {
+        json!({ "monitor": self.monitor.to_string() })
+    }
+
     /// Returns the state for a checkpoint.
     pub fn state(&self) -> Value {
-        json!({ "metric": self.monitor.metric, "best": self.best })
+        json!(self.best)
     }
 
     /// Restores what [`state`](Self::state) returned.
     pub fn load_state(&mut self, state: &Value) -> Result<()> {
         let mismatch =
             |problem| Error::Checkpoint(CheckpointError::StateMismatch { name: "best epoch".to_owned(), problem });
-        if state["metric"] != json!(self.monitor.metric) {
-            return Err(mismatch(format!("it was chosen by {}, but now by {}", state["metric"], self.monitor.metric)));
-        }
-        self.best = serde_json::from_value(state["best"].clone()).map_err(|error| mismatch(error.to_string()))?;
+        self.best = serde_json::from_value(state.clone()).map_err(|error| mismatch(error.to_string()))?;
         Ok(())
     }
 }

@@ -1,11 +1,14 @@
 //! The data of a run, checked before its first step.
 
-use super::{Datasets, TrainConfig};
-use crate::data::{Dataset, Loader, LoaderConfig};
-use crate::error::{ConfigError, DataError};
+use super::loss::{CrossEntropy, checked_loss};
+use super::{Datasets, Loss, TrainConfig};
+use crate::data::{Dataset, Loader, LoaderConfig, Phase, SampleKey, Targets, fetch};
+use crate::error::{ConfigError, DataError, PredictionError, TrainingError};
 use crate::models::Model;
 use crate::nn::Mode;
+use crate::torch::{all_finite, no_grad};
 use crate::{Error, Result};
+use tch::Device;
 
 /// The data sets of a run, and the loader of the training set.
 pub(super) struct RunData<'a> {
@@ -18,7 +21,13 @@ pub(super) struct RunData<'a> {
 
 impl<'a> RunData<'a> {
     /// Checks everything about the data that can be checked before the first step.
-    pub fn check(config: &TrainConfig, model: &dyn Model, datasets: &Datasets<'a>) -> Result<Self> {
+    pub fn check(
+        config: &TrainConfig,
+        model: &dyn Model,
+        loss: &dyn Loss,
+        device: Device,
+        datasets: &Datasets<'a>,
+    ) -> Result<Self> {
         let train = datasets.train;
         for (set, dataset) in datasets.evaluated() {
             if train.classes() != dataset.classes() {
@@ -31,9 +40,50 @@ impl<'a> RunData<'a> {
         for (_, dataset) in datasets.evaluated() {
             check_batches(config, model, dataset, &config.evaluation_loader(), Mode::Eval)?;
         }
+        check_outputs(config, model, loss, device, train)?;
         let loader = config.train_loader().build()?;
         let steps_per_epoch = loader.batch_count(train.len());
         Ok(RunData { datasets: *datasets, loader, steps_per_epoch, warning })
+    }
+}
+
+impl RunData<'_> {
+    /// Whether there is another batch in an epoch of which this many samples were consumed.
+    pub fn has_batch_after(&self, samples: usize) -> bool {
+        self.loader.batch_count(self.datasets.train.len() - samples) > 0
+    }
+}
+
+/// Checks the model's outputs and the loss on the first samples of the training set, in evaluation mode.
+fn check_outputs(
+    config: &TrainConfig,
+    model: &dyn Model,
+    loss: &dyn Loss,
+    device: Device,
+    train: &dyn Dataset,
+) -> Result<()> {
+    let key = |index| SampleKey { index, epoch: 0, seed: config.seed, phase: Phase::Evaluation };
+    let keys: Vec<SampleKey> = (0..train.len().min(2)).map(key).collect();
+    let batch = fetch(train, &keys)?;
+    let (inputs, targets) = config.preprocess.tensors(&batch, device)?;
+    let outputs = no_grad(|| model.forward(&inputs, &config.context(Mode::Eval)))?;
+    let (shape, classes) = (outputs.size(), train.classes().len());
+    if shape.first() != Some(&(keys.len() as i64)) {
+        return Err(Error::Prediction(PredictionError::OutputShape { actual: shape, samples: keys.len() }));
+    }
+    // A single output for two classes is right for a binary loss, and not for cross-entropy.
+    let takes_logits = loss.configuration() == CrossEntropy.configuration();
+    if let (Targets::Classes(_), &[_, outputs]) = (&batch.targets, &shape[..])
+        && (outputs as usize) < classes
+        && (outputs > 1 || takes_logits)
+    {
+        return Err(Error::Config(ConfigError::TooFewOutputs { outputs: outputs as usize, classes }));
+    }
+    let value = no_grad(|| checked_loss(loss, &outputs, &targets))?.mean.double_value(&[]);
+    match value.is_finite() {
+        true => Ok(()),
+        false if !all_finite(&[&inputs])? => Err(Error::Training(TrainingError::NonFiniteInput { samples: 0 })),
+        false => Err(Error::Training(TrainingError::NonFiniteEvaluation { loss: value, samples: 0 })),
     }
 }
 

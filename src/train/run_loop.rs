@@ -1,193 +1,273 @@
 //! The training loop: epochs, steps, evaluations, checkpoints, and the events of all of them.
 
 use super::callback::{Callback, Event, Outcome, Run};
-use super::checkpoints::{Checkpoints, SaveTrigger};
-use super::progress::Progress;
+use super::checkpoints::SaveTrigger;
+use super::progress::{End, Place};
 use super::run_data::RunData;
-use super::run_state::{self, RunState};
-use super::{EpochRecord, Trainer};
-use crate::error::DataError;
+use super::run_state::RunState;
+use super::{EpochRecord, Evaluation, NonFinite, Trainer};
+use crate::data::{Batch, Dataset};
+use crate::error::TrainingError;
 use crate::metrics::Metrics;
 use crate::models::Model;
 use crate::{Error, Result};
-use std::ops::ControlFlow;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One call of [`Trainer::fit`].
 pub(super) struct RunLoop<'a, M> {
-    trainer: &'a mut Trainer<M>,
-    data: &'a RunData<'a>,
-    callbacks: &'a mut [Box<dyn Callback>],
-    /// Whether a callback ended the run.
-    is_broken: bool,
+    pub trainer: &'a mut Trainer<M>,
+    pub data: &'a RunData<'a>,
+    pub callbacks: &'a mut [Box<dyn Callback>],
+    /// Whether each callback has failed, and is not called any more.
+    has_failed: Vec<bool>,
+    /// The name of the callback that ends the run.
+    ended_by: Option<String>,
 }
 
 impl<'a, M: Model> RunLoop<'a, M> {
     /// Creates a run before its first step.
     pub fn new(trainer: &'a mut Trainer<M>, data: &'a RunData<'a>, callbacks: &'a mut [Box<dyn Callback>]) -> Self {
-        RunLoop { trainer, data, callbacks, is_broken: false }
+        let has_failed = vec![false; callbacks.len()];
+        RunLoop { trainer, data, callbacks, has_failed, ended_by: None }
     }
 
-    /// Trains until all epochs are finished or the run is stopped.
+    /// Trains until the run ends or is interrupted. Its state is saved then, and after an error too.
     pub fn run(&mut self) -> Result<()> {
         self.begin()?;
-        let mut outcome = Outcome::Finished;
-        while self.trainer.progress.epoch <= self.trainer.config.epochs {
-            let epoch = self.trainer.progress.epoch;
-            let train = match self.train_epoch(epoch)? {
-                ControlFlow::Continue(metrics) => metrics,
-                ControlFlow::Break(step) => {
-                    outcome = Outcome::Stopped { epoch, step, epoch_completed: false };
-                    break;
-                }
-            };
-            self.end_epoch(epoch, train)?;
-            if epoch < self.trainer.config.epochs && self.is_to_stop() {
-                outcome = Outcome::Stopped { epoch, step: self.data.steps_per_epoch, epoch_completed: true };
-                break;
-            }
+        let outcome = self.train();
+        if let Err(error) = &outcome {
+            self.fail(error);
         }
-        self.save_if_due(SaveTrigger::RunEnds)?;
-        self.notify(Event::FitEnded { outcome })
+        self.notify(Event::FitEnded { outcome: outcome? })
     }
 
-    /// Takes the position from which the run continues: its start, or that of a checkpoint.
-    fn begin(&mut self) -> Result<()> {
-        let trainer = &mut *self.trainer;
-        trainer.progress = Progress::start();
-        trainer.metrics = trainer.metrics.fresh();
-        let (mut checkpoints, loaded) = match (trainer.checkpoints.take(), &trainer.checkpoint_config) {
-            (None, Some(config)) => Checkpoints::open(config).map(|(opened, loaded)| (Some(opened), loaded))?,
-            (opened, _) => (opened, None),
-        };
-        let mut resumed = None;
-        if let Some(checkpoints) = &mut checkpoints {
-            let (optimizer, datasets) = (trainer.optimizer.as_mut(), &self.data.datasets);
-            checkpoints.run = run_state::description(&trainer.config, optimizer, &trainer.metrics, datasets)?;
-            if let Some(loaded) = loaded {
-                let allowed = checkpoints.allowed_changes();
-                let (vs, metrics, callbacks) = (&trainer.vs, &mut trainer.metrics, &mut *self.callbacks);
-                let mut state = RunState { vs, optimizer, metrics, callbacks };
-                (trainer.progress, checkpoints.best) = state.restore(loaded.checkpoint, &checkpoints.run, &allowed)?;
-                resumed = Some(loaded.skipped);
+    fn train(&mut self) -> Result<Outcome> {
+        loop {
+            if let Some(outcome) = self.outcome() {
+                self.save_if_due(SaveTrigger::Always)?;
+                return Ok(outcome);
+            }
+            match self.trainer.progress.is_evaluating {
+                false => self.train_epoch()?,
+                true => self.evaluate_epoch()?,
             }
         }
-        trainer.checkpoints = checkpoints;
-
-        self.notify(Event::FitStarted)?;
-        if let Some(skipped) = &resumed {
-            let Progress { epoch, step, .. } = self.trainer.progress;
-            self.notify(Event::Resumed { epoch, step, skipped })?;
-        }
-        if let Some(message) = &self.data.warning {
-            self.notify(Event::Warning { message })?;
-        }
-        Ok(())
     }
 
-    /// Runs the remaining steps of an epoch. Returns the epoch's metrics, or the step after which the run was stopped.
-    fn train_epoch(&mut self, epoch: usize) -> Result<ControlFlow<usize, Metrics>> {
+    /// Runs the remaining steps of an epoch, until its last one or an end of the run.
+    fn train_epoch(&mut self) -> Result<()> {
         let data = self.data;
         thread::scope(|scope| {
+            let progress = &self.trainer.progress;
+            let (epoch, position) = (progress.epoch as u64 - 1, progress.samples);
+            let stop = self.trainer.stop.clone();
+            let is_stopped = move || stop.is_stopped();
             let mut started = Instant::now();
-            let done = self.trainer.progress.step;
-            let position = data.datasets.train.len().min(done * self.trainer.config.batch_size);
-            let batches = data.loader.batches_from(scope, data.datasets.train, epoch as u64 - 1, position)?;
-            for (step, batch) in (done + 1..).zip(batches) {
-                let trainer = &mut *self.trainer;
-                let (inputs, targets) = trainer.config.preprocess.tensors(&batch?, trainer.vs.device())?;
-                let learning_rate = learning_rate(trainer, data, epoch, step);
-                let loss = trainer.step(&inputs, &targets, learning_rate, epoch, step)?;
-                let duration = started.elapsed();
-                started = Instant::now();
-                trainer.progress.step = step;
-                trainer.progress.seconds += duration.as_secs_f64();
-                let samples = targets.size()[0] as usize;
-                self.notify(Event::StepEnded { epoch, step, loss, samples, learning_rate, duration })?;
-                self.save_if_due(SaveTrigger::StepEnded)?;
-                if self.is_to_stop() {
-                    return Ok(ControlFlow::Break(step));
+            for batch in data.loader.batches_until(scope, data.datasets.train, epoch, position, is_stopped)? {
+                let begun = std::mem::replace(&mut started, Instant::now());
+                self.train_step(&batch?, begun)?;
+                if self.is_ending() {
+                    break;
                 }
             }
-            Ok(ControlFlow::Continue(self.trainer.metrics.compute().ok_or(Error::Data(DataError::EmptyDataset))?))
+            let progress = &mut self.trainer.progress;
+            progress.is_evaluating = !data.has_batch_after(progress.samples);
+            // Not only after the scope, which waits for a worker whose sample may never come.
+            match self.outcome() {
+                Some(_) => self.save_if_due(SaveTrigger::Always),
+                None => Ok(()),
+            }
         })
     }
 
-    /// Evaluates after the steps of an epoch, and advances to the next epoch.
-    fn end_epoch(&mut self, epoch: usize, train: Metrics) -> Result<()> {
+    /// Runs one step; `begun` is when its batch was waited for.
+    fn train_step(&mut self, batch: &Batch, begun: Instant) -> Result<()> {
+        let trainer = &mut *self.trainer;
+        let place = Place { epoch: trainer.progress.epoch, step: trainer.progress.step + 1 };
+        let learning_rate = trainer.learning_rate(self.data, place);
+        let (inputs, targets) = trainer.config.preprocess.tensors(batch, trainer.vs.device())?;
+        let loss = trainer.step(&inputs, &targets, learning_rate, place);
+        let duration = begun.elapsed();
+        let (Place { epoch, step }, samples) = (place, batch.len());
+        match loss {
+            Ok(loss) => {
+                if let Some(checkpoints) = &mut trainer.checkpoints {
+                    checkpoints.confirm();
+                }
+                trainer.end_step(samples, duration);
+                self.notify(Event::StepEnded { epoch, step, loss, samples, learning_rate, duration })?;
+            }
+            Err(error) if error.is_non_finite() && trainer.config.non_finite == NonFinite::SkipStep => {
+                trainer.progress.skipped_steps += 1;
+                trainer.end_step(samples, duration);
+                self.notify(Event::StepSkipped { epoch, step, error: &error })?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.save_if_due(SaveTrigger::StepEnded)
+    }
+
+    /// Evaluates after the steps of an epoch, and advances to the next epoch, unless the run is interrupted before.
+    fn evaluate_epoch(&mut self) -> Result<()> {
+        let (data, epoch) = (self.data, self.trainer.progress.epoch);
+        let no_step = Error::Training(TrainingError::NoFiniteStep { epoch });
+        let train = self.trainer.metrics.compute().ok_or(no_step)?;
+        let is_evaluated = data.datasets.evaluated().next().is_some();
+        if is_evaluated {
+            // A sample that cannot be read would lose the epoch.
+            self.save_if_due(SaveTrigger::Always)?;
+        }
         self.notify(Event::EvaluationStarted { epoch })?;
-        let (data, started) = (self.data, Instant::now());
-        let evaluate = |dataset| self.trainer.evaluate(dataset);
-        let validation = data.datasets.validation.map(evaluate).transpose()?;
-        let test = data.datasets.test.map(evaluate).transpose()?;
-        let record = EpochRecord {
-            epoch,
-            train,
-            validation: validation.as_ref().map(|evaluation| evaluation.metrics.clone()),
-            test: test.as_ref().map(|evaluation| evaluation.metrics.clone()),
-            learning_rate: learning_rate(self.trainer, data, epoch, data.steps_per_epoch),
-            train_seconds: self.trainer.progress.seconds,
-            evaluation_seconds: started.elapsed().as_secs_f64(),
-        };
-        self.trainer.progress.history.epochs.push(record.clone());
-        let (validation, test) = (validation.as_ref(), test.as_ref());
-        self.notify(Event::EpochEnded { record: &record, validation, test })?;
+        let started = Instant::now();
+        let Some(validation) = self.evaluate(data.datasets.validation)? else { return Ok(()) };
+        let Some(test) = self.evaluate(data.datasets.test)? else { return Ok(()) };
+        let record = self.record(train, validation.as_ref(), test.as_ref(), started.elapsed());
 
         let trainer = &mut *self.trainer;
-        trainer.progress.next_epoch();
+        trainer.progress.history.epochs.push(record.clone());
+        trainer.progress.end_epoch();
         trainer.metrics = trainer.metrics.fresh();
+        let mut is_best = false;
         if let Some(checkpoints) = &mut trainer.checkpoints {
-            checkpoints.rank(&record, trainer.progress.steps(data.steps_per_epoch))?;
+            if is_evaluated {
+                checkpoints.confirm();
+            }
+            is_best = checkpoints.rank(&record)?;
         }
-        self.save_if_due(SaveTrigger::EpochEnded)
+        let (validation, test) = (validation.as_ref(), test.as_ref());
+        self.notify(Event::EpochEnded { record: &record, validation, test })?;
+        // An end is part of the state that is saved.
+        self.outcome();
+        self.save_if_due(SaveTrigger::EpochEnded { is_best })
+    }
+
+    /// Evaluates a data set, if there is one; returns `None` where the run is interrupted.
+    fn evaluate(&self, dataset: Option<&dyn Dataset>) -> Result<Option<Option<Evaluation>>> {
+        let Some(dataset) = dataset else { return Ok(Some(None)) };
+        let trainer = &*self.trainer;
+        let evaluation =
+            trainer
+                .inference()
+                .evaluate(trainer.loss.as_ref(), trainer.metrics.fresh(), dataset, &|| trainer.stop.is_stopped())?;
+        Ok(evaluation.map(Some))
+    }
+
+    fn record(
+        &self,
+        train: Metrics,
+        validation: Option<&Evaluation>,
+        test: Option<&Evaluation>,
+        evaluation: Duration,
+    ) -> EpochRecord {
+        let progress = &self.trainer.progress;
+        let last = Place { epoch: progress.epoch, step: progress.step };
+        EpochRecord {
+            epoch: progress.epoch,
+            train,
+            validation: validation.map(|evaluation| evaluation.metrics.clone()),
+            test: test.map(|evaluation| evaluation.metrics.clone()),
+            learning_rate: self.trainer.learning_rate(self.data, last),
+            train_seconds: progress.seconds,
+            evaluation_seconds: evaluation.as_secs_f64(),
+            skipped_steps: progress.skipped_steps,
+        }
+    }
+
+    /// Whether the run is to end after the current step.
+    fn is_ending(&self) -> bool {
+        self.ended_by.is_some() || self.trainer.stop.is_stopped()
+    }
+
+    /// Returns how the run ends, where it ends here. An end that is not an interruption becomes part of its state.
+    fn outcome(&mut self) -> Option<Outcome> {
+        let trainer = &mut *self.trainer;
+        if trainer.progress.end.is_none() {
+            let epochs = trainer.config.epochs;
+            if trainer.progress.epoch > epochs || self.ended_by.is_some() {
+                let callback = self.ended_by.take().filter(|_| trainer.progress.epoch <= epochs);
+                trainer.progress.end = Some(End::new(callback, epochs, self.callbacks));
+            }
+        }
+        match &trainer.progress.end {
+            Some(End { callback: None, .. }) => Some(Outcome::Finished),
+            Some(_) => Some(Outcome::EndedEarly),
+            None => trainer.stop.is_stopped().then_some(Outcome::Interrupted),
+        }
+    }
+
+    /// Saves the state after an error, where it is undamaged, and tells the callbacks.
+    fn fail(&mut self, error: &Error) {
+        let has_diverged = matches!(
+            error,
+            Error::Training(TrainingError::NonFiniteLoss { .. } | TrainingError::NonFiniteEvaluation { .. })
+        );
+        let saved = match &mut self.trainer.checkpoints {
+            // The variables that led to this loss are in the newest checkpoints too.
+            Some(checkpoints) if has_diverged => checkpoints.set_diverged_aside(),
+            _ if self.trainer.is_updating => Ok(()),
+            _ => self.save_if_due(SaveTrigger::Always),
+        };
+        // The first error is the one that `fit` returns.
+        if let Err(error) = saved {
+            let message = format!("the state after the error could not be saved: {}", error.with_causes());
+            let _ = self.notify(Event::Warning { message: &message });
+        }
+        let _ = self.notify(Event::FitFailed { error });
     }
 
     fn save_if_due(&mut self, trigger: SaveTrigger) -> Result<()> {
         let trainer = &mut *self.trainer;
         let Some(checkpoints) = &mut trainer.checkpoints else { return Ok(()) };
-        let progress = &trainer.progress;
-        let (steps, epochs) = (progress.steps(self.data.steps_per_epoch), progress.history.epochs.len());
-        if !checkpoints.is_due(trigger, steps, epochs) {
+        if !checkpoints.is_due(trigger, &trainer.progress) {
             return Ok(());
         }
         let (vs, optimizer, metrics) = (&trainer.vs, trainer.optimizer.as_mut(), &mut trainer.metrics);
         let state = RunState { vs, optimizer, metrics, callbacks: self.callbacks };
-        let checkpoint = state.checkpoint(&checkpoints.run, progress, &checkpoints.best)?;
-        checkpoints.save(steps, &checkpoint)?;
-        self.notify(Event::CheckpointSaved { steps })
+        let checkpoint = state.checkpoint(&checkpoints.run, &trainer.progress, &checkpoints.ranking)?;
+        checkpoints.save(&trainer.progress, &checkpoint)?;
+        self.notify(Event::CheckpointSaved { steps: self.trainer.progress.steps })
     }
 
-    /// Whether the run is to end before its last epoch.
-    fn is_to_stop(&self) -> bool {
-        self.is_broken || self.trainer.stop.is_stopped()
-    }
-
-    /// Calls all callbacks, and records whether one of them ends the run.
-    fn notify(&mut self, event: Event) -> Result<()> {
-        let trainer = &*self.trainer;
-        let run = Run {
-            id: &trainer.progress.run_id,
-            config: &trainer.config,
-            history: &trainer.progress.history,
-            model: &trainer.model,
-            vs: &trainer.vs,
-            datasets: self.data.datasets,
-            steps_per_epoch: self.data.steps_per_epoch,
-            base_learning_rate: trainer.optimizer.learning_rate(),
-            loss: trainer.loss.as_ref(),
-            metrics: &trainer.metrics,
-        };
-        for callback in self.callbacks.iter_mut() {
-            self.is_broken |= callback.on_event(&event, &run)?.is_break();
+    /// Calls all callbacks, and records whether one of them ends the run. An error of an essential one is returned after
+    /// all were called, so that their states agree.
+    pub fn notify(&mut self, event: Event) -> Result<()> {
+        let run = view(self.trainer, self.data);
+        let (mut warnings, mut outcome) = (Vec::new(), Ok(()));
+        for (callback, has_failed) in self.callbacks.iter_mut().zip(&mut self.has_failed) {
+            if *has_failed {
+                continue;
+            }
+            match callback.on_event(&event, &run) {
+                Ok(flow) if flow.is_break() => self.ended_by = Some(callback.name()),
+                Ok(_) => {}
+                Err(error) if callback.is_essential() => outcome = outcome.and(Err(error)),
+                Err(error) => {
+                    *has_failed = true;
+                    let name = callback.name();
+                    warnings.push(format!("{name} fails and is not called again: {}", error.with_causes()));
+                }
+            }
         }
-        Ok(())
+        outcome?;
+        warnings.iter().try_for_each(|message| self.notify(Event::Warning { message }))
     }
 }
 
-/// Returns the learning rate of a step.
-fn learning_rate<M: Model>(trainer: &Trainer<M>, data: &RunData, epoch: usize, step: usize) -> f64 {
-    let done = ((epoch - 1) * data.steps_per_epoch + step - 1) as u64;
-    let (steps_per_epoch, epochs) = (data.steps_per_epoch as u64, trainer.config.epochs as u64);
-    trainer.config.schedule.learning_rate(trainer.optimizer.learning_rate(), done, steps_per_epoch, epochs)
+/// Returns the read access that callbacks have.
+fn view<'a, M: Model>(trainer: &'a Trainer<M>, data: &'a RunData<'a>) -> Run<'a> {
+    Run {
+        id: &trainer.progress.run_id,
+        epoch: trainer.progress.epoch,
+        step: trainer.progress.step,
+        config: &trainer.config,
+        history: &trainer.progress.history,
+        model: &trainer.model,
+        vs: &trainer.vs,
+        datasets: data.datasets,
+        steps_per_epoch: data.steps_per_epoch,
+        base_learning_rate: trainer.optimizer.learning_rate(),
+        loss: trainer.loss.as_ref(),
+        metrics: &trainer.metrics,
+    }
 }

@@ -1,16 +1,17 @@
 //! Conversion between the state of a run and a checkpoint.
 
+use super::Callback;
+use super::callback_states::{self, CallbackState};
+use super::identity::Identity;
 use super::progress::Progress;
-use super::{Callback, Datasets, TrainConfig};
 use crate::checkpoint::Checkpoint;
-use crate::data::Fingerprint;
-use crate::error::CheckpointError;
+use crate::error::{CheckpointError, TrainingError};
 use crate::metrics::{MetricSet, MetricStates};
 use crate::optim::Optimizer;
-use crate::torch::{Variable, Versions, named_variables, no_grad, release_free_memory};
+use crate::torch::{Variable, Versions, all_finite, named_variables, no_grad, release_free_memory};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use tch::Tensor;
 use tch::nn::VarStore;
@@ -21,17 +22,30 @@ const OPTIMIZER: &str = "optimizer.";
 /// The state of a run other than tensors.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
-    /// The values that have to be equal in a resumed run, by field.
-    run: Map<String, Value>,
+    run: Identity,
     progress: Progress,
     /// States of the metrics in the current epoch.
     metrics: MetricStates,
-    /// States of the callbacks that have one, in their order.
-    callbacks: Vec<Value>,
-    best: Vec<(f64, u64)>,
+    callbacks: Vec<CallbackState>,
+    ranking: Ranking,
     /// The versions that wrote the checkpoint.
     densenet: String,
     libtorch: String,
+}
+
+/// What a run remembers about its earlier checkpoints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Ranking {
+    /// Values of the best epochs, best first, and the numbers of their checkpoints.
+    pub best: Vec<(f64, u64)>,
+    /// The number of the newest checkpoint after which a step or an evaluation had a finite loss.
+    pub last_good: Option<u64>,
+}
+
+/// A run that was restored from a checkpoint.
+pub(super) struct Restored {
+    pub progress: Progress,
+    pub ranking: Ranking,
 }
 
 /// The parts of a run that a checkpoint consists of, and that it is restored into.
@@ -42,60 +56,40 @@ pub(super) struct RunState<'a> {
     pub callbacks: &'a mut [Box<dyn Callback>],
 }
 
-/// Returns everything that a run's result depends on, by field.
-pub(super) fn description(
-    config: &TrainConfig,
-    optimizer: &dyn Optimizer,
-    metrics: &MetricSet,
-    datasets: &Datasets,
-) -> Result<Map<String, Value>> {
-    let mut fields = match serde_json::to_value(config) {
-        Ok(Value::Object(fields)) => fields,
-        other => unreachable!("a configuration is an object: {other:?}"),
-    };
-    // The number of workers changes no result.
-    fields.remove("workers");
-    fields.insert("execution".to_owned(), json!(format!("{:?}", config.execution)));
-    fields.insert("precision".to_owned(), json!(format!("{:?}", config.precision)));
-    fields.insert("optimizer".to_owned(), optimizer.configuration());
-    fields.insert("metrics".to_owned(), json!(metrics.names()));
-    fields.insert("training set".to_owned(), json!(Fingerprint::of(datasets.train)?));
-    for (set, dataset) in datasets.evaluated() {
-        fields.insert(set.to_owned(), json!(Fingerprint::of(dataset)?));
-    }
-    fields.insert("classes".to_owned(), json!(datasets.train.classes()));
-    Ok(fields)
-}
-
 impl RunState<'_> {
     /// Creates a checkpoint of a run between two steps.
-    pub fn checkpoint(&self, run: &Map<String, Value>, progress: &Progress, best: &[(f64, u64)]) -> Result<Checkpoint> {
+    ///
+    /// # Errors
+    ///
+    /// [`TrainingError::NonFiniteVariable`] where a tensor has values that are not finite.
+    pub fn checkpoint(&self, run: &Identity, progress: &Progress, ranking: &Ranking) -> Result<Checkpoint> {
         let variables =
             named_variables(self.vs).into_iter().map(|variable| (MODEL.to_owned() + &variable.name, variable.tensor));
         let state = self.optimizer.state().into_iter().map(|(name, tensor)| (OPTIMIZER.to_owned() + &name, tensor));
+        let tensors: BTreeMap<String, Tensor> = variables.chain(state).collect();
+        for (name, tensor) in &tensors {
+            if !all_finite(&[tensor])? {
+                return Err(Error::Training(TrainingError::NonFiniteVariable { variable: name.clone() }));
+            }
+        }
         let found = Versions::current();
         let saved = Saved {
             run: run.clone(),
             progress: progress.clone(),
             metrics: self.metrics.states()?,
-            callbacks: self.callbacks.iter().filter_map(|callback| callback.state()).collect(),
-            best: best.to_vec(),
+            callbacks: CallbackState::of(self.callbacks),
+            ranking: ranking.clone(),
             densenet: found.densenet,
             libtorch: found.libtorch,
         };
-        Ok(Checkpoint { state: json!(saved), tensors: variables.chain(state).collect() })
+        Ok(Checkpoint { state: json!(saved), tensors })
     }
 
-    /// Restores a run from a checkpoint. After an error nothing has changed except metrics and callbacks.
-    pub fn restore(
-        &mut self,
-        checkpoint: Checkpoint,
-        now: &Map<String, Value>,
-        allowed: &[&str],
-    ) -> Result<(Progress, Vec<(f64, u64)>)> {
+    /// Restores a run from a checkpoint. After an error nothing has changed except states of callbacks.
+    pub fn restore(&mut self, checkpoint: Checkpoint, now: &Identity, allowed: &[&str]) -> Result<Restored> {
         let saved: Saved =
             serde_json::from_value(checkpoint.state).map_err(|error| mismatch("the state", error.to_string()))?;
-        check_same_run(&saved.run, now, allowed)?;
+        now.check_against(&saved.run, allowed)?;
         let mut tensors = checkpoint.tensors;
         let pairs = pairs_of_variables(self.vs, &mut tensors)?;
         let state: Vec<(String, Tensor)> = tensors
@@ -105,33 +99,15 @@ impl RunState<'_> {
                 None => Err(mismatch(&name, "the model has no such variable".to_owned())),
             })
             .collect::<Result<_>>()?;
-        let mut with_state: Vec<_> = self.callbacks.iter_mut().filter(|callback| callback.state().is_some()).collect();
-        if with_state.len() != saved.callbacks.len() {
-            let problem = format!("{} were saved, and there are {}", saved.callbacks.len(), with_state.len());
-            return Err(mismatch("callbacks with a state", problem));
-        }
-        for (callback, state) in with_state.iter_mut().zip(&saved.callbacks) {
-            callback.load_state(state)?;
-        }
-        self.metrics.load_states(saved.metrics)?;
+        let mut metrics = self.metrics.fresh();
+        metrics.load_states(saved.metrics)?;
+        callback_states::restore(saved.callbacks, self.callbacks)?;
         self.optimizer.load_state(&state)?;
+        *self.metrics = metrics;
         no_grad(|| pairs.into_iter().for_each(|(mut own, new)| own.copy_(&new)));
         drop(state);
         release_free_memory();
-        Ok((saved.progress, saved.best))
-    }
-}
-
-/// Returns an error that names the fields in which a run differs from the saved one, apart from the allowed ones.
-fn check_same_run(saved: &Map<String, Value>, now: &Map<String, Value>, allowed: &[&str]) -> Result<()> {
-    let names = saved.keys().chain(now.keys().filter(|name| !saved.contains_key(*name)));
-    let differences = names.filter(|name| saved.get(*name) != now.get(*name) && !allowed.contains(&name.as_str()));
-    let values = |name: &String| [saved, now].map(|run| run.get(name).map_or("absent".to_owned(), Value::to_string));
-    let differences: BTreeMap<_, _> = differences.map(|name| (name.clone(), values(name))).collect();
-    if differences.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::Checkpoint(CheckpointError::ConfigMismatch { differences }))
+        Ok(Restored { progress: saved.progress, ranking: saved.ranking })
     }
 }
 

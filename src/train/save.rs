@@ -53,6 +53,10 @@ impl Callback for SaveWeights {
         Ok(ControlFlow::Continue(()))
     }
 
+    fn settings(&self) -> Value {
+        self.best.as_ref().map_or(Value::Null, Best::settings)
+    }
+
     fn state(&self) -> Option<Value> {
         self.best.as_ref().map(Best::state)
     }

@@ -34,7 +34,8 @@ struct State {
 }
 
 impl StopHandle {
-    /// Requests the end of the run after its current step.
+    /// Requests the end of the run after its current step, or within an evaluation after its current batch. Calling
+    /// `fit` again, or resuming the run, continues it.
     pub fn stop(&self) {
         self.0.stopped.store(true, Ordering::Relaxed);
     }
@@ -44,11 +45,17 @@ impl StopHandle {
         self.0.stopped.load(Ordering::Relaxed)
     }
 
+    /// Withdraws the request, once a run has ended because of it, so that a later call of `fit` continues.
+    pub(super) fn reset(&self) {
+        self.0.stopped.store(false, Ordering::Relaxed);
+    }
+
     /// Ends the run at Ctrl-C (SIGINT) and at SIGTERM: the first signal ends it after the current step, so that
     /// weights, checkpoint and report are saved; the second one ends the process at once, with 128 plus the signal's
     /// number as its exit code.
     ///
-    /// It affects the process from now on.
+    /// It affects the process from now on. A program that calls `fit` again afterwards should ask [`signal`](Self::signal)
+    /// before, since the user may want it to end.
     ///
     /// # Errors
     ///

@@ -3,18 +3,19 @@
 use super::callback::Callback;
 use super::checkpoints::Checkpoints;
 use super::evaluate::Inference;
-use super::loss::{BatchLoss, CrossEntropy, checked_loss};
-use super::progress::Progress;
+use super::loss::CrossEntropy;
+use super::progress::{Place, Progress};
 use super::run_data::RunData;
 use super::run_loop::RunLoop;
+use super::watched::Watched;
 use super::{CheckpointConfig, Datasets, Evaluation, History, Loss, StopHandle, TrainConfig};
+use crate::Result;
 use crate::data::Dataset;
-use crate::error::TrainingError;
-use crate::metrics::{BatchOutput, Metric, MetricSet};
+use crate::metrics::{Metric, MetricSet};
 use crate::models::Model;
 use crate::optim::Optimizer;
-use crate::{Error, Result};
-use tch::Tensor;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
 use tch::nn::VarStore;
 
 /// Trains a model on a data set, and evaluates it after each epoch.
@@ -58,6 +59,11 @@ pub struct Trainer<M> {
     /// The open folder of checkpoints, from the first `fit` on.
     pub(super) checkpoints: Option<Checkpoints>,
     pub(super) progress: Progress,
+    /// The variables that steps watch, from the beginning of a `fit` on.
+    pub(super) watched: Watched,
+    /// Whether an update has begun and its step has not ended: after an error, variables and metrics may be those of
+    /// different steps.
+    pub(super) is_updating: bool,
     pub(super) stop: StopHandle,
 }
 
@@ -74,6 +80,7 @@ impl<M: Model> Trainer<M> {
         config.check()?;
         config.precision.check(vs.device())?;
         Ok(Trainer {
+            watched: Watched::of(&vs),
             vs,
             model,
             optimizer: Box::new(optimizer),
@@ -84,6 +91,7 @@ impl<M: Model> Trainer<M> {
             checkpoint_config: None,
             checkpoints: None,
             progress: Progress::start(),
+            is_updating: false,
             stop: StopHandle::default(),
         })
     }
@@ -107,6 +115,14 @@ impl<M: Model> Trainer<M> {
     #[must_use]
     pub fn with_callback(mut self, callback: impl Callback + 'static) -> Self {
         self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Sets the number of epochs of the run. After a run has finished, the next call of [`fit`](Self::fit) continues it
+    /// to this number.
+    #[must_use]
+    pub fn with_epochs(mut self, epochs: usize) -> Self {
+        self.config.epochs = epochs;
         self
     }
 
@@ -161,28 +177,35 @@ impl<M: Model> Trainer<M> {
 
     /// Trains for the configured epochs, and evaluates on the validation and the test set after each.
     ///
+    /// A trainer has one run. A second call continues it: where it was interrupted or failed, or with more epochs after
+    /// [`with_epochs`](Self::with_epochs). It does nothing where the run has ended. A new run is that of a new trainer,
+    /// for example from [`into_parts`](Self::into_parts).
+    ///
     /// # Errors
     ///
     /// Before the first step:
     /// - data sets that are empty or do not fit each other, the model or the configuration;
     /// - [`Error::Config`] where a callback or the checkpoints monitor a metric that the run does not have;
     /// - [`Error::Checkpoint`] or [`Error::Io`] where the folder of checkpoints cannot be used;
-    /// - [`Error::Checkpoint`] where all checkpoints are damaged, or where configuration, optimizer, model
-    ///   or data differ from those of the checkpoint.
+    /// - [`Error::Checkpoint`] where all checkpoints are damaged, or where model, data, configuration or anything else
+    ///   that the result depends on differs from those of the checkpoint or of the call before.
     ///
-    /// Later: [`TrainingError::NonFiniteLoss`], and the errors of data sets, model, metrics and callbacks.
+    /// Later: values that are not finite, as [`Error::Training`], and the errors of data sets, model, metrics and
+    /// callbacks. With checkpoints the state is saved before such an error is returned.
     pub fn fit(&mut self, datasets: &Datasets) -> Result<History> {
-        let data = RunData::check(&self.config, &self.model, datasets)?;
+        self.config.check()?;
         self.metrics.check_names()?;
+        let data = RunData::check(&self.config, &self.model, self.loss.as_ref(), self.vs.device(), datasets)?;
         if let Some(CheckpointConfig { keep_best: Some((_, monitor)), .. }) = &self.checkpoint_config {
             let has_validation = datasets.validation.is_some();
             monitor.check("keeping the best checkpoints", has_validation, &self.metrics)?;
         }
         // Callbacks read the trainer while they are called.
         let mut callbacks = std::mem::take(&mut self.callbacks);
-        let outcome = RunLoop::new(self, &data, &mut callbacks).run();
+        let outcome = catch_unwind(AssertUnwindSafe(|| RunLoop::new(self, &data, &mut callbacks).run()));
         self.callbacks = callbacks;
-        outcome?;
+        self.stop.reset();
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))?;
         Ok(self.progress.history.clone())
     }
 
@@ -192,38 +215,24 @@ impl<M: Model> Trainer<M> {
     ///
     /// Those of the data set, the model and the metrics.
     pub fn evaluate(&self, dataset: &dyn Dataset) -> Result<Evaluation> {
-        let inference = Inference::of_run(&self.config, &self.model, &self.vs);
-        inference.evaluate(self.loss.as_ref(), self.metrics.fresh(), dataset)
+        self.inference().evaluate_all(self.loss.as_ref(), self.metrics.fresh(), dataset)
     }
 
-    /// Runs one step: forward pass, loss, backward pass, update, metrics. Returns the mean loss.
-    pub(super) fn step(
-        &mut self,
-        inputs: &Tensor,
-        targets: &Tensor,
-        learning_rate: f64,
-        epoch: usize,
-        step: usize,
-    ) -> Result<f64> {
-        // Every random number of the model, such as those of dropout, is a function of the seed and the step.
-        let ctx = self.config.context(self.config.mode).with_seed(step_seed(self.config.seed, epoch, step));
-
-        self.optimizer.zero_grad()?;
-        let outputs = self.model.forward(inputs, &ctx)?;
-        let BatchLoss { mean, weight } = checked_loss(self.loss.as_ref(), &outputs, targets)?;
-        let value = mean.double_value(&[]);
-        if !value.is_finite() {
-            return Err(Error::Training(TrainingError::NonFiniteLoss { loss: value, epoch, step }));
-        }
-        mean.f_backward().map_err(Error::libtorch("backward pass"))?;
-        self.optimizer.step(learning_rate)?;
-        self.metrics.update(&BatchOutput::new(&outputs, targets, value, weight))?;
-        Ok(value)
+    /// Returns the inference for evaluations during the run.
+    pub(super) fn inference(&self) -> Inference<'_> {
+        Inference::of_run(&self.config, &self.model, &self.vs)
     }
-}
 
-/// Returns the seed of a step's random numbers. Odd multipliers give different steps different seeds.
-fn step_seed(seed: u64, epoch: usize, step: usize) -> u64 {
-    let position = ((epoch as u64) << 32) | step as u64;
-    seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ position.wrapping_mul(0xD1B5_4A32_D192_ED03)
+    /// Returns the learning rate of a step.
+    pub(super) fn learning_rate(&self, data: &RunData, Place { epoch, step }: Place) -> f64 {
+        let done = ((epoch - 1) * data.steps_per_epoch + step.saturating_sub(1)) as u64;
+        let (steps_per_epoch, epochs) = (data.steps_per_epoch as u64, self.config.epochs as u64);
+        self.config.schedule.learning_rate(self.optimizer.learning_rate(), done, steps_per_epoch, epochs)
+    }
+
+    /// Advances the run by a step.
+    pub(super) fn end_step(&mut self, samples: usize, duration: Duration) {
+        self.progress.end_step(samples, duration);
+        self.is_updating = false;
+    }
 }

@@ -3,7 +3,7 @@
 use super::source::{TensorInfo, TensorSource};
 use crate::error::WeightsProblem;
 use crate::tensor_file::{TensorBytes, TensorFile};
-use crate::torch::named_variables;
+use crate::torch::{all_finite, named_variables};
 use crate::{Error, Result, files};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
@@ -45,6 +45,9 @@ pub fn save_safetensors(vs: &VarStore, path: impl AsRef<Path>) -> Result<()> {
         Error::Weights { path: path.to_owned(), problem }
     };
     let entries = named_variables(vs).into_iter().map(|variable| {
+        if !all_finite(&[&variable.tensor])? {
+            return Err(failed(&variable.name, &"it has values that are not finite"));
+        }
         let entry = TensorBytes::of(&variable.tensor).map_err(|problem| failed(&variable.name, &problem))?;
         Ok((variable.name, entry))
     });

@@ -18,11 +18,14 @@ mod history_files;
 #[cfg(feature = "images")]
 mod images;
 mod layers;
+mod non_finite;
 mod parity;
 mod precision;
 mod predictor;
 mod process_state;
+mod run_ends;
 mod run_folder;
+mod run_identity;
 mod support;
 mod timm;
 mod trainer;

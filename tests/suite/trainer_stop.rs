@@ -6,7 +6,7 @@ use densenet::data::{Dataset, split_validation};
 use densenet::error::ConfigError;
 use densenet::tch::{Kind, Tensor};
 use densenet::train::{CheckpointConfig, Datasets, EarlyStop, Event, Monitor, Outcome, Run};
-use densenet::train::{SaveWeights, StopHandle};
+use densenet::train::{SaveEvery, SaveWeights, StopHandle};
 use densenet::weights::{LoadConfig, load};
 use densenet::{DenseNet, Error, SgdConfig, TrainConfig, Trainer};
 use std::cell::Cell;
@@ -19,16 +19,20 @@ fn config(epochs: usize) -> TrainConfig {
     TrainConfig::new(epochs).with_batch_size(8)
 }
 
-/// How a run over 24 samples ended, how many steps were made, and how many epochs evaluated; and the trainer.
-fn run(trainer: Trainer<DenseNet>) -> ((Outcome, usize, usize), Trainer<DenseNet>) {
+/// How a run ended and where: its epoch and the steps made in it; how many steps it made, and how many epochs it
+/// evaluated.
+type Ended = ((Outcome, usize, usize), usize, usize);
+
+/// How a run over 24 samples ended; and the trainer.
+fn run(trainer: Trainer<DenseNet>) -> (Ended, Trainer<DenseNet>) {
     let (train, test) = (images(24, 0), images(8, 1));
     run_on(trainer, &Datasets::new(&train).with_test(&test))
 }
 
-fn run_on(trainer: Trainer<DenseNet>, datasets: &Datasets) -> ((Outcome, usize, usize), Trainer<DenseNet>) {
+fn run_on(trainer: Trainer<DenseNet>, datasets: &Datasets) -> (Ended, Trainer<DenseNet>) {
     let (steps, count) = record(|event, _| matches!(event, Event::StepEnded { .. }).then_some(()));
-    let (outcomes, end) = record(|event, _| match event {
-        Event::FitEnded { outcome } => Some(*outcome),
+    let (outcomes, end) = record(|event, run| match event {
+        Event::FitEnded { outcome } => Some((*outcome, run.epoch, run.step)),
         _ => None,
     });
     let mut trainer = trainer.with_callback(count).with_callback(end);
@@ -53,7 +57,7 @@ fn stop_when(
 
 #[test]
 fn a_run_that_is_not_stopped_finishes() {
-    assert_eq!(run(trainer(config(2))).0, (Outcome::Finished, 6, 2));
+    assert_eq!(run(trainer(config(2))).0, ((Outcome::Finished, 3, 0), 6, 2));
 }
 
 #[test]
@@ -65,10 +69,9 @@ fn a_handle_ends_the_run_after_the_current_step_in_the_first_epoch_too() {
         let is_it = move |event: &Event| matches!(event, Event::StepEnded { epoch: e, step: s, .. } if (*e, *s) == (epoch, step));
         let stop = stop_when(trainer.stop_handle(), is_it);
         let trainer = trainer.with_callback(stop).with_callback(SaveWeights::to(&file));
-        let outcome = Outcome::Stopped { epoch, step, epoch_completed: false };
         let (ended, trainer) = run(trainer);
-        assert_eq!(ended, (outcome, 3 * (epoch - 1) + step, epoch - 1));
-        assert!(trainer.stop_handle().is_stopped());
+        assert_eq!(ended, ((Outcome::Interrupted, epoch, step), 3 * (epoch - 1) + step, epoch - 1));
+        assert!(!trainer.stop_handle().is_stopped(), "the next call of fit continues");
 
         // What was reached is saved.
         let (vs, _model) = built(&net());
@@ -78,16 +81,17 @@ fn a_handle_ends_the_run_after_the_current_step_in_the_first_epoch_too() {
 }
 
 #[test]
-fn a_stop_during_evaluation_ends_the_run_with_the_epoch() {
-    let at = |epoch| move |event: &Event| matches!(event, Event::EvaluationStarted { epoch: e } if *e == epoch);
-    let early = trainer(config(5));
-    let stop = stop_when(early.stop_handle(), at(2));
-    assert_eq!(run(early.with_callback(stop)).0, (Outcome::Stopped { epoch: 2, step: 3, epoch_completed: true }, 6, 2));
-
-    // With the last epoch the run is complete.
-    let late = trainer(config(2));
-    let stop = stop_when(late.stop_handle(), at(2));
-    assert_eq!(run(late.with_callback(stop)).0, (Outcome::Finished, 6, 2));
+fn a_stop_during_evaluation_interrupts_it_and_the_next_call_of_fit_begins_with_it() {
+    for epochs in [2, 5] {
+        let trainer = trainer(config(epochs));
+        let at_two = |event: &Event| matches!(event, Event::EvaluationStarted { epoch: 2 });
+        let first = std::cell::Cell::new(true);
+        let stop = stop_when(trainer.stop_handle(), move |event| at_two(event) && first.replace(false));
+        let (ended, trainer) = run(trainer.with_callback(stop));
+        assert_eq!(ended, ((Outcome::Interrupted, 2, 3), 6, 1));
+        let (ended, _) = run(trainer);
+        assert_eq!(ended, ((Outcome::Finished, epochs + 1, 0), 3 * (epochs - 2), epochs));
+    }
 }
 
 #[test]
@@ -101,7 +105,7 @@ fn a_handle_works_from_another_thread() {
     });
     let ((outcome, ..), _) = run(trainer);
     timer.join().unwrap();
-    assert!(matches!(outcome, Outcome::Stopped { .. }), "{outcome:?}");
+    assert!(outcome.0 == Outcome::Interrupted, "{outcome:?}");
     // A step takes milliseconds; all epochs would take hours.
     assert!(started.elapsed() < Duration::from_secs(20));
 }
@@ -114,15 +118,18 @@ fn a_callback_ends_the_run_after_the_step_or_the_epoch_in_which_it_returns_break
         })
     };
     type Wanted = fn(&Event) -> bool;
-    let cases: [(Wanted, _); 4] = [
-        (|event| matches!(event, Event::FitStarted), ((1, 1, false), 1, 0)),
-        (|event| matches!(event, Event::StepEnded { step: 2, .. }), ((1, 2, false), 2, 0)),
-        (|event| matches!(event, Event::EvaluationStarted { .. }), ((1, 3, true), 3, 1)),
-        (|event| matches!(event, Event::EpochEnded { .. }), ((1, 3, true), 3, 1)),
+    let cases: [(Wanted, _); 5] = [
+        (|event| matches!(event, Event::FitStarted), ((1, 0), 0, 0)),
+        (|event| matches!(event, Event::StepEnded { step: 2, .. }), ((1, 2), 2, 0)),
+        (|event| matches!(event, Event::EvaluationStarted { .. }), ((2, 0), 3, 1)),
+        (|event| matches!(event, Event::EpochEnded { .. }), ((2, 0), 3, 1)),
+        (|event| matches!(event, Event::CheckpointSaved { .. }), ((1, 2), 2, 0)),
     ];
-    for (wanted, ((epoch, step, epoch_completed), steps, epochs)) in cases {
-        let trainer = trainer(config(5)).with_callback(stop_at(wanted));
-        assert_eq!(run(trainer).0, (Outcome::Stopped { epoch, step, epoch_completed }, steps, epochs));
+    for (wanted, ((epoch, step), steps, epochs)) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = CheckpointConfig::in_folder(folder.path()).with_every(SaveEvery::Steps(2));
+        let trainer = trainer(config(5)).with_callback(stop_at(wanted)).with_checkpoints(checkpoints);
+        assert_eq!(run(trainer).0, ((Outcome::EndedEarly, epoch, step), steps, epochs));
     }
 }
 
@@ -136,8 +143,8 @@ fn scripted(script: &'static [(f64, f64)]) -> Trainer<DenseNet> {
         if outputs.requires_grad() {
             return outputs.square().mean(Kind::Float);
         }
-        // Both evaluations of an epoch are one batch: validation comes first.
-        let call = calls.replace(calls.get() + 1);
+        // The first call is the check before the run. Both evaluations of an epoch are one batch: validation comes first.
+        let call = usize::saturating_sub(calls.replace(calls.get() + 1), 1);
         let (validation, test) = script[call / 2];
         Tensor::from(if call.is_multiple_of(2) { validation } else { test })
     };
@@ -145,7 +152,7 @@ fn scripted(script: &'static [(f64, f64)]) -> Trainer<DenseNet> {
 }
 
 /// Runs with eight of 24 samples held out.
-fn run_scripted(trainer: Trainer<DenseNet>) -> (Outcome, usize, usize) {
+fn run_scripted(trainer: Trainer<DenseNet>) -> Ended {
     let (all, test) = (images(24, 0), images(8, 1));
     let (train, validation) = split_validation(&all, 1.0 / 3.0, 0).unwrap();
     run_on(trainer, &Datasets::new(&train).with_validation(&validation).with_test(&test)).0
@@ -159,8 +166,7 @@ fn early_stop_monitors_the_validation_set_and_not_the_test_set() {
     for (patience, epochs) in [(0, 3), (1, 3), (2, 4), (3, 6)] {
         let (outcome, _, ran) = run_scripted(scripted(SCRIPT).with_callback(EarlyStop::after(patience)));
         assert_eq!(ran, epochs, "patience {patience}");
-        let stopped = Outcome::Stopped { epoch: epochs, step: 2, epoch_completed: true };
-        assert_eq!(outcome, if epochs == 6 { Outcome::Finished } else { stopped });
+        assert_eq!(outcome.0, if epochs == 6 { Outcome::Finished } else { Outcome::EndedEarly });
     }
 }
 

@@ -45,7 +45,7 @@ impl ReportContent {
 }
 
 /// The progress of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum RunStatus {
     /// The run has not ended yet.
     #[default]
@@ -56,8 +56,17 @@ pub(crate) enum RunStatus {
     Stopped {
         /// The 1-based epoch in which it stopped.
         epoch: usize,
-        /// The 1-based step of that epoch after which it stopped.
+        /// The 1-based step of that epoch after which it stopped; 0 between two epochs.
         step: usize,
+    },
+    /// The run ended with an error.
+    Failed {
+        /// The 1-based epoch in which it failed.
+        epoch: usize,
+        /// The 1-based step of that epoch after which it failed; 0 before the first.
+        step: usize,
+        /// The message of the error.
+        error: String,
     },
 }
 

@@ -105,9 +105,13 @@ fn status(content: &ReportContent) -> (&'static str, String) {
         1 => "1 epoch".to_owned(),
         count => format!("{count} epochs"),
     };
-    match content.status {
+    match &content.status {
         RunStatus::Running => ("running", format!("Running: {epochs} complete.")),
         RunStatus::Finished => ("finished", format!("Finished: {epochs} complete.")),
+        RunStatus::Stopped { step: 0, .. } => ("stopped", format!("Stopped early: {epochs} complete.")),
+        RunStatus::Failed { epoch, step, error } => {
+            ("stopped", format!("Failed in epoch {epoch} after step {step}: {epochs} complete. {error}"))
+        }
         RunStatus::Stopped { epoch, step } => {
             ("stopped", format!("Stopped in epoch {epoch} after step {step}: {epochs} complete."))
         }

@@ -1,0 +1,53 @@
+//! One step of training: forward pass, loss, backward pass, checks, update, metrics.
+
+use super::loss::checked_loss;
+use super::progress::Place;
+use super::{BatchLoss, Trainer};
+use crate::error::TrainingError;
+use crate::metrics::BatchOutput;
+use crate::models::Model;
+use crate::torch::all_finite;
+use crate::{Error, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use tch::Tensor;
+
+impl<M: Model> Trainer<M> {
+    /// Runs one step, and returns the mean loss. After an error, or a panic of the model, running statistics are what
+    /// they were before; so are variables and metrics, unless `is_updating` says otherwise.
+    pub(super) fn step(&mut self, inputs: &Tensor, targets: &Tensor, learning_rate: f64, place: Place) -> Result<f64> {
+        self.watched.save()?;
+        let step = catch_unwind(AssertUnwindSafe(|| self.update(inputs, targets, learning_rate, place)));
+        if !matches!(step, Ok(Ok(_))) {
+            self.watched.restore()?;
+        }
+        step.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    fn update(&mut self, inputs: &Tensor, targets: &Tensor, learning_rate: f64, place: Place) -> Result<f64> {
+        // Every random number of the model, such as those of dropout, is a function of the seed and the step.
+        let ctx = self.config.context(self.config.mode).with_seed(step_seed(self.config.seed, place));
+        self.optimizer.zero_grad()?;
+        let outputs = self.model.forward(inputs, &ctx)?;
+        let BatchLoss { mean, weight } = checked_loss(self.loss.as_ref(), &outputs, targets)?;
+        let value = mean.double_value(&[]);
+        if !value.is_finite() {
+            let (Place { epoch, step }, samples) = (place, self.progress.samples);
+            return Err(Error::Training(match all_finite(&[inputs])? {
+                true => TrainingError::NonFiniteLoss { loss: value, epoch, step },
+                false => TrainingError::NonFiniteInput { samples },
+            }));
+        }
+        mean.f_backward().map_err(Error::libtorch("backward pass"))?;
+        self.watched.check_finite(&self.vs, place)?;
+        self.is_updating = true;
+        self.metrics.update(&BatchOutput::new(&outputs, targets, value, weight))?;
+        self.optimizer.step(learning_rate)?;
+        Ok(value)
+    }
+}
+
+/// Returns the seed of a step's random numbers. Odd multipliers give different steps different seeds.
+fn step_seed(seed: u64, Place { epoch, step }: Place) -> u64 {
+    let position = ((epoch as u64) << 32) | step as u64;
+    seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ position.wrapping_mul(0xD1B5_4A32_D192_ED03)
+}

@@ -1,0 +1,327 @@
+//! What is left of a run after each kind of end, and what a second call of `fit` does.
+
+use crate::datasets::Changed;
+use crate::small_run::{Seen, Watch, fit, images, net, record, trainer, trainer_of};
+use crate::variables::bits;
+use densenet::data::InMemoryDataset;
+use densenet::error::{CheckpointError, DataError, TrainingError};
+use densenet::nn::Mode;
+use densenet::report::HistoryFile;
+use densenet::train::{
+    Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, Outcome, Resume, Run, SaveEvery,
+    SaveWeights,
+};
+use densenet::{DenseNet, Error, Result, TrainConfig, Trainer};
+use std::cell::Cell;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Three steps per epoch of 24 samples.
+fn config(epochs: usize) -> TrainConfig {
+    TrainConfig::new(epochs).with_batch_size(8)
+}
+
+fn checkpoints(folder: &Path) -> CheckpointConfig {
+    CheckpointConfig::in_folder(folder.join("checkpoints"))
+}
+
+fn resuming(folder: &Path) -> CheckpointConfig {
+    checkpoints(folder).with_resume(Resume::IfPresent)
+}
+
+fn fitted(trainer: &mut Trainer<DenseNet>) -> Result<History> {
+    let (train, validation) = (images(24, 0), images(8, 1));
+    trainer.fit(&Datasets::new(&train).with_validation(&validation))
+}
+
+/// The epochs and steps of a trainer's updates.
+fn steps() -> (Seen<(usize, usize)>, impl densenet::train::Callback + 'static) {
+    record(|event, _| match event {
+        Event::StepEnded { epoch, step, .. } => Some((*epoch, *step)),
+        _ => None,
+    })
+}
+
+/// The names of the checkpoints in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder.join("checkpoints")).unwrap();
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name != ".lock");
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_that_early_stopping_ended_stays_ended_however_often_it_is_resumed() {
+    // Without an update of weights and statistics the validation loss never changes: one best epoch, then two without
+    // an improvement.
+    let still = |epochs| config(epochs).with_mode(Mode::TrainFrozenNorms);
+    let stopping = |folder: &Path, epochs| {
+        trainer_of(&net(), 1e-30, still(epochs)).with_callback(EarlyStop::after(2)).with_checkpoints(resuming(folder))
+    };
+    for interrupted_at in 0..9 {
+        let folder = tempfile::tempdir().unwrap();
+        let (made, watch) = steps();
+        let first = stopping(folder.path(), 10).with_callback(watch);
+        let stop = first.stop_handle();
+        let count = Cell::new(0);
+        let interrupt = Watch(move |event: &Event, _: &Run| {
+            count.set(count.get() + usize::from(matches!(event, Event::StepEnded { .. })));
+            if count.get() == interrupted_at && interrupted_at > 0 {
+                stop.stop();
+            }
+            Ok(ControlFlow::Continue(()))
+        });
+        fitted(&mut first.with_callback(interrupt)).unwrap();
+        assert_eq!(made.borrow().len(), if interrupted_at == 0 { 9 } else { interrupted_at });
+        let (rest, watch) = steps();
+        assert_eq!(fitted(&mut stopping(folder.path(), 10).with_callback(watch)).unwrap().epochs.len(), 3);
+        assert_eq!(rest.borrow().len() + made.borrow().len(), 9, "interrupted at {interrupted_at}");
+        for _ in 0..2 {
+            let (rest, watch) = steps();
+            let (ends, end) = record(|event, _| match event {
+                Event::FitEnded { outcome } => Some(*outcome),
+                _ => None,
+            });
+            let mut again = stopping(folder.path(), 10).with_callback(watch).with_callback(end);
+            assert_eq!(fitted(&mut again).unwrap().epochs.len(), 3);
+            assert!(rest.borrow().is_empty());
+            assert_eq!(*ends.borrow(), [Outcome::EndedEarly]);
+        }
+    }
+    // More epochs, or more patience, by permission.
+    let folder = tempfile::tempdir().unwrap();
+    fitted(&mut stopping(folder.path(), 10)).unwrap();
+    let allowing = |changes: Vec<Change>| resuming(folder.path()).with_allowed_changes(changes);
+    let mut longer = stopping(folder.path(), 11).with_checkpoints(allowing(vec![Change::Epochs]));
+    assert_eq!(fitted(&mut longer).unwrap().epochs.len(), 4, "its patience is over after each epoch");
+    drop(longer);
+    let patient = trainer_of(&net(), 1e-30, still(11)).with_callback(EarlyStop::after(5));
+    let mut patient = patient.with_checkpoints(allowing(vec![Change::Epochs, Change::Callbacks]));
+    assert_eq!(fitted(&mut patient).unwrap().epochs.len(), 10, "a new callback begins to count anew");
+}
+
+#[test]
+fn a_second_call_of_fit_continues_the_run_and_a_finished_run_with_more_epochs() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut whole = trainer(config(4));
+    fitted(&mut whole).unwrap();
+    let (made, watch) = steps();
+    let mut twice = trainer(config(2))
+        .with_callback(EarlyStop::after(10))
+        .with_callback(SaveWeights::best_to(folder.path().join("best.safetensors"), Monitor::loss()))
+        .with_callback(watch)
+        .with_checkpoints(checkpoints(folder.path()));
+    assert_eq!(fitted(&mut twice).unwrap().epochs.len(), 2);
+    assert_eq!(fitted(&mut twice).unwrap().epochs.len(), 2, "nothing is left to do");
+    assert_eq!(made.borrow().len(), 6);
+    let before = names(folder.path());
+    let mut twice = twice.with_epochs(4);
+    assert_eq!(fitted(&mut twice).unwrap().epochs.len(), 4);
+    assert!(bits(twice.var_store()) == bits(whole.var_store()));
+    let after = names(folder.path());
+    assert!(after.iter().all(|name| name > before.last().unwrap()), "{before:?} are outranked by {after:?}");
+    drop(twice);
+    let mut resumed = trainer(config(4)).with_checkpoints(resuming(folder.path()));
+    assert!(matches!(fitted(&mut resumed), Err(Error::Checkpoint(CheckpointError::ConfigMismatch { .. }))));
+}
+
+#[test]
+fn an_interrupted_call_of_fit_is_continued_by_the_next_one_bit_for_bit() {
+    let mut whole = trainer(config(3));
+    fitted(&mut whole).unwrap();
+    for with_checkpoints in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut parts = trainer(config(3));
+        let stop = parts.stop_handle();
+        if with_checkpoints {
+            parts = parts.with_checkpoints(checkpoints(folder.path()));
+        }
+        let mut parts = parts.with_callback(Watch(move |event: &Event, _: &Run| {
+            if let Event::StepEnded { step: 2, .. } = event {
+                stop.stop();
+            }
+            Ok(ControlFlow::Continue(()))
+        }));
+        for epochs in 0..3 {
+            assert_eq!(fitted(&mut parts).unwrap().epochs.len(), epochs);
+        }
+        assert_eq!(fitted(&mut parts).unwrap().epochs.len(), 3);
+        assert!(bits(parts.var_store()) == bits(whole.var_store()));
+    }
+}
+
+#[test]
+fn a_resume_that_is_refused_is_refused_again_and_changes_no_file() {
+    let folder = tempfile::tempdir().unwrap();
+    fitted(&mut trainer(config(1)).with_checkpoints(checkpoints(folder.path()))).unwrap();
+    let before = names(folder.path());
+    let mut other = trainer(config(1).with_seed(9)).with_checkpoints(resuming(folder.path()));
+    for _ in 0..3 {
+        match fitted(&mut other) {
+            Err(Error::Checkpoint(CheckpointError::ConfigMismatch { differences })) => {
+                assert_eq!(differences.into_keys().collect::<Vec<_>>(), ["seed"]);
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(names(folder.path()), before);
+    }
+}
+
+#[test]
+fn with_another_batch_size_no_sample_is_lost_and_later_saves_outrank_earlier_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen: &'static Mutex<Vec<usize>> = Box::leak(Box::default());
+    let watched = |train: InMemoryDataset| {
+        Changed::new(train, move |keys, _| {
+            if keys.iter().all(|key| key.phase == densenet::data::Phase::Train) {
+                seen.lock().unwrap().extend(keys.iter().map(|key| key.index));
+            }
+            Ok(())
+        })
+    };
+    let train = watched(images(24, 0));
+    let first = trainer(config(1).with_batch_size(4).with_workers(0));
+    let stop = first.stop_handle();
+    let first = first.with_callback(Watch(move |event: &Event, _: &Run| {
+        if let Event::StepEnded { step: 4, .. } = event {
+            stop.stop();
+        }
+        Ok(ControlFlow::Continue(()))
+    }));
+    let every = |config: CheckpointConfig| config.with_every(SaveEvery::Steps(2));
+    first.with_checkpoints(every(checkpoints(folder.path()))).fit(&Datasets::new(&train)).unwrap();
+    let before = names(folder.path());
+    let config = every(resuming(folder.path())).with_allowed_changes(vec![Change::BatchSize]);
+    let (made, watch) = steps();
+    let mut second = trainer(self::config(1).with_batch_size(8).with_workers(0)).with_callback(watch);
+    second = second.with_checkpoints(config.clone());
+    second.fit(&Datasets::new(&train)).unwrap();
+    assert_eq!(*made.borrow(), [(1, 5)], "the last eight samples");
+    let mut indices = seen.lock().unwrap().clone();
+    indices.sort_unstable();
+    assert_eq!(indices, (0..24).collect::<Vec<_>>());
+    drop(second);
+    let after = names(folder.path());
+    assert!(after.last() > before.last() && after.len() == 2, "{before:?}, {after:?}");
+    let mut third = trainer(self::config(1).with_batch_size(8)).with_checkpoints(config);
+    assert_eq!(third.fit(&Datasets::new(&train)).unwrap().epochs.len(), 1, "it resumes from the newest");
+}
+
+/// A training set whose fetch of the sample 5 fails in the first `failures` calls that ask for it in training.
+fn failing(failures: usize) -> impl densenet::Dataset {
+    let left = AtomicUsize::new(failures);
+    Changed::new(images(24, 0), move |keys, _| {
+        let wants = keys.iter().any(|key| key.index == 5 && key.epoch == 1);
+        let fails = wants && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
+        match fails {
+            true => Err(Error::Data(DataError::SampleUnavailable { index: 5, source: "lost for now".into() })),
+            false => Ok(()),
+        }
+    })
+}
+
+#[test]
+fn a_sample_that_cannot_be_read_loses_no_step() {
+    let mut whole = trainer(config(3));
+    fit(&mut whole, &images(24, 0), &images(8, 1)).unwrap();
+    for workers in [0, 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let (made, watch) = steps();
+        let broken = failing(usize::MAX);
+        let first = trainer(config(3).with_workers(workers)).with_callback(watch);
+        let mut first = first.with_checkpoints(checkpoints(folder.path()).with_every(SaveEvery::Steps(100)));
+        let error = fit(&mut first, &broken, &images(8, 1)).unwrap_err();
+        assert!(matches!(error, Error::Data(DataError::SampleUnavailable { .. })), "{error:?}");
+        drop(first);
+        let done = made.borrow().len();
+        let (rest, watch) = steps();
+        let second = trainer(config(3)).with_callback(watch);
+        let mut second = second.with_checkpoints(resuming(folder.path()).with_every(SaveEvery::Steps(100)));
+        fit(&mut second, &images(24, 0), &images(8, 1)).unwrap();
+        assert_eq!(done + rest.borrow().len(), 9);
+        assert!(bits(second.var_store()) == bits(whole.var_store()));
+    }
+    // Or the read is repeated.
+    let mut patient = trainer(config(3).with_retries(3));
+    fit(&mut patient, &failing(2), &images(8, 1)).unwrap();
+    assert!(bits(patient.var_store()) == bits(whole.var_store()));
+}
+
+#[test]
+fn an_evaluation_that_fails_is_repeated_on_resume_and_no_step_is() {
+    let mut whole = trainer(config(2));
+    fit(&mut whole, &images(24, 0), &images(8, 1)).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let nan = Changed::new(images(8, 1), |_, batch| {
+        batch.values = densenet::data::Values::F32(vec![f32::NAN; batch.values.len()]);
+        Ok(())
+    });
+    let mut first = trainer(config(2)).with_checkpoints(checkpoints(folder.path()));
+    let error = fit(&mut first, &images(24, 0), &nan).unwrap_err();
+    assert!(matches!(error, Error::Training(TrainingError::NonFiniteInput { samples: 0 })), "{error:?}");
+    drop(first);
+    let (rest, watch) = steps();
+    let allowed = resuming(folder.path()).with_allowed_changes(vec![Change::TestSet]);
+    let mut second = trainer(config(2)).with_callback(watch).with_checkpoints(allowed);
+    fit(&mut second, &images(24, 0), &images(8, 1)).unwrap();
+    assert_eq!(*rest.borrow(), [(2, 1), (2, 2), (2, 3)]);
+    assert!(bits(second.var_store()) == bits(whole.var_store()));
+}
+
+#[test]
+fn an_essential_callback_that_fails_ends_the_run_after_its_state_is_saved() {
+    let mut whole = trainer(config(2));
+    fitted(&mut whole).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let results = folder.path().join("results");
+    fs::create_dir(&results).unwrap();
+    let gone = results.clone();
+    let removes = Watch(move |event: &Event, _: &Run| {
+        if let Event::StepEnded { epoch: 1, step: 2, .. } = event {
+            fs::remove_dir_all(&gone).unwrap();
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    let written = HistoryFile::csv(results.join("history.csv"));
+    let every = |config: CheckpointConfig| config.with_every(SaveEvery::Steps(100));
+    let first = trainer(config(2)).with_callback(removes).with_callback(written);
+    let error = fitted(&mut first.with_checkpoints(every(checkpoints(folder.path())))).unwrap_err();
+    assert!(error.is_io(), "{error:?}");
+    let (rest, watch) = steps();
+    let mut second = trainer(config(2)).with_callback(watch).with_checkpoints(every(resuming(folder.path())));
+    assert_eq!(fitted(&mut second).unwrap().epochs.len(), 2);
+    assert_eq!(*rest.borrow(), [(2, 1), (2, 2), (2, 3)], "the epoch is complete");
+    assert!(bits(second.var_store()) == bits(whole.var_store()));
+}
+
+#[test]
+fn the_kept_checkpoints_of_the_best_epochs_are_those_of_their_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    // The validation loss goes by this script, and the best two epochs are the second and the fourth.
+    let script = [5.0, 2.0, 4.0, 1.0, 3.0];
+    let calls = Cell::new(0);
+    let loss = move |outputs: &densenet::tch::Tensor, _: &densenet::tch::Tensor| match outputs.requires_grad() {
+        true => outputs.square().mean(densenet::tch::Kind::Float),
+        false => densenet::tch::Tensor::from(script[usize::saturating_sub(calls.replace(calls.get() + 1), 1).min(4)]),
+    };
+    let (ends, watch) = record(|event, run| matches!(event, Event::EpochEnded { .. }).then(|| bits(run.vs)));
+    let config = checkpoints(folder.path()).with_every(SaveEvery::Steps(5)).with_keep_best(2, Monitor::loss());
+    // Four steps per epoch, and a save after every fifth.
+    let mut trainer =
+        trainer(TrainConfig::new(5).with_batch_size(6)).with_loss(loss).with_callback(watch).with_checkpoints(config);
+    fitted(&mut trainer).unwrap();
+    let kept: Vec<Vec<u8>> = names(folder.path())
+        .iter()
+        .map(|name| fs::read(folder.path().join("checkpoints").join(name)).unwrap())
+        .collect();
+    assert_eq!(kept.len(), 4, "{:?}", names(folder.path()));
+    for epoch in [2, 4] {
+        let (_, end) = &ends.borrow()[epoch - 1][0];
+        let bytes: Vec<u8> = end.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+        assert!(kept.iter().any(|file| file.windows(bytes.len()).any(|window| window == bytes)), "epoch {epoch}");
+    }
+}
