@@ -9,7 +9,7 @@ mod process;
 use densenet::data::SyntheticConfig;
 use densenet::optim::AdamWConfig;
 use densenet::tch::{self, nn::VarStore};
-use densenet::train::{Callback, CheckpointConfig, Datasets, Event, Resume, Run, SaveEvery};
+use densenet::train::{Callback, CheckpointConfig, Datasets, Event, Resume, Run, SaveEvery, StopHandle};
 use densenet::{DenseNetConfig, Result, TrainConfig, Trainer};
 use memory::memory_mib;
 use process::{only, passes};
@@ -23,10 +23,11 @@ const FOLDER: &str = "DENSENET_TEST_FOLDER";
 /// Resident memory and its peak.
 const FIELDS: [&str; 2] = ["VmRSS", "VmHWM"];
 
-/// Ends the run after some steps and prints the process's memory in MiB then: what it has, and the most that it had. The checkpoint
+/// Interrupts the run after some steps and prints the process's memory in MiB then: what it has, and the most that it had. The checkpoint
 /// of the end is not counted.
 struct Report {
     steps_left: usize,
+    stop: StopHandle,
 }
 
 impl Callback for Report {
@@ -39,7 +40,8 @@ impl Callback for Report {
         for field in FIELDS {
             println!("{field} {}", memory_mib(field).expect("Linux's file of a process's status"));
         }
-        Ok(ControlFlow::Break(()))
+        self.stop.stop();
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -52,10 +54,9 @@ fn run(kind: &str, folder: &Path) {
     let optimizer = AdamWConfig::new(1e-4).build(&vs).unwrap();
     let resume = if kind == "fresh" { Resume::Never } else { Resume::IfPresent };
     let checkpoints = CheckpointConfig::in_folder(folder).with_every(SaveEvery::Steps(1000)).with_resume(resume);
-    let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(16))
-        .unwrap()
-        .with_callback(Report { steps_left: 3 })
-        .with_checkpoints(checkpoints);
+    let trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(16)).unwrap();
+    let stop = trainer.stop_handle();
+    let mut trainer = trainer.with_callback(Report { steps_left: 3, stop }).with_checkpoints(checkpoints);
     let samples = SyntheticConfig::new(160).with_sample_shape([3, 64, 64]);
     trainer.fit(&Datasets::new(&samples.build().unwrap())).unwrap();
 }

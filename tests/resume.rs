@@ -9,9 +9,9 @@ use densenet::error::CheckpointError;
 use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::nn::{Dropout, Execution, StemConfig};
 use densenet::optim::{AdamWConfig, SgdConfig};
-use densenet::tch::{self, nn::VarStore};
+use densenet::tch::{self, Tensor, nn::VarStore};
 use densenet::train::{
-    Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, Resume, Run, SaveEvery,
+    Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, NonFinite, Resume, Run, SaveEvery,
     SaveWeights, StopHandle,
 };
 use densenet::{DenseNet, DenseNetConfig, Error, FashionMnist, Result, Split, TrainConfig, Trainer};
@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use std::cell::RefCell;
 use std::fs;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard};
 
@@ -67,10 +67,8 @@ impl Callback for StopAfter {
     }
 }
 
-fn trainer(kind: Kind, epochs: usize, folder: &Path) -> Trainer<DenseNet> {
-    tch::manual_seed(5);
-    let vs = VarStore::new(tch::Device::Cpu);
-    let net = DenseNetConfig::new(10)
+fn net() -> DenseNetConfig {
+    DenseNetConfig::new(10)
         .with_input_channels(1)
         .with_initial_channels(6)
         .with_growth_rate(4)
@@ -78,8 +76,12 @@ fn trainer(kind: Kind, epochs: usize, folder: &Path) -> Trainer<DenseNet> {
         .with_plain_layers()
         .with_stem(StemConfig::cifar().with_stride(2))
         .with_conv_bias()
-        .with_dropout(Dropout::new(0.2));
-    let model = net.build(&vs.root()).unwrap();
+        .with_dropout(Dropout::new(0.2))
+}
+
+fn trainer(kind: Kind, epochs: usize, folder: &Path) -> Trainer<DenseNet> {
+    let vs = VarStore::new(tch::Device::Cpu);
+    let model = net().build(&vs.root()).unwrap();
     let optimizer = match kind.adamw {
         true => AdamWConfig::new(0.01).build(&vs).unwrap(),
         false => SgdConfig::new(0.05).with_nesterov_momentum(0.9).build(&vs).unwrap(),
@@ -162,15 +164,24 @@ impl Callback for Resumed {
     }
 }
 
-/// SHA-256 over all tensors and the state, but for wall times and the run's identity, of the newest checkpoint, and over the weights' file.
-fn digest(folder: &Path) -> String {
+/// The newest checkpoint in a folder.
+fn newest(folder: &Path) -> PathBuf {
     let files = fs::read_dir(folder.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path());
-    let newest = files.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).max().unwrap();
-    let bytes = fs::read(newest).unwrap();
+    files.filter(|path| path.extension().is_some_and(|end| end == "safetensors")).max().unwrap()
+}
+
+/// SHA-256 over all tensors and the state of the newest checkpoint, but for wall times, the run's identifier and the
+/// numbers of its checkpoints, and over the weights' file.
+fn digest(folder: &Path) -> String {
+    let bytes = fs::read(newest(folder)).unwrap();
     let metadata = SafeTensors::read_metadata(&bytes).unwrap().1.metadata().clone().unwrap();
     let mut state = serde_json::from_str::<serde_json::Value>(&metadata["densenet"]).unwrap()["state"].take();
     state["progress"]["seconds"].take();
     state["progress"]["run_id"].take();
+    state["ranking"]["last_good"].take();
+    for best in state["ranking"]["best"].as_array_mut().unwrap() {
+        best[1].take();
+    }
     for record in state["progress"]["history"]["epochs"].as_array_mut().unwrap() {
         record["train_seconds"].take();
         record["evaluation_seconds"].take();
@@ -284,6 +295,11 @@ fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
         Change::Execution,
         Change::Precision,
         Change::Optimizer,
+        Change::Model,
+        Change::FrozenVariables,
+        Change::Loss,
+        Change::Callbacks,
+        Change::NonFinite,
         Change::TrainingSet,
         Change::ValidationSet,
         Change::TestSet,
@@ -294,7 +310,9 @@ fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
     for (number, _) in all.iter().enumerate() {
         let mut allowed = all.to_vec();
         allowed.remove(number);
-        let (vs, model, _) = trainer(kind, 1, folder.path()).into_parts();
+        let vs = VarStore::new(tch::Device::Cpu);
+        let model = net().with_dropout(Dropout::new(0.3)).build(&vs.root()).unwrap();
+        let _ = vs.variables()["classifier.bias"].set_requires_grad(false);
         let optimizer = SgdConfig::new(0.06).with_nesterov_momentum(0.9).build(&vs).unwrap();
         let config = TrainConfig::new(2)
             .with_batch_size(BATCH + 1)
@@ -302,11 +320,13 @@ fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
             .with_schedule(densenet::optim::Schedule::Cosine)
             .with_preprocess(densenet::Preprocess::new().with_size([36, 36]))
             .with_mode(densenet::nn::Mode::TrainFrozenNorms)
+            .with_non_finite(NonFinite::SkipStep)
             .with_execution(Execution::Fused)
             .with_precision(densenet::nn::Precision::EmulatedBFloat16);
         let mut second = Trainer::new(vs, model, optimizer, config)
             .unwrap()
             .with_metric(Confidence::default())
+            .with_loss(|outputs: &Tensor, _: &Tensor| outputs.square().mean(tch::Kind::Float))
             .with_checkpoints(resuming(folder.path()).with_allowed_changes(allowed));
         match fit(&mut second, &other_train, &other_test) {
             Err(Error::Checkpoint(CheckpointError::ConfigMismatch { differences })) => {
@@ -324,14 +344,14 @@ fn a_damaged_checkpoint_is_skipped_and_the_run_resumes_from_the_one_before() {
     let kind = Kind { execution: Execution::Auto, workers: 0, adamw: false };
     let folder = tempfile::tempdir().unwrap();
     fit(&mut trainer(kind, 1, folder.path()).with_checkpoints(checkpoints(folder.path())), &train, &test).unwrap();
-    let newest = folder.path().join("checkpoints/checkpoint-000000005.safetensors");
+    let newest = newest(folder.path());
     fs::write(&newest, b"damaged").unwrap();
     let resumed = Resumed::default();
     let trainer = trainer(kind, 1, folder.path()).with_callback(resumed.clone());
     fit(&mut trainer.with_checkpoints(resuming(folder.path())), &train, &test).unwrap();
     let (epoch, step, skipped) = resumed.0.borrow()[0].clone();
     assert_eq!((epoch, step, skipped.len()), (1, 3, 1));
-    assert!(skipped[0].contains("checkpoint-000000005"), "{skipped:?}");
+    assert!(skipped[0].contains(newest.to_str().unwrap()), "{skipped:?}");
 }
 
 #[test]
