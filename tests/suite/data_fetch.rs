@@ -49,12 +49,12 @@ fn a_panic_in_the_fingerprint_is_an_error_of_the_run() {
 fn a_wrong_batch_in_the_fingerprint_is_an_error_of_the_run() {
     let wrong = Changed::new(images(16, 0), |keys, batch: &mut Batch| {
         if keys[0].phase == Phase::Evaluation {
-            batch.targets = Targets::Classes(vec![4; keys.len()]);
+            batch.sample_shape = vec![1, 256];
         }
         Ok(())
     });
     let error = error_with_checkpoints(&wrong);
-    let expected = BatchProblem::ClassOutOfRange { position: 0, class: 4, classes: 4 };
+    let expected = BatchProblem::OtherShape { expected: vec![1, 16, 16], actual: vec![1, 256] };
     assert!(matches!(&error, Error::Data(DataError::WrongBatch { problem, .. }) if *problem == expected), "{error:?}");
 }
 
