@@ -23,6 +23,12 @@ bool same_order(const at::Tensor& a, const at::Tensor& b) {
 
 using Tensors = std::vector<at::Tensor>;
 
+// Counts a modification that ATen's kernels have made without counting it. A backward pass that saved the values before
+// is then refused.
+void count_modification(const Tensors& tensors) {
+  for (const auto& tensor : tensors) tensor.unsafeGetTensorImpl()->bump_version();
+}
+
 Tensors dense(const densenet_tensors& tensors) {
   Tensors list;
   for (size_t i = 0; i < tensors.count; ++i) {
@@ -72,6 +78,7 @@ int densenet_fused_sgd_step(densenet_tensors parameters, densenet_tensors gradie
     const auto v = momentum == 0 ? Tensors() : state(p, momenta);
     at::_fused_sgd_(p, g, v, weight_decay, momentum, learning_rate, /*dampening=*/0.0, nesterov,
                     /*maximize=*/false, /*is_first_step=*/false);
+    count_modification(p);
     return 0;
   });
 }
@@ -88,6 +95,7 @@ int densenet_fused_adamw_step(densenet_tensors parameters, densenet_tensors grad
     const Tensors steps(p.size(), *step);
     at::_fused_adamw_(p, g, m, v, /*max_exp_avg_sqs=*/{}, steps, learning_rate, beta1, beta2,
                       weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
+    count_modification(p);
     return 0;
   });
 }

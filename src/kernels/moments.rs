@@ -55,6 +55,7 @@ impl Moments {
 
     /// Returns the biased variance of each channel.
     pub fn variance(&self) -> impl Iterator<Item = f64> + '_ {
-        self.squares.iter().map(|squares| (squares / self.count).max(0.0))
+        // Not the maximum with 0, which would hide NaN.
+        self.squares.iter().map(|squares| if *squares < 0.0 { 0.0 } else { squares / self.count })
     }
 }

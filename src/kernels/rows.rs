@@ -40,10 +40,9 @@ pub fn moments<T: Element>(y: &[T], channels: usize) -> Moments {
 
 /// Visits the rows part by part: passes each part to `visit` and sums it while it is in the cache.
 fn moments_of_parts<T: Element>(y: &[T], channels: usize, mut visit: impl FnMut(usize, &[T])) -> Moments {
-    // Sums about a value near the mean lose nothing where the mean is far from 0.
-    let shift: Vec<T::Wide> = y[..channels].iter().map(|y| y.widen()).collect();
-    let (mut sums, mut squares) = (vec![0.0; channels], vec![0.0; channels]);
     let mut partial = (vec![T::Wide::default(); channels], vec![T::Wide::default(); channels]);
+    let shift = about_mean(&y[..y.len().min(channels * ROWS_A_SUM)], channels, &mut partial.0, &mut partial.1);
+    let (mut sums, mut squares) = (vec![0.0; channels], vec![0.0; channels]);
     for (part, y) in y.chunks(channels * ROWS_A_SUM).enumerate() {
         visit(part, y);
         sum_rows(y, &shift, &mut partial.0, &mut partial.1);
@@ -51,6 +50,20 @@ fn moments_of_parts<T: Element>(y: &[T], channels: usize, mut visit: impl FnMut(
         drain(&mut partial.1, &mut squares);
     }
     Moments::from_sums(y.len() / channels, &shift, &sums, &squares)
+}
+
+/// Returns a value near the mean of each channel of some rows. Sums about it lose nothing where the mean is far from 0.
+/// A single row would not do: where it is an outlier, the deviations of all others lose the bits in which they differ.
+///
+/// `sums` and `squares` are 0 before and after.
+fn about_mean<T: Element>(y: &[T], channels: usize, sums: &mut [T::Wide], squares: &mut [T::Wide]) -> Vec<T::Wide> {
+    let first: Vec<T::Wide> = y[..channels].iter().map(|y| y.widen()).collect();
+    sum_rows(y, &first, sums, squares);
+    let share = T::Wide::from_f64(channels as f64 / y.len() as f64);
+    let mean = first.iter().zip(&*sums).map(|(&first, &sum)| first + sum * share).collect();
+    sums.fill(T::Wide::default());
+    squares.fill(T::Wide::default());
+    mean
 }
 
 kernel! {

@@ -189,6 +189,18 @@ fn moments_are_exact_also_far_from_zero() {
     }
 }
 
+#[test]
+fn an_outlier_in_the_first_row_costs_the_others_no_bits() {
+    let (rows, channels) = (1000, 5);
+    let mut y: Vec<f32> = numbers(rows * channels, 3.0).iter().map(|value| (value * 1e-3) as f32).collect();
+    y[..channels].fill(100.0);
+    let mean = |c: usize| y.iter().skip(c).step_by(channels).map(|&value| f64::from(value)).sum::<f64>() / rows as f64;
+    let moments = moments(&y, channels);
+    let error = (0..channels).map(|c| (moments.mean()[c] - mean(c)).abs()).fold(0.0, f64::max);
+    // The mean is 0.1, and sums over 64 rows are rounded to f32.
+    assert!(error <= 2e-7, "{error:e}");
+}
+
 fn check_average_pool<T: Element>(tolerance: f64) {
     for (input, window, images) in
         [([4, 4], [2, 2], 1), ([5, 7], [2, 2], 3), ([3, 3], [3, 3], 2), ([23, 23], [2, 2], 2)]
@@ -310,6 +322,7 @@ fn nan_passes_every_kernel() {
     norm_relu_max_pool(&x, [2, 2], affine, 0..1, &mut out[..1], &mut [0]);
     assert!(out[0].is_nan());
     assert!(copy_with_moments(&x, 1, &mut out, 1).mean()[0].is_nan());
+    assert!(moments(&x, 1).variance().all(f64::is_nan));
     let mut gradient = [0.0; 4];
     let sums = accumulate(&[1.0; 4], &x, 1, affine, &mut gradient);
     assert!(sums.scale[0].is_nan() && gradient[0] == 1.0);

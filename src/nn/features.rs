@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 pub(crate) struct Statistics {
     /// Mean per channel, `[C]`.
     pub mean: Tensor,
-    /// `1/√(var + ε)`, `[C]`, with the biased variance and the ε of all norms that read these features.
+    /// `1/√(var + ε)`, `[C]`, with the biased variance and the ε of the norms that use it.
     pub rstd: Tensor,
 }
 
@@ -47,13 +47,24 @@ impl Statistics {
 pub struct Features {
     /// The values, `[N, C, H, W]`.
     pub data: Tensor,
-    /// The batch statistics of `data` where the part that computed it knew them. They are differentiable, like `data`.
-    pub(crate) statistics: Option<Statistics>,
+    /// The batch statistics of `data` where the part that computed it knew them, and the ε in them. They are
+    /// differentiable, like `data`.
+    statistics: Option<(Statistics, f64)>,
 }
 
 impl Features {
     /// Wraps values `[N, C, H, W]` whose batch statistics are not known yet.
     pub fn new(data: Tensor) -> Self {
         Features { data, statistics: None }
+    }
+
+    /// Wraps values with their batch statistics for norms with this ε.
+    pub(crate) fn with_statistics(data: Tensor, statistics: Statistics, epsilon: f64) -> Self {
+        Features { data, statistics: Some((statistics, epsilon)) }
+    }
+
+    /// Returns the batch statistics for norms with this ε; `None` where they are not known.
+    pub(crate) fn statistics(&self, epsilon: f64) -> Option<&Statistics> {
+        self.statistics.as_ref().filter(|(_, own)| *own == epsilon).map(|(statistics, _)| statistics)
     }
 }

@@ -80,9 +80,10 @@ impl NormRelu {
     /// In training mode it uses the statistics that came with the features, if any, and updates the running statistics.
     pub fn forward(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
         self.check(&features.data, ctx)?;
-        Ok(match &features.statistics {
-            Some(statistics) if ctx.mode.uses_batch_statistics() => self.with_statistics(&features.data, statistics),
-            _ => features
+        let statistics = features.statistics(self.config.epsilon).filter(|_| ctx.mode.uses_batch_statistics());
+        Ok(match statistics {
+            Some(statistics) => self.with_statistics(&features.data, statistics),
+            None => features
                 .data
                 .batch_norm(
                     Some(&self.weight),
@@ -98,16 +99,20 @@ impl NormRelu {
         })
     }
 
-    /// Checks that features have the norm's channels and, in training, more than one value per channel: with one the
-    /// variance is undefined, and libtorch would silently leave NaN in `running_var`.
+    /// Checks that features have the norm's channels, pixels and, in training, more than one value per channel: with one
+    /// the variance is undefined, and libtorch would silently leave NaN in `running_var`.
     pub(super) fn check(&self, x: &Tensor, ctx: &ForwardContext) -> Result<()> {
         let (size, channels) = (x.size(), self.weight.numel());
         let &[n, c, h, w] = &size[..] else { return Err(self.shape_error(size)) };
         if c != channels as i64 {
             return Err(self.shape_error(size));
         }
-        if ctx.mode.uses_batch_statistics() && n * h * w <= 1 {
-            let [batch, height, width] = [n, h, w].map(|size| size as usize);
+        let [batch, height, width] = [n, h, w].map(|size| size as usize);
+        if height * width == 0 {
+            let layer = self.name.clone();
+            return Err(Error::Input(InputError::InputTooSmall { height, width, layer, smallest: 1 }));
+        }
+        if ctx.mode.uses_batch_statistics() && batch * height * width <= 1 {
             return Err(Error::Input(InputError::OneValuePerChannel {
                 batch,
                 height,
@@ -148,8 +153,9 @@ impl NormRelu {
             let unbiased = variance * (values / (values - 1.0));
             let mut mean = self.running_mean.shallow_clone();
             let mut var = self.running_var.shallow_clone();
-            let _ = mean.lerp_(&statistics.mean.detach(), self.config.momentum);
-            let _ = var.lerp_(&unbiased, self.config.momentum);
+            // The variables may have another dtype than the statistics.
+            let _ = mean.lerp_(&statistics.mean.detach().to_kind(mean.kind()), self.config.momentum);
+            let _ = var.lerp_(&unbiased.to_kind(var.kind()), self.config.momentum);
         });
     }
 }
@@ -173,7 +179,7 @@ mod tests {
         let x = (Tensor::arange(4 * 3 * 5 * 7, (Kind::Double, Device::Cpu)) * 0.37).sin().view([4, 3, 5, 7]);
         let x = x.set_requires_grad(true);
         let features = match with_statistics {
-            true => Features { data: x.shallow_clone(), statistics: Some(Statistics::of(&x, 1e-5)) },
+            true => Features::with_statistics(x.shallow_clone(), Statistics::of(&x, 1e-5), 1e-5),
             false => Features::new(x.shallow_clone()),
         };
         let y = norm.forward(&features, &ForwardContext::new(Mode::Train)).unwrap();

@@ -75,7 +75,17 @@ pub(crate) fn values<T: OfKind>(tensor: &Tensor) -> &[T] {
     check::<T>(tensor);
     // SAFETY: `check` has verified that the tensor's memory holds this many values of this dtype; it lives as long as
     // the tensor.
-    unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast(), tensor.numel()) }
+    unsafe { slice(tensor.data_ptr().cast(), tensor.numel()) }
+}
+
+/// Returns memory as a slice. An empty tensor has no memory, and a null pointer for it.
+///
+/// # Safety
+///
+/// Where `first` is not null, `length` values lie there for as long as the slice is used.
+unsafe fn slice<'a, T>(first: *const T, length: usize) -> &'a [T] {
+    // SAFETY: as promised.
+    if first.is_null() { &[] } else { unsafe { std::slice::from_raw_parts(first, length) } }
 }
 
 /// The memory of a tensor that is on the CPU and contiguous.
@@ -98,12 +108,8 @@ pub(crate) fn dense_bytes(tensor: &Tensor) -> Option<&[u8]> {
         && tensor.device() == Device::Cpu
         && (tensor.is_contiguous() || super::is_channels_last(tensor));
     let length = tensor.numel() * tensor.kind().elt_size_in_bytes();
-    is_dense.then(|| match tensor.data_ptr().cast::<u8>() {
-        // An empty tensor has no memory.
-        first if first.is_null() => &[][..],
-        // SAFETY: the tensor's values lie here without gaps, as has been checked; they live as long as the tensor.
-        first => unsafe { std::slice::from_raw_parts(first, length) },
-    })
+    // SAFETY: the tensor's values lie here without gaps, as has been checked; they live as long as the tensor.
+    is_dense.then(|| unsafe { slice(tensor.data_ptr().cast(), length) })
 }
 
 fn byte_range(tensor: &Tensor) -> (*mut u8, usize) {

@@ -11,6 +11,7 @@ mod data_idx;
 mod data_loader;
 mod data_sets;
 mod dropout;
+mod engine_edges;
 mod full_disk;
 mod fused;
 mod gradient_mode;

@@ -35,7 +35,7 @@ pub(crate) fn dense_block(
     let [first, ..] = layers else { return Ok(features) };
     let epsilon = first.stages[0].norm.config().epsilon;
     let train = ctx.mode.uses_batch_statistics();
-    let input_statistics = features.statistics.filter(|_| train);
+    let input_statistics = features.statistics(epsilon).filter(|_| train);
     let stages = || layers.iter().flat_map(|layer| &layer.stages);
     let mut inputs = vec![&features.data];
     inputs.extend(input_statistics.iter().flat_map(|statistics| [&statistics.mean, &statistics.rstd]));
@@ -67,7 +67,10 @@ pub(crate) fn dense_block(
             }
         }
     }
-    Ok(Features { data, statistics })
+    Ok(match statistics {
+        Some(statistics) => Features::with_statistics(data, statistics, epsilon),
+        None => Features::new(data),
+    })
 }
 
 /// Returns the running statistics of all norms.

@@ -48,7 +48,7 @@
 //! # Statistics between blocks
 //!
 //! The statistics of a block's features are differentiable outputs of the block, so that the transition and the head do
-//! not compute them again ([`Features`](super::Features)). Such a reader returns dμ = −γ·r·dβ and dr = γ·dγ/r beside
+//! not compute them again ([`Features`](super::Features)). A reader with another ε computes its own. Such a reader returns dμ = −γ·r·dβ and dr = γ·dγ/r beside
 //! γ·r·g, from which the block's sums begin: S1 = −dμ/r and S2 = r·dr. If the statistics of the block's input are
 //! inputs too, the block returns their gradients in the same form and leaves the correction to the part that computed
 //! them.
@@ -108,6 +108,8 @@ impl Engine {
             Execution::Reference => Engine::Reference,
             // Kernels that the compiler did not optimize are slower than libtorch's.
             Execution::Auto if cfg!(densenet_unoptimized) => Engine::Reference,
+            // There is nothing to fuse, and libtorch knows what an empty batch gives.
+            _ if x.numel() == 0 => Engine::Reference,
             _ if x.dim() == 4 && is_plain(x) => Engine::CpuKernels,
             // No GPU has run it yet, so `Auto` does not choose it.
             Execution::Fused if x.dim() == 4 && x.device().is_cuda() => Engine::TensorOperations,

@@ -31,10 +31,10 @@ pub(crate) fn norm_relu_average_pool(
         return pool(&running.mean, &running.rstd);
     }
     let computed;
-    let statistics = match &features.statistics {
+    let statistics = match features.statistics(epsilon) {
         Some(statistics) => statistics,
         None => {
-            computed = Statistics::of(data, epsilon);
+            computed = Statistics::of(&data.to_kind(wide_kind(data)), epsilon);
             &computed
         }
     };

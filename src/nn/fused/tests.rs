@@ -86,7 +86,7 @@ fn statistics_handed_from_block_to_block_change_neither_values_nor_gradients() {
         for (name, engine) in BACKENDS {
             let own = both(&|block, x| {
                 let features = run_on(engine, block, x, &ctx);
-                assert_eq!(features.statistics.is_some(), mode == Mode::Train);
+                assert_eq!(features.statistics(1e-5).is_some(), mode == Mode::Train);
                 features
             });
             assert_equal(&own, &expected, 1e-10, &format!("{name}, {kind:?}, {mode:?}"));

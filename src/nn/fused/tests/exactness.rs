@@ -44,6 +44,17 @@ fn values_far_from_zero_cost_no_more_bits_than_in_libtorch() {
     }
 }
 
+#[test]
+fn outliers_cost_no_more_bits_than_in_libtorch() {
+    for kind in LAYER_KINDS {
+        let config = DenseBlockConfig::new(16, 1).with_growth_rate(12).with_layer_kind(kind);
+        // The kernels' moments begin with the first pixel of the first image, of all channels.
+        let x = numbers(&[4, 16, 23, 23], 1) * 1e-3;
+        let _ = x.narrow(0, 0, 1).narrow(2, 0, 1).narrow(3, 0, 1).fill_(100.0);
+        check_f32(&config, Mode::Train, &x);
+    }
+}
+
 /// Output and gradients of a block in f32, of which features are bf16, as f64.
 fn in_bf16(
     config: &DenseBlockConfig,
