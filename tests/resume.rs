@@ -11,8 +11,8 @@ use densenet::nn::{Dropout, Execution, StemConfig};
 use densenet::optim::{AdamWConfig, SgdConfig};
 use densenet::tch::{self, Tensor, nn::VarStore};
 use densenet::train::{
-    Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, NonFinite, Resume, Run, SaveEvery,
-    SaveWeights, StopHandle,
+    Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, NonFinite, Resume, Run,
+    SaveEvery, SaveWeights, StopHandle,
 };
 use densenet::{DenseNet, DenseNetConfig, Error, FashionMnist, Result, Split, TrainConfig, Trainer};
 use real_data::real_data;

@@ -6,6 +6,7 @@ use super::{Checkpoint, Store};
 use crate::Error;
 use crate::error::CheckpointError;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -90,6 +91,34 @@ fn a_damaged_checkpoint_is_skipped_and_named() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// The bytes of a checkpoint as a later version would write them, with a digest that is right.
+fn of_a_later_version(checkpoint: &Checkpoint) -> Vec<u8> {
+    let text = |bytes: &[u8], before: &str| {
+        let before = before.as_bytes();
+        bytes.windows(before.len()).position(|window| window == before).unwrap() + before.len()
+    };
+    let mut bytes = checkpoint.to_bytes().unwrap();
+    let format = text(&bytes, r#"\"format\":"#);
+    bytes[format] += 1;
+    let digest = text(&bytes, r#"\"digest\":\""#);
+    bytes[digest..digest + 64].fill(b'0');
+    let right = hex::encode(Sha256::digest(&bytes));
+    bytes[digest..digest + 64].copy_from_slice(right.as_bytes());
+    bytes
+}
+
+#[test]
+fn a_checkpoint_of_a_later_version_is_an_error_that_says_so_and_is_neither_skipped_nor_renamed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let [_, newest] = [1, 2].map(|number| store.save(number, &state(number)).unwrap());
+    fs::write(&newest, of_a_later_version(&state(2))).unwrap();
+    let error = store.newest().unwrap_err();
+    assert!(matches!(&error, Error::Checkpoint(CheckpointError::Invalid { path, .. }) if *path == newest), "{error:?}");
+    assert!(error.with_causes().contains("format 3") && error.with_causes().contains("reads format 2"), "{error}");
+    assert!(newest.exists());
 }
 
 #[test]

@@ -191,6 +191,38 @@ mod tests {
         assert!(line.trim_end().chars().count() <= 80, "{} columns: {line}", line.chars().count());
     }
 
+    /// Stops the run after every second step, and checks that there is a bar at every step.
+    struct StopAtTwo(crate::train::StopHandle);
+
+    impl Callback for StopAtTwo {
+        fn on_event(&mut self, event: &Event, _: &Run) -> Result<ControlFlow<()>> {
+            if let Event::StepEnded { step, .. } = event {
+                assert!(terminal::has_bar(), "step {step}");
+                if *step == 2 {
+                    self.0.stop();
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        }
+    }
+
+    #[test]
+    fn a_run_that_continues_inside_of_an_epoch_has_a_bar_from_its_first_step_on() {
+        use crate::data::SyntheticConfig;
+        use crate::{Datasets, DenseNetConfig, SgdConfig, TrainConfig, Trainer};
+        let vs = tch::nn::VarStore::new(tch::Device::Cpu);
+        let net = DenseNetConfig::new(10).with_input_channels(1).with_initial_channels(4).with_growth_rate(4);
+        let model = net.with_layers_per_block([1]).build(&vs.root()).unwrap();
+        let optimizer = SgdConfig::new(0.1).build(&vs).unwrap();
+        let trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(4)).unwrap();
+        let stop = trainer.stop_handle();
+        let mut trainer = trainer.with_callback(ProgressBar::new()).with_callback(StopAtTwo(stop));
+        let samples = SyntheticConfig::new(16).with_sample_shape([1, 16, 16]).build().unwrap();
+        assert_eq!(trainer.fit(&Datasets::new(&samples)).unwrap().epochs.len(), 0);
+        assert!(!terminal::has_bar());
+        assert_eq!(trainer.fit(&Datasets::new(&samples)).unwrap().epochs.len(), 1);
+    }
+
     #[test]
     fn a_line_comes_before_its_minute_is_over() {
         let mut lines = Lines::default();

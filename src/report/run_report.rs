@@ -36,6 +36,8 @@ pub struct Report {
     metadata: Vec<Metadata>,
     confusion: Option<ConfusionMatrix>,
     predictions: Vec<Option<ClassPrediction>>,
+    /// Whether the folder was found writable.
+    is_started: bool,
 }
 
 impl Report {
@@ -48,6 +50,7 @@ impl Report {
             metadata: Vec::new(),
             confusion: None,
             predictions: Vec::new(),
+            is_started: false,
         }
     }
 
@@ -96,7 +99,10 @@ impl Report {
 impl Callback for Report {
     fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>> {
         match event {
-            Event::FitStarted => files::check_writable(&self.folder.join("report.html"))?,
+            Event::FitStarted => {
+                files::check_writable(&self.folder.join("report.html"))?;
+                self.is_started = true;
+            }
             Event::EpochEnded { test, validation, .. } => {
                 if let Some(evaluation) = test.or(*validation) {
                     self.confusion = evaluation.confusion.clone();
@@ -122,9 +128,9 @@ impl Callback for Report {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// A run can do without its report.
+    /// A run can do without its report, once it has started.
     fn is_essential(&self) -> bool {
-        false
+        !self.is_started
     }
 }
 

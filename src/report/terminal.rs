@@ -12,6 +12,12 @@ pub(super) fn set_bar(bar: Option<indicatif::ProgressBar>) {
     BAR.set(bar);
 }
 
+/// Whether a bar is drawn.
+#[cfg(all(test, feature = "progress"))]
+pub(super) fn has_bar() -> bool {
+    BAR.with_borrow(Option::is_some)
+}
+
 /// Hides the bar while something is printed, so that no part of it remains above the text.
 pub(super) fn beside_bar<T>(print: impl FnOnce() -> T) -> T {
     #[cfg(feature = "progress")]

@@ -27,8 +27,8 @@ impl TimeEstimate {
         let sets = run.datasets;
         let evaluated: usize = [sets.validation, sets.test].into_iter().flatten().map(|dataset| dataset.len()).sum();
         let per_epoch = per_sample * (sets.train.len() as f64 + evaluated as f64 * EVALUATION_SHARE);
-        let done = run.epoch as f64 - 1.0 + run.step as f64 / run.steps_per_epoch.max(1) as f64;
-        let (epochs, left) = (run.config.epochs, (run.config.epochs as f64 - done).max(0.0));
+        let (epochs, steps) = (run.config.epochs, run.steps_per_epoch);
+        let left = epochs_left(epochs, steps, (run.epoch, run.step));
         let total = format::duration(Duration::from_secs_f64(per_epoch * left));
         // An error is ignored: the estimate is not essential.
         let _ = beside_bar(|| {
@@ -46,5 +46,24 @@ impl TimeEstimate {
         if self.steps == WARM_UP_STEPS + MEASURED_STEPS {
             self.print(run);
         }
+    }
+}
+
+/// Returns the number of epochs that are left after some steps of an epoch, which counts from 1.
+fn epochs_left(epochs: usize, steps_per_epoch: usize, (epoch, step): (usize, usize)) -> f64 {
+    let done = epoch as f64 - 1.0 + step as f64 / steps_per_epoch.max(1) as f64;
+    (epochs as f64 - done).max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resumed_run_has_only_its_remaining_epochs_left() {
+        assert_eq!(epochs_left(10, 100, (1, 0)), 10.0);
+        assert_eq!(epochs_left(10, 100, (8, 50)), 2.5);
+        assert_eq!(epochs_left(10, 100, (11, 0)), 0.0);
+        assert_eq!(epochs_left(10, 0, (10, 3)), 0.0);
     }
 }

@@ -180,3 +180,25 @@ fn a_sample_that_is_not_finite_ends_the_run_before_its_first_step_where_it_is_se
     }
     assert!(bits(trainer.var_store()) == before);
 }
+
+#[test]
+fn the_last_good_checkpoint_stays_however_many_later_ones_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let calls = Cell::new(0);
+    let nan_from_the_third_step = move |outputs: &Tensor, targets: &Tensor| {
+        calls.set(calls.get() + usize::from(outputs.requires_grad()));
+        let loss = outputs.cross_entropy_for_logits(targets);
+        if outputs.requires_grad() && calls.get() >= 3 { loss * f64::NAN } else { loss }
+    };
+    let skipping = config(1).with_batch_size(4).with_non_finite(NonFinite::SkipStep);
+    let mut trainer = trainer(skipping).with_loss(nan_from_the_third_step).with_checkpoints(every_step(folder.path()));
+    let images = images(24, 0);
+    trainer.fit(&densenet::Datasets::new(&images)).unwrap();
+    drop(trainer);
+    let entries = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = entries.filter(|name| name.starts_with("checkpoint-")).collect();
+    names.sort();
+    // The first save was followed by a finite loss, the second one by none.
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert_eq!(names[0], "checkpoint-000000001.safetensors");
+}

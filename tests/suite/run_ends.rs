@@ -325,3 +325,60 @@ fn the_kept_checkpoints_of_the_best_epochs_are_those_of_their_ends() {
         assert!(kept.iter().any(|file| file.windows(bytes.len()).any(|window| window == bytes)), "epoch {epoch}");
     }
 }
+
+#[cfg(feature = "report")]
+#[test]
+fn a_report_that_cannot_be_written_any_more_is_a_warning_and_the_run_continues() {
+    let folder = tempfile::tempdir().unwrap();
+    let pages = folder.path().join("pages");
+    fs::create_dir(&pages).unwrap();
+    let gone = pages.clone();
+    let removes = Watch(move |event: &Event, _: &Run| {
+        if let Event::StepEnded { epoch: 1, step: 1, .. } = event {
+            fs::remove_dir_all(&gone).unwrap();
+        }
+        Ok(ControlFlow::Continue(()))
+    });
+    let (warnings, watch) = record(|event, _| match event {
+        Event::Warning { message } => Some(message.to_string()),
+        _ => None,
+    });
+    let report = densenet::report::Report::in_folder(&pages);
+    let mut reported = trainer(config(2)).with_callback(removes).with_callback(report.clone()).with_callback(watch);
+    assert_eq!(fitted(&mut reported).unwrap().epochs.len(), 2);
+    assert!(warnings.borrow().len() == 1 && warnings.borrow()[0].contains("Report fails"), "{warnings:?}");
+    // At the start nothing is lost yet.
+    assert!(fitted(&mut trainer(config(2)).with_callback(report)).unwrap_err().is_io());
+}
+
+#[test]
+fn a_stop_while_a_sample_never_comes_saves_the_run_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let gate: &'static (Mutex<bool>, std::sync::Condvar) = Box::leak(Box::default());
+    let stuck = Changed::new(images(24, 0), move |keys, _| {
+        if keys.iter().any(|key| key.index == 5 && key.epoch == 1) {
+            drop(gate.1.wait_while(gate.0.lock().unwrap(), |open| !*open).unwrap());
+        }
+        Ok(())
+    });
+    let every = checkpoints(folder.path()).with_every(SaveEvery::Steps(100));
+    let trainer = trainer(config(3).with_workers(2)).with_checkpoints(every);
+    let stop = trainer.stop_handle();
+    let saved = folder.path().to_owned();
+    let other = std::thread::spawn(move || {
+        // The first epoch takes a fraction of this.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        let before = names(&saved);
+        stop.stop();
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        let after = names(&saved);
+        *gate.0.lock().unwrap() = true;
+        gate.1.notify_all();
+        (before, after)
+    });
+    let mut trainer = trainer;
+    let history = fit(&mut trainer, &stuck, &images(8, 1)).unwrap();
+    let (before, after) = other.join().unwrap();
+    assert_eq!(history.epochs.len(), 1);
+    assert!(after.last() > before.last(), "saved while the worker waits: {before:?}, {after:?}");
+}
