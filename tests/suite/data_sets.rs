@@ -225,7 +225,8 @@ fn data_sets_that_consist_of_others_return_their_targets_without_fetching_sample
     assert_eq!(Subset::new(&dataset, vec![2, 0]).unwrap().targets().unwrap(), targets(&[7.0, 5.0]));
     let shared = std::sync::Arc::new(TargetsAlone(targets(&[5.0])));
     let boxed: Box<dyn Dataset> = Box::new(std::sync::Arc::clone(&shared));
-    for targets in [shared.targets(), boxed.targets(), (&boxed).targets()] {
+    let reference: &dyn Dataset = &&*boxed;
+    for targets in [shared.targets(), boxed.targets(), reference.targets()] {
         assert_eq!(targets.unwrap(), shared.0);
     }
 }

@@ -18,13 +18,13 @@ struct Folders {
 struct State {
     folders: BTreeSet<PathBuf>,
     on_disk: BTreeSet<PathBuf>,
-    /// The number of operations up to the one that fails.
-    left: usize,
+    /// The number of operations up to the one that fails; 0 and less after it.
+    left: i64,
 }
 
 impl Folders {
     /// Creates a disk with the folder `/old`, whose operation number `failing` fails.
-    fn new(failing: usize) -> Self {
+    fn new(failing: i64) -> Self {
         let folders: BTreeSet<PathBuf> = ["/", "/old"].map(PathBuf::from).into();
         Folders { state: Mutex::new(State { on_disk: folders.clone(), folders, left: failing }) }
     }
@@ -89,7 +89,7 @@ impl Disk for Folders {
 
 #[test]
 fn a_created_folder_and_those_above_it_survive_a_power_cut() {
-    let disk = Folders::new(usize::MAX);
+    let disk = Folders::new(i64::MAX);
     create_missing(&disk, Path::new("/old/a/b/c")).unwrap();
     assert!(disk.survives_cut("/old/a/b/c"));
     create_missing(&disk, Path::new("/old/a/b/c")).unwrap();
@@ -114,7 +114,7 @@ fn whichever_operation_fails_is_an_error_and_a_second_attempt_creates_the_folder
             Err(error) => assert_eq!(error.kind(), ErrorKind::Other),
             Ok(()) => assert_eq!(failing, 1, "the sync of a folder that existed"),
         }
-        let again = Folders { state: Mutex::new(State { left: usize::MAX, ..state }) };
+        let again = Folders { state: Mutex::new(State { left: i64::MAX, ..state }) };
         create_missing(&again, Path::new("/old/a/b")).unwrap();
         assert!(again.survives_cut("/old/a/b"), "operation {failing}");
     }
