@@ -36,7 +36,10 @@ fn two_trainers_in_two_threads_end_as_they_end_one_after_the_other() {
         assert!(alone[0] != alone[1]);
         let barrier: &'static Barrier = Box::leak(Box::new(Barrier::new(2)));
         // The threads meet after every step, so that their steps overlap.
-        let start = |seed| thread::spawn(move || run(seed, execution, || drop(barrier.wait())));
+        let meet = || {
+            barrier.wait();
+        };
+        let start = |seed| thread::spawn(move || run(seed, execution, meet));
         let together = [1, 2].map(start).map(|thread| thread.join().unwrap());
         assert!(together == alone, "{execution:?}");
     }
