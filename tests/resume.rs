@@ -1,5 +1,5 @@
-//! A run that is stopped anywhere and resumed ends with the same bits. A binary of its own: dropout draws from libtorch's generator, which
-//! is the whole process's.
+//! A run that is stopped anywhere and resumed ends with the same bits. A binary of its own, since its tests change the
+//! number of libtorch's threads.
 
 #[path = "suite/support/real_data.rs"]
 mod real_data;
@@ -8,7 +8,7 @@ use densenet::data::{Dataset, Subset, split_validation};
 use densenet::error::CheckpointError;
 use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::nn::{Dropout, Execution, StemConfig};
-use densenet::optim::{AdamWConfig, SgdConfig};
+use densenet::optim::{AdamWConfig, Schedule, SgdConfig};
 use densenet::tch::{self, Tensor, nn::VarStore};
 use densenet::train::{
     Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, NonFinite, Resume, Run,
@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{Mutex, MutexGuard};
 
-/// Held by each test: they share libtorch's generator.
+/// Held by each test: they share libtorch's threads.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -50,18 +50,25 @@ struct Kind {
     execution: Execution,
     workers: usize,
     adamw: bool,
+    schedule: fn() -> Schedule,
 }
 
-/// Stops the run after this number of steps of this process.
-struct StopAfter(usize, StopHandle);
+/// Interrupts the run after a step, counted over its epochs, or at the start of the evaluation after it.
+struct StopAfter {
+    step: usize,
+    in_evaluation: bool,
+    handle: StopHandle,
+}
 
 impl Callback for StopAfter {
-    fn on_event(&mut self, event: &Event, _: &Run) -> Result<ControlFlow<()>> {
-        if let Event::StepEnded { .. } = event {
-            self.0 = self.0.wrapping_sub(1);
-            if self.0 == 0 {
-                self.1.stop();
-            }
+    fn on_event(&mut self, event: &Event, run: &Run) -> Result<ControlFlow<()>> {
+        let is_it = match event {
+            Event::StepEnded { .. } => !self.in_evaluation,
+            Event::EvaluationStarted { .. } => self.in_evaluation,
+            _ => false,
+        };
+        if is_it && (run.epoch - 1) * STEPS + run.step == self.step {
+            self.handle.stop();
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -89,6 +96,7 @@ fn trainer(kind: Kind, epochs: usize, folder: &Path) -> Trainer<DenseNet> {
     let config = TrainConfig::new(epochs)
         .with_batch_size(BATCH)
         .with_seed(3)
+        .with_schedule((kind.schedule)())
         .with_workers(kind.workers)
         .with_execution(kind.execution);
     Trainer::new(vs, model, optimizer, config)
@@ -209,33 +217,60 @@ fn uninterrupted(kind: Kind, [train, test]: &[Subset<FashionMnist>; 2]) -> Strin
     digest(folder.path())
 }
 
+/// Interrupts a run after this step, counted over its epochs, or in the evaluation after it, and resumes it; the result
+/// is that of the uninterrupted run.
+fn interrupted(kind: Kind, [train, test]: &[Subset<FashionMnist>; 2], step: usize, in_evaluation: bool) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let first = trainer(kind, 2, folder.path());
+    let stop = StopAfter { step, in_evaluation, handle: first.stop_handle() };
+    fit(&mut first.with_callback(stop).with_checkpoints(checkpoints(folder.path())), train, test).unwrap();
+    let resumed = Resumed::default();
+    let second = trainer(kind, 2, folder.path()).with_callback(resumed.clone());
+    let mut second = second.with_checkpoints(resuming(folder.path()));
+    let history = fit(&mut second, train, test).unwrap();
+    // After the last step of an epoch its evaluation is still to come.
+    let place = ((step - 1) / STEPS + 1, (step - 1) % STEPS + 1, Vec::new());
+    assert_eq!(*resumed.0.borrow(), [place]);
+    assert_eq!(history.epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 2]);
+    drop(second);
+    digest(folder.path())
+}
+
 #[test]
-fn a_run_stopped_after_any_step_and_resumed_equals_the_uninterrupted_one() {
+fn a_run_stopped_after_any_step_or_in_an_evaluation_and_resumed_equals_the_uninterrupted_one() {
     let _alone = alone();
     let Some(data) = data() else { return };
     for execution in [Execution::Fused, Execution::Reference] {
         for (workers, adamw, threads) in [(0, false, 1), (1, false, 2), (4, true, 1)] {
             tch::set_num_threads(threads);
-            let kind = Kind { execution, workers, adamw };
+            let kind = Kind { execution, workers, adamw, schedule: || Schedule::Constant };
             let expected = uninterrupted(kind, &data);
-            for stop in 1..2 * STEPS {
-                let folder = tempfile::tempdir().unwrap();
-                let first = trainer(kind, 2, folder.path());
-                let handle = first.stop_handle();
-                let first = first.with_callback(StopAfter(stop, handle));
-                fit(&mut first.with_checkpoints(checkpoints(folder.path())), &data[0], &data[1]).unwrap();
-                let resumed = Resumed::default();
-                let mut second = trainer(kind, 2, folder.path())
-                    .with_callback(resumed.clone())
-                    .with_checkpoints(resuming(folder.path()));
-                let history = fit(&mut second, &data[0], &data[1]).unwrap();
-                // After the last step of an epoch its evaluation is still to come.
-                let place = ((stop - 1) / STEPS + 1, (stop - 1) % STEPS + 1, Vec::new());
-                assert_eq!(*resumed.0.borrow(), [place]);
-                assert_eq!(history.epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [1, 2]);
-                drop(second);
-                assert_eq!(digest(folder.path()), expected, "{kind:?}, stopped after step {stop}");
+            let moments = (1..2 * STEPS).map(|step| (step, false)).chain([(STEPS, true), (2 * STEPS, true)]);
+            for (step, in_evaluation) in moments {
+                let ended = interrupted(kind, &data, step, in_evaluation);
+                assert_eq!(ended, expected, "{kind:?}, step {step}, evaluation: {in_evaluation}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_run_with_any_schedule_stopped_after_any_step_equals_the_uninterrupted_one() {
+    let _alone = alone();
+    let Some(data) = data() else { return };
+    tch::set_num_threads(1);
+    let schedules: [fn() -> Schedule; 5] = [
+        || Schedule::Constant,
+        || Schedule::Epochs { milestones: vec![1], gamma: 0.5 },
+        || Schedule::Shares { milestones: vec![0.25, 0.65], gamma: 0.1 },
+        Schedule::cifar,
+        || Schedule::Cosine,
+    ];
+    for (number, schedule) in schedules.into_iter().enumerate() {
+        let kind = Kind { execution: Execution::Fused, workers: 1, adamw: false, schedule };
+        let expected = uninterrupted(kind, &data);
+        for step in 1..2 * STEPS {
+            assert_eq!(interrupted(kind, &data, step, false), expected, "schedule {number}, step {step}");
         }
     }
 }
@@ -244,7 +279,7 @@ fn a_run_stopped_after_any_step_and_resumed_equals_the_uninterrupted_one() {
 fn another_configuration_or_data_set_is_refused_by_name_unless_allowed() {
     let _alone = alone();
     let Some([train, test]) = data() else { return };
-    let kind = Kind { execution: Execution::Auto, workers: 0, adamw: false };
+    let kind = Kind { execution: Execution::Auto, workers: 0, adamw: false, schedule: || Schedule::Constant };
     let folder = tempfile::tempdir().unwrap();
     let fresh = || trainer(kind, 1, folder.path()).with_checkpoints(checkpoints(folder.path()));
     let mut first = fresh();
@@ -283,7 +318,7 @@ fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
     let _alone = alone();
     let Some([train, test]) = data() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let kind = Kind { execution: Execution::Reference, workers: 0, adamw: false };
+    let kind = Kind { execution: Execution::Reference, workers: 0, adamw: false, schedule: || Schedule::Constant };
     fit(&mut trainer(kind, 1, folder.path()).with_checkpoints(checkpoints(folder.path())), &train, &test).unwrap();
     let all = [
         Change::Epochs,
@@ -317,7 +352,7 @@ fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
         let config = TrainConfig::new(2)
             .with_batch_size(BATCH + 1)
             .with_seed(4)
-            .with_schedule(densenet::optim::Schedule::Cosine)
+            .with_schedule(Schedule::Cosine)
             .with_preprocess(densenet::Preprocess::new().with_size([36, 36]))
             .with_mode(densenet::nn::Mode::TrainFrozenNorms)
             .with_non_finite(NonFinite::SkipStep)
@@ -341,7 +376,7 @@ fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
 fn a_damaged_checkpoint_is_skipped_and_the_run_resumes_from_the_one_before() {
     let _alone = alone();
     let Some([train, test]) = data() else { return };
-    let kind = Kind { execution: Execution::Auto, workers: 0, adamw: false };
+    let kind = Kind { execution: Execution::Auto, workers: 0, adamw: false, schedule: || Schedule::Constant };
     let folder = tempfile::tempdir().unwrap();
     fit(&mut trainer(kind, 1, folder.path()).with_checkpoints(checkpoints(folder.path())), &train, &test).unwrap();
     let newest = newest(folder.path());
@@ -358,7 +393,7 @@ fn a_damaged_checkpoint_is_skipped_and_the_run_resumes_from_the_one_before() {
 fn a_folder_without_a_checkpoint_begins_a_new_run() {
     let _alone = alone();
     let Some([train, test]) = data() else { return };
-    let kind = Kind { execution: Execution::Auto, workers: 0, adamw: false };
+    let kind = Kind { execution: Execution::Auto, workers: 0, adamw: false, schedule: || Schedule::Constant };
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trainer(kind, 1, folder.path()).with_checkpoints(resuming(&folder.path().join("new")));
     assert_eq!(fit(&mut trainer, &train, &test).unwrap().epochs.len(), 1);

@@ -65,11 +65,11 @@ impl<'a, M: Model> RunLoop<'a, M> {
             let is_stopped = move || stop.is_stopped();
             let mut started = Instant::now();
             for batch in data.loader.batches_until(scope, data.datasets.train, epoch, position, is_stopped)? {
-                let begun = std::mem::replace(&mut started, Instant::now());
-                self.train_step(&batch?, begun)?;
+                self.train_step(&batch?, started)?;
                 if self.is_ending() {
                     break;
                 }
+                started = Instant::now();
             }
             let progress = &mut self.trainer.progress;
             progress.is_evaluating = !data.has_batch_after(progress.samples);
@@ -81,14 +81,14 @@ impl<'a, M: Model> RunLoop<'a, M> {
         })
     }
 
-    /// Runs one step; `begun` is when its batch was waited for.
-    fn train_step(&mut self, batch: &Batch, begun: Instant) -> Result<()> {
+    /// Runs one step, which began with the wait for its batch.
+    fn train_step(&mut self, batch: &Batch, started: Instant) -> Result<()> {
         let trainer = &mut *self.trainer;
         let place = Place { epoch: trainer.progress.epoch, step: trainer.progress.step + 1 };
         let learning_rate = trainer.learning_rate(self.data, place);
         let (inputs, targets) = trainer.config.preprocess.tensors(batch, trainer.vs.device())?;
         let loss = trainer.step(&inputs, &targets, learning_rate, place);
-        let duration = begun.elapsed();
+        let duration = started.elapsed();
         let (Place { epoch, step }, samples) = (place, batch.len());
         match loss {
             Ok(loss) => {
@@ -114,10 +114,8 @@ impl<'a, M: Model> RunLoop<'a, M> {
         let no_step = Error::Training(TrainingError::NoFiniteStep { epoch });
         let train = self.trainer.metrics.compute().ok_or(no_step)?;
         let is_evaluated = data.datasets.evaluated().next().is_some();
-        if is_evaluated {
-            // A sample that cannot be read would lose the epoch.
-            self.save_if_due(SaveTrigger::Always)?;
-        }
+        // A sample that cannot be read would lose the epoch, and results are never there without a checkpoint.
+        self.save_if_due(SaveTrigger::Always)?;
         self.notify(Event::EvaluationStarted { epoch })?;
         let started = Instant::now();
         let Some(validation) = self.evaluate(data.datasets.validation)? else { return Ok(()) };
