@@ -100,6 +100,13 @@ impl fmt::Debug for Error {
     }
 }
 
+/// Converts an error of tch, so that metrics, losses and models of your own can return it with `?`.
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        Error::libtorch("tensor operation")(error)
+    }
+}
+
 impl Error {
     /// Whether a configuration, a device or a precision cannot be used.
     pub fn is_config(&self) -> bool {

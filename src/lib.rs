@@ -224,6 +224,7 @@ pub use train::{Datasets, TrainConfig, Trainer};
 pub use torch::{default_device, tune_allocator};
 
 pub use ndarray;
+pub use serde_json;
 pub use tch;
 
 /// Compiles and runs the program in the README with the doc tests.

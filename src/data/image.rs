@@ -6,6 +6,17 @@ use crate::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
 
 /// A single image `[C, H, W]` in plain memory, of bytes from 0 to 255 or of numbers.
+///
+/// # Examples
+///
+/// ```
+/// use densenet::data::{Image, Values};
+/// use densenet::ndarray::Array3;
+///
+/// let pixels = Array3::from_elem((3, 32, 32), 128_u8);
+/// let image = Image::new([3, 32, 32], Values::U8(pixels.iter().copied().collect()))?;
+/// # Ok::<(), densenet::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
     shape: [usize; 3],

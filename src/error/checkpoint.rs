@@ -50,7 +50,10 @@ pub enum CheckpointError {
         file: &'static str,
     },
     /// The checkpoint is of a run with another configuration or other data.
-    #[error("the checkpoint is of another run: {}; allow by name what may change", listed(differences))]
+    #[error(
+        "the checkpoint is of another run: {}; CheckpointConfig::with_allowed_changes allows by name what may differ",
+        listed(differences)
+    )]
     ConfigMismatch {
         /// The fields in which the runs differ, such as "batch_size", each with its value in the checkpoint and its
         /// value now, as JSON.

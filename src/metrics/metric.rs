@@ -93,7 +93,7 @@ pub trait Metric: Clone + Serialize + DeserializeOwned + 'static {
     ///
     /// # Errors
     ///
-    /// Any error, which ends the run.
+    /// Any error, which ends the run; [`Error::other`](crate::Error::other) makes one of any error of your own.
     fn update(&mut self, batch: &BatchOutput) -> Result<()>;
 
     /// Merges another state of the same metric into this one, such as that of another process.

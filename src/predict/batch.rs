@@ -35,7 +35,8 @@ impl Predictions {
     }
 }
 
-/// Predicts all samples of a data set in order, in evaluation mode. Changes no variable.
+/// Predicts all samples of a data set in order, in evaluation mode. Changes no variable. The names of the predicted
+/// classes are those of [`Dataset::classes`]. For images without targets use a [`Predictor`](super::Predictor).
 ///
 /// # Errors
 ///

@@ -13,6 +13,9 @@ use tch::nn::VarStore;
 /// Code that a run calls at its events, and that may end the run. A callback has read access; whatever changes a step
 /// belongs in [`TrainConfig`].
 ///
+/// A callback that appends to a file should cut it back at [`Event::Resumed`]: after a kill the file has lines that are
+/// newer than the checkpoint. [`HistoryFile`](crate::report::HistoryFile) rewrites its file instead.
+///
 /// # Examples
 ///
 /// A callback that prints the learning rate of every tenth step, and ends the run at a loss that is low enough:
@@ -34,6 +37,37 @@ use tch::nn::VarStore;
 ///             _ => {}
 ///         }
 ///         Ok(ControlFlow::Continue(()))
+///     }
+/// }
+/// ```
+///
+/// A callback with a state: it counts steps over all interruptions of the run.
+///
+/// ```
+/// use densenet::error::CheckpointError;
+/// use densenet::serde_json::{Value, json};
+/// use densenet::train::{Callback, Event, Run};
+/// use densenet::{Error, Result};
+/// use std::ops::ControlFlow;
+///
+/// #[derive(Default)]
+/// struct CountSteps(u64);
+///
+/// impl Callback for CountSteps {
+///     fn on_event(&mut self, event: &Event, _: &Run) -> Result<ControlFlow<()>> {
+///         self.0 += u64::from(matches!(event, Event::StepEnded { .. }));
+///         Ok(ControlFlow::Continue(()))
+///     }
+///
+///     fn state(&self) -> Option<Value> {
+///         Some(json!(self.0))
+///     }
+///
+///     fn load_state(&mut self, state: &Value) -> Result<()> {
+///         let problem = || format!("{state} is no number of steps");
+///         let mismatch = || CheckpointError::StateMismatch { name: "steps".to_owned(), problem: problem() };
+///         self.0 = state.as_u64().ok_or_else(|| Error::Checkpoint(mismatch()))?;
+///         Ok(())
 ///     }
 /// }
 /// ```
@@ -64,7 +98,9 @@ pub trait Callback {
     }
 
     /// Returns the settings on which the callback's state depends, such as the metric that it monitors. A resumed run
-    /// finds the state of a callback by its name and its settings. The provided implementation returns null.
+    /// finds the state of a callback by its name and its settings. With other settings it is refused, or starts the
+    /// callback anew under [`Change::Callbacks`](super::Change::Callbacks). What may differ, such as the path of a file,
+    /// does not belong here. The provided implementation returns null.
     fn settings(&self) -> serde_json::Value {
         serde_json::Value::Null
     }
@@ -75,7 +111,7 @@ pub trait Callback {
         None
     }
 
-    /// Restores a state that [`state`](Self::state) returned.
+    /// Restores a state that [`state`](Self::state) returned. It is called before [`Event::FitStarted`].
     ///
     /// # Errors
     ///

@@ -17,10 +17,10 @@ pub(super) struct CallbackState {
 impl CallbackState {
     /// Returns the states of the callbacks that have one.
     pub fn of(callbacks: &[Box<dyn Callback>]) -> Vec<Self> {
-        let state = |callback: &Box<dyn Callback>| {
+        let state = |callback: &dyn Callback| {
             Some(CallbackState { state: callback.state()?, name: callback.name(), settings: callback.settings() })
         };
-        callbacks.iter().filter_map(state).collect()
+        callbacks.iter().filter_map(|callback| state(callback.as_ref())).collect()
     }
 }
 

@@ -8,6 +8,9 @@ use std::ops::ControlFlow;
 
 /// Ends a run when a metric of the validation set has not improved for some epochs.
 ///
+/// Afterwards the model has the weights of the last epoch. For those of the best one, add
+/// [`SaveWeights::best_to`](super::SaveWeights::best_to) and load its file at the end.
+///
 /// Without a validation set, or with a [`Monitor`] of a metric that the run does not have, the run ends with an error
 /// before its first step.
 #[derive(Debug)]

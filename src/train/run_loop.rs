@@ -33,13 +33,15 @@ impl<'a, M: Model> RunLoop<'a, M> {
     }
 
     /// Trains until the run ends or is interrupted. Its state is saved then, and after an error too.
-    pub fn run(&mut self) -> Result<()> {
+    pub fn run(&mut self) -> Result<Outcome> {
         self.begin()?;
         let outcome = self.train();
         if let Err(error) = &outcome {
             self.fail(error);
         }
-        self.notify(Event::FitEnded { outcome: outcome? })
+        let outcome = outcome?;
+        self.notify(Event::FitEnded { outcome })?;
+        Ok(outcome)
     }
 
     fn train(&mut self) -> Result<Outcome> {

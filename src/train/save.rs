@@ -10,6 +10,25 @@ use std::path::PathBuf;
 
 /// Saves the weights to one file: after every epoch and at the end of the run, or only where an epoch is the best so
 /// far.
+///
+/// # Examples
+///
+/// Training with the best weights by validation accuracy, which the model has at the end:
+///
+/// ```no_run
+/// use densenet::train::{Datasets, EarlyStop, Monitor, SaveWeights};
+/// use densenet::weights::{LoadConfig, load};
+/// use densenet::{DenseNet, Result, Trainer};
+///
+/// fn train(trainer: Trainer<DenseNet>, datasets: &Datasets) -> Result<Trainer<DenseNet>> {
+///     let mut trainer = trainer
+///         .with_callback(SaveWeights::best_to("best.safetensors", Monitor::accuracy()))
+///         .with_callback(EarlyStop::after(5).with_monitor(Monitor::accuracy()));
+///     trainer.fit(datasets)?;
+///     load(trainer.var_store(), "best.safetensors", &LoadConfig::new())?;
+///     Ok(trainer)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct SaveWeights {
     path: PathBuf,

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(feature = "signals")]
 use std::sync::atomic::AtomicI32;
 
-/// Ends a run after its current step, from any thread: bind it to Ctrl-C, a timer or a button.
+/// Ends a run after its current step, from any thread: bind it to Ctrl-C, a timer or a button. For use within a
+/// callback, take it from the trainer before the callback is added.
 ///
 /// # Examples
 ///

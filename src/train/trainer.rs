@@ -8,7 +8,7 @@ use super::progress::{Place, Progress};
 use super::run_data::RunData;
 use super::run_loop::RunLoop;
 use super::watched::Watched;
-use super::{CheckpointConfig, Datasets, Evaluation, History, Loss, StopHandle, TrainConfig};
+use super::{CheckpointConfig, Datasets, Evaluation, History, Loss, Outcome, StopHandle, TrainConfig};
 use crate::Result;
 use crate::data::Dataset;
 use crate::metrics::{Metric, MetricSet};
@@ -65,6 +65,7 @@ pub struct Trainer<M> {
     /// different steps.
     pub(super) is_updating: bool,
     pub(super) stop: StopHandle,
+    outcome: Option<Outcome>,
 }
 
 impl<M: Model> Trainer<M> {
@@ -75,7 +76,7 @@ impl<M: Model> Trainer<M> {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a field outside its range, or a precision that the device does not support.
+    /// [`Error::Config`](crate::Error::Config) for a field outside its range, or a precision that the device does not support.
     pub fn new(vs: VarStore, model: M, optimizer: impl Optimizer + 'static, config: TrainConfig) -> Result<Self> {
         config.check()?;
         config.precision.check(vs.device())?;
@@ -93,6 +94,7 @@ impl<M: Model> Trainer<M> {
             progress: Progress::start(),
             is_updating: false,
             stop: StopHandle::default(),
+            outcome: None,
         })
     }
 
@@ -137,6 +139,11 @@ impl<M: Model> Trainer<M> {
     /// Returns a handle that ends the run after its current step.
     pub fn stop_handle(&self) -> StopHandle {
         self.stop.clone()
+    }
+
+    /// Returns how the last call of [`fit`](Self::fit) ended; `None` before the first, and after an error.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.outcome
     }
 
     /// Returns the model that is trained.
@@ -185,13 +192,15 @@ impl<M: Model> Trainer<M> {
     ///
     /// Before the first step:
     /// - data sets that are empty or do not fit each other, the model or the configuration;
-    /// - [`Error::Config`] where a callback or the checkpoints monitor a metric that the run does not have;
-    /// - [`Error::Checkpoint`] or [`Error::Io`] where the folder of checkpoints cannot be used;
-    /// - [`Error::Checkpoint`] where all checkpoints are damaged, or where model, data, configuration or anything else
+    /// - [`Error::Config`](crate::Error::Config) where a callback or the checkpoints monitor a metric that the run does not have;
+    /// - [`Error::Checkpoint`](crate::Error::Checkpoint) or [`Error::Io`](crate::Error::Io) where the folder of checkpoints cannot be used;
+    /// - [`Error::Checkpoint`](crate::Error::Checkpoint) where all checkpoints are damaged, or where model, data, configuration or anything else
     ///   that the result depends on differs from those of the checkpoint or of the call before.
     ///
-    /// Later: values that are not finite, as [`Error::Training`], and the errors of data sets, model, metrics and
+    /// Later: values that are not finite, as [`Error::Training`](crate::Error::Training), and the errors of data sets, model, metrics and
     /// callbacks. With checkpoints the state is saved before such an error is returned.
+    ///
+    /// An early or interrupted end is no error: [`outcome`](Self::outcome) tells them apart.
     pub fn fit(&mut self, datasets: &Datasets) -> Result<History> {
         self.config.check()?;
         self.metrics.check_names()?;
@@ -205,7 +214,8 @@ impl<M: Model> Trainer<M> {
         let outcome = catch_unwind(AssertUnwindSafe(|| RunLoop::new(self, &data, &mut callbacks).run()));
         self.callbacks = callbacks;
         self.stop.reset();
-        outcome.unwrap_or_else(|panic| resume_unwind(panic))?;
+        self.outcome = None;
+        self.outcome = Some(outcome.unwrap_or_else(|panic| resume_unwind(panic))?);
         Ok(self.progress.history.clone())
     }
 

@@ -6,6 +6,8 @@ use std::fmt;
 /// The report of [`load`](super::load): every tensor of the file and every variable of the model is in exactly one
 /// of `loaded`, `missing`, `unexpected`, `kept` and `ignored`.
 ///
+/// A tensor is renamed where the file has another name for the variable, and converted where it has another dtype.
+///
 /// As text it is one line of counts, such as `606 loaded (0 renamed, 0 converted), 0 missing, 0 unexpected, 0 kept, 121
 /// ignored`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
