@@ -150,9 +150,10 @@ impl TransitionBlock {
     }
 
     fn check(&self, features: &Tensor, ctx: &ForwardContext) -> Result<()> {
-        let &[_, _, height, width] = &features.size()[..] else { return self.norm.check(features, ctx) };
+        self.norm.check(features, ctx)?;
+        let [.., height, width] = features.size()[..] else { unreachable!("the norm has checked the rank") };
         if height.min(width) >= 2 {
-            return self.norm.check(features, ctx);
+            return Ok(());
         }
         let [height, width] = [height, width].map(|side| side as usize);
         Err(Error::Input(InputError::InputTooSmall { height, width, layer: self.norm.name().to_owned(), smallest: 2 }))
