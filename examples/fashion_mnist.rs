@@ -136,9 +136,8 @@ fn trainer(args: &Args, device: tch::Device) -> Result<Trainer<DenseNet>> {
         .with_workers(args.workers)
         .with_precision(if args.bf16 { Precision::BFloat16 } else { Precision::Float32 })
         .with_preprocess(Preprocess::new().with_size([args.resize; 2]));
-    tch::manual_seed(args.seed as i64);
     let vs = tch::nn::VarStore::new(device);
-    let model = DenseNetConfig::fashion_mnist().build(&vs.root())?;
+    let model = DenseNetConfig::fashion_mnist().with_seed(args.seed).build(&vs.root())?;
     let optimizer = SgdConfig::new(args.learning_rate).build(&vs)?;
     Trainer::new(vs, model, optimizer, config)
 }

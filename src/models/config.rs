@@ -2,7 +2,7 @@
 
 use crate::nn::{
     ConvGeometry, DenseBlockConfig, DenseLayerConfig, Dropout, Initialization, LayerKind, NormReluConfig, StemConfig,
-    TransitionBlockConfig, checked,
+    TransitionBlockConfig, checked, layer_choices,
 };
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,8 @@ config! {
     }
 }
 
+layer_choices!(DenseNetConfig);
+
 /// The layers of a dense block and, except after the last block, the transition.
 pub(super) struct StageConfig {
     pub layers: Vec<DenseLayerConfig>,
@@ -97,27 +99,6 @@ impl DenseNetConfig {
             dropout: Dropout::default(),
             seed: 0,
         }
-    }
-
-    /// Makes layers of one convolution: norm → ReLU → 3×3 convolution, without the bottleneck. Default: bottleneck
-    /// layers.
-    #[must_use]
-    pub fn with_plain_layers(self) -> Self {
-        self.with_layer_kind(LayerKind::Plain)
-    }
-
-    /// Makes bottleneck layers (DenseNet-B): norm → ReLU → 1×1 convolution to `factor` times the growth rate channels →
-    /// norm → ReLU → 3×3 convolution. `factor` is at least 1, torchvision's `bn_size`. Default: 4, as in the paper.
-    #[must_use]
-    pub fn with_bottleneck(self, factor: usize) -> Self {
-        self.with_layer_kind(LayerKind::Bottleneck { factor })
-    }
-
-    /// Adds a bias, which starts at 0, to all convolutions. Before a norm it has no effect, so that modern networks
-    /// have none. Default: without.
-    #[must_use]
-    pub fn with_conv_bias(self) -> Self {
-        self.with_bias(true)
     }
 
     /// Halves the sides of the feature maps in transitions by every second pixel of a 3×3 blur with binomial weights, timm's

@@ -2,7 +2,9 @@
 
 use super::dense_layer::{DenseLayer, DenseLayerConfig};
 use super::fused::{self, Backend, Engine};
-use super::{Draws, Dropout, Features, ForwardContext, Initialization, LayerKind, NormReluConfig, checked};
+use super::{
+    Draws, Dropout, Features, ForwardContext, Initialization, LayerKind, NormReluConfig, checked, layer_choices,
+};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
@@ -52,6 +54,8 @@ config! {
     }
 }
 
+layer_choices!(DenseBlockConfig);
+
 impl DenseBlockConfig {
     /// Describes a block of `layers` layers that reads `in_channels` channels.
     pub fn new(in_channels: usize, layers: usize) -> Self {
@@ -65,27 +69,6 @@ impl DenseBlockConfig {
             norm: NormReluConfig::default(),
             dropout: Dropout::default(),
         }
-    }
-
-    /// Makes layers of one convolution: norm → ReLU → 3×3 convolution, without the bottleneck. Default: bottleneck
-    /// layers.
-    #[must_use]
-    pub fn with_plain_layers(self) -> Self {
-        self.with_layer_kind(LayerKind::Plain)
-    }
-
-    /// Makes bottleneck layers (DenseNet-B): norm → ReLU → 1×1 convolution to `factor` times the growth rate channels →
-    /// norm → ReLU → 3×3 convolution. `factor` is at least 1, torchvision's `bn_size`. Default: 4, as in the paper.
-    #[must_use]
-    pub fn with_bottleneck(self, factor: usize) -> Self {
-        self.with_layer_kind(LayerKind::Bottleneck { factor })
-    }
-
-    /// Adds a bias, which starts at 0, to the convolutions. Before a norm it has no effect, so that modern networks
-    /// have none. Default: without.
-    #[must_use]
-    pub fn with_conv_bias(self) -> Self {
-        self.with_bias(true)
     }
 
     /// Returns the number of output channels: those of the input and `k` per layer.
