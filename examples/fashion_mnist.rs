@@ -13,7 +13,7 @@ use densenet::data::{Dataset, Subset};
 use densenet::nn::Precision;
 use densenet::report::{ConsoleLog, HistoryFile, ProgressBar, Report, RunFolder};
 use densenet::torch::{Versions, parse_device};
-use densenet::train::{CheckpointConfig, Datasets, Resume, SaveEvery, SaveWeights};
+use densenet::train::{CheckpointConfig, Datasets, SaveEvery, SaveWeights};
 use densenet::{
     DenseNet, DenseNetConfig, FashionMnist, Preprocess, Result, SgdConfig, Split, TrainConfig, Trainer, tch,
 };
@@ -148,9 +148,8 @@ fn with_checkpoints(trainer: Trainer<DenseNet>, args: &Args, folder: &RunFolder)
         return trainer;
     }
     let every = args.checkpoint_every_steps.map_or(SaveEvery::Epochs(1), SaveEvery::Steps);
-    let resume = if args.resume { Resume::IfPresent } else { Resume::Never };
-    let config = CheckpointConfig::in_folder(folder.file("checkpoints"));
-    trainer.with_checkpoints(config.with_every(every).with_resume(resume))
+    let config = CheckpointConfig::in_folder(folder.file("checkpoints")).with_every(every);
+    trainer.with_checkpoints(if args.resume { config.with_resume() } else { config })
 }
 
 /// Prints a line. Ignores errors, such as a closed pipe to `head`.

@@ -122,15 +122,15 @@
 //! # Checkpoints and resume
 //!
 //! [`Trainer::with_checkpoints`] saves the state of a run as it goes. The same program with
-//! [`Resume::IfPresent`](train::Resume) starts a run or continues it, after a kill at any moment, and
-//! ends with the same weights, bit for bit.
+//! [`with_resume`](train::CheckpointConfig::with_resume) starts a run or continues it, after a kill at
+//! any moment, and ends with the same weights, bit for bit.
 //!
 //! ```
-//! use densenet::train::{CheckpointConfig, Resume, SaveEvery};
+//! use densenet::train::{CheckpointConfig, SaveEvery};
 //!
 //! let checkpoints = CheckpointConfig::in_folder("runs/flowers/checkpoints")
 //!     .with_every(SaveEvery::Steps(500))
-//!     .with_resume(Resume::IfPresent);
+//!     .with_resume();
 //! # let _ = checkpoints;
 //! ```
 //!

@@ -11,8 +11,8 @@ use densenet::nn::{Dropout, Execution, StemConfig};
 use densenet::optim::{AdamWConfig, Schedule, SgdConfig};
 use densenet::tch::{self, Tensor, nn::VarStore};
 use densenet::train::{
-    Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, NonFinite, Resume, Run,
-    SaveEvery, SaveWeights, StopHandle,
+    Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, Run, SaveEvery, SaveWeights,
+    StopHandle,
 };
 use densenet::{DenseNet, DenseNetConfig, Error, FashionMnist, Result, Split, TrainConfig, Trainer};
 use real_data::real_data;
@@ -152,7 +152,7 @@ fn checkpoints(folder: &Path) -> CheckpointConfig {
 }
 
 fn resuming(folder: &Path) -> CheckpointConfig {
-    checkpoints(folder).with_resume(Resume::IfPresent)
+    checkpoints(folder).with_resume()
 }
 
 /// Where a run was resumed: epoch and step, and what was wrong with skipped checkpoints.
@@ -334,7 +334,7 @@ fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
         Change::FrozenVariables,
         Change::Loss,
         Change::Callbacks,
-        Change::NonFinite,
+        Change::SkipNonFinite,
         Change::TrainingSet,
         Change::ValidationSet,
         Change::TestSet,
@@ -355,7 +355,7 @@ fn every_change_that_can_be_allowed_is_a_field_that_is_compared() {
             .with_schedule(Schedule::Cosine)
             .with_preprocess(densenet::Preprocess::new().with_size([36, 36]))
             .with_mode(densenet::nn::Mode::TrainFrozenNorms)
-            .with_non_finite(NonFinite::SkipStep)
+            .with_skip_non_finite()
             .with_execution(Execution::Fused)
             .with_precision(densenet::nn::Precision::EmulatedBFloat16);
         let mut second = Trainer::new(vs, model, optimizer, config)

@@ -4,7 +4,7 @@ use criterion::{Criterion, Throughput};
 use densenet::data::SyntheticConfig;
 use densenet::optim::AdamWConfig;
 use densenet::tch::{Device, nn::VarStore};
-use densenet::train::{CheckpointConfig, Datasets, Resume};
+use densenet::train::{CheckpointConfig, Datasets};
 use densenet::{DenseNetConfig, TrainConfig, Trainer};
 use std::path::Path;
 use std::time::Instant;
@@ -15,7 +15,7 @@ fn run(folder: &Path) {
     let vs = VarStore::new(Device::Cpu);
     let model = DenseNetConfig::densenet121(1000).build(&vs.root()).expect("a valid network");
     let optimizer = AdamWConfig::new(1e-3).build(&vs).expect("a valid rate");
-    let config = CheckpointConfig::in_folder(folder).with_resume(Resume::IfPresent);
+    let config = CheckpointConfig::in_folder(folder).with_resume();
     let trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1).with_batch_size(2));
     let samples = SyntheticConfig::new(2).with_sample_shape([3, 32, 32]).with_classes(1000).build().expect("valid");
     let mut trainer = trainer.expect("a valid run").with_checkpoints(config);

@@ -1,12 +1,12 @@
 //! The beginning of a call of `fit`: where the run continues.
 
+use super::Trainer;
 use super::callback::Event;
 use super::checkpoints::Checkpoints;
 use super::identity::{Identity, Parts};
 use super::run_loop::RunLoop;
 use super::run_state::{Restored, RunState};
 use super::watched::Watched;
-use super::{Resume, Trainer};
 use crate::error::TrainingError;
 use crate::models::Model;
 use crate::{Error, Result};
@@ -45,7 +45,7 @@ impl<M: Model> RunLoop<'_, M> {
         if *is_updating {
             // What is in memory is neither the state before the update nor the one after it.
             *checkpoints = None;
-            config.resume = Resume::IfPresent;
+            config.resume = true;
         }
         let run = self.identity()?;
         let trainer = &mut *self.trainer;

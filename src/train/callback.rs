@@ -158,13 +158,13 @@ pub enum Event<'a> {
         duration: Duration,
     },
     /// A step made no update, because its loss, a gradient or a running statistic was not finite; comes instead of
-    /// `StepEnded`, under [`NonFinite::SkipStep`](super::NonFinite::SkipStep).
+    /// `StepEnded`, under [`with_skip_non_finite`](TrainConfig::with_skip_non_finite).
     StepSkipped {
         /// 1-based index of the epoch.
         epoch: usize,
         /// 1-based index of the step in this epoch.
         step: usize,
-        /// The error with which the run would end under [`NonFinite::Stop`](super::NonFinite::Stop).
+        /// The error with which the run would end otherwise.
         error: &'a Error,
     },
     /// The steps of an epoch have ended; its evaluation comes next.

@@ -17,17 +17,6 @@ pub enum SaveEvery {
     Epochs(usize),
 }
 
-/// Whether a run continues from a checkpoint.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Resume {
-    /// Begin a new run; a folder that holds checkpoints is an error.
-    #[default]
-    Never,
-    /// Continue from the folder's newest undamaged checkpoint; begin a new run where there is none.
-    IfPresent,
-}
-
 /// A part of a run in which a resumed run may differ from the saved one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -58,8 +47,9 @@ pub enum Change {
     Loss,
     /// The callbacks that have a state, and their settings. Those that are new start anew.
     Callbacks,
-    /// The handling of values that are not finite: [`TrainConfig::non_finite`](super::TrainConfig::non_finite).
-    NonFinite,
+    /// Whether steps whose values are not finite are skipped:
+    /// [`TrainConfig::with_skip_non_finite`](super::TrainConfig::with_skip_non_finite).
+    SkipNonFinite,
     /// Samples of the training set.
     TrainingSet,
     /// Samples of the validation set.
@@ -85,7 +75,7 @@ impl Change {
             Change::FrozenVariables => "frozen variables",
             Change::Loss => "loss",
             Change::Callbacks => "callbacks",
-            Change::NonFinite => "non_finite",
+            Change::SkipNonFinite => "skip_non_finite",
             Change::TrainingSet => "training set",
             Change::ValidationSet => "validation set",
             Change::TestSet => "test set",
@@ -103,14 +93,14 @@ config! {
     /// A run that saves its state every 500 steps, and that continues after a crash when the program is started again:
     ///
     /// ```no_run
-    /// use densenet::train::{CheckpointConfig, Monitor, Resume, SaveEvery};
+    /// use densenet::train::{CheckpointConfig, Monitor, SaveEvery};
     ///
     /// # fn with(trainer: densenet::Trainer<densenet::DenseNet>) -> densenet::Trainer<densenet::DenseNet> {
     /// let checkpoints = CheckpointConfig::in_folder("runs/flowers/checkpoints")
     ///     .with_every(SaveEvery::Steps(500))
     ///     .with_keep_last(3)
     ///     .with_keep_best(1, Monitor::accuracy())
-    ///     .with_resume(Resume::IfPresent);
+    ///     .with_resume();
     /// let trainer = trainer.with_checkpoints(checkpoints);
     /// # trainer
     /// # }
@@ -126,8 +116,8 @@ config! {
         pub keep_last: usize => with_keep_last,
         /// Number of checkpoints of the best epochs that are kept, and what decides which epochs are the best.
         pub(super) keep_best: Option<(usize, Monitor)>,
-        /// Whether the run continues from the folder's newest checkpoint. Default: never.
-        pub resume: Resume => with_resume,
+        /// Whether the run continues from the folder's newest checkpoint.
+        pub(super) resume: bool,
         /// Parts of a run in which a resumed run may differ from the saved one. Default: none.
         pub allowed_changes: Vec<Change> => with_allowed_changes,
     }
@@ -141,9 +131,16 @@ impl CheckpointConfig {
             every: SaveEvery::Epochs(1),
             keep_last: 2,
             keep_best: None,
-            resume: Resume::Never,
+            resume: false,
             allowed_changes: Vec::new(),
         }
+    }
+
+    /// Continues from the folder's newest undamaged checkpoint, and begins a new run where there is none. Default: a new
+    /// run, for which a folder that holds checkpoints is an error.
+    #[must_use]
+    pub fn with_resume(self) -> Self {
+        CheckpointConfig { resume: true, ..self }
     }
 
     /// Keeps the checkpoints of the `count` best epochs by a metric of the validation set, beside the newest ones.

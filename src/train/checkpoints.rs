@@ -3,7 +3,7 @@
 use super::identity::Identity;
 use super::progress::Progress;
 use super::run_state::Ranking;
-use super::{CheckpointConfig, EpochRecord, Resume, SaveEvery};
+use super::{CheckpointConfig, EpochRecord, SaveEvery};
 use crate::checkpoint::{Checkpoint, LoadedCheckpoint, Store};
 use crate::error::CheckpointError;
 use crate::{Error, Result, files};
@@ -42,13 +42,10 @@ impl Checkpoints {
         let folder = &config.folder;
         files::create_folder(folder)?;
         let store = Store::open(folder)?;
-        let loaded = match config.resume {
-            Resume::Never if store.numbers()?.is_empty() => None,
-            Resume::Never => {
-                return Err(Error::Checkpoint(CheckpointError::CheckpointsExist { folder: folder.clone() }));
-            }
-            Resume::IfPresent => newest(&store)?,
-        };
+        if !config.resume && !store.numbers()?.is_empty() {
+            return Err(Error::Checkpoint(CheckpointError::CheckpointsExist { folder: folder.clone() }));
+        }
+        let loaded = newest(&store)?;
         let checkpoints = Checkpoints {
             config: config.clone(),
             store,

@@ -6,18 +6,6 @@ use crate::optim::Schedule;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// What happens at a step whose loss, gradients or running statistics are NaN or infinite. In either case the step
-/// changes nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum NonFinite {
-    /// The run ends with an error that names the step.
-    #[default]
-    Stop,
-    /// The run continues with the next step, and counts the skipped ones in
-    /// [`EpochRecord::skipped_steps`](super::EpochRecord::skipped_steps). An epoch without any other step is an error.
-    SkipStep,
-}
-
 config! {
     /// Configuration of a [`Trainer`](super::Trainer).
     ///
@@ -55,9 +43,8 @@ config! {
         pub workers: usize => with_workers,
         /// Number of times that a failed read of a batch is repeated, with a growing pause. Changes no result. Default 0.
         pub retries: usize => with_retries,
-        /// What happens at a step whose loss, gradients or running statistics are not finite. Default: the run ends with
-        /// an error.
-        pub non_finite: NonFinite => with_non_finite,
+        /// Whether steps whose values are not finite are skipped.
+        pub(crate) skip_non_finite: bool,
         /// Whether the last samples of an epoch are left out where they do not fill a batch.
         pub(crate) drop_last: bool,
         /// Preprocessing of each batch on the training device: resizing and normalization.
@@ -85,7 +72,7 @@ impl TrainConfig {
             seed: 0,
             workers: 1,
             retries: 0,
-            non_finite: NonFinite::default(),
+            skip_non_finite: false,
             drop_last: false,
             preprocess: Preprocess::default(),
             schedule: Schedule::default(),
@@ -108,6 +95,14 @@ impl TrainConfig {
     #[must_use]
     pub fn with_drop_last(self) -> Self {
         TrainConfig { drop_last: true, ..self }
+    }
+
+    /// Skips steps whose loss, gradients or running statistics are NaN or infinite, and counts them in
+    /// [`EpochRecord::skipped_steps`](super::EpochRecord::skipped_steps); an epoch without any other step is an error.
+    /// Default: the run ends with an error that names the step. In either case the step changes nothing.
+    #[must_use]
+    pub fn with_skip_non_finite(self) -> Self {
+        TrainConfig { skip_non_finite: true, ..self }
     }
 
     /// Checks what can be checked without data.

@@ -21,7 +21,8 @@ pub struct EpochRecord {
     pub train_seconds: f64,
     /// Seconds spent in evaluation.
     pub evaluation_seconds: f64,
-    /// Number of steps that made no update, see [`NonFinite::SkipStep`](super::NonFinite::SkipStep).
+    /// Number of steps that made no update, see
+    /// [`TrainConfig::with_skip_non_finite`](super::TrainConfig::with_skip_non_finite).
     pub skipped_steps: usize,
 }
 

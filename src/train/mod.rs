@@ -24,8 +24,8 @@ mod trainer;
 mod watched;
 
 pub use callback::{Callback, Event, Outcome, Run};
-pub use checkpoint_config::{Change, CheckpointConfig, Resume, SaveEvery};
-pub use config::{NonFinite, TrainConfig};
+pub use checkpoint_config::{Change, CheckpointConfig, SaveEvery};
+pub use config::TrainConfig;
 pub use datasets::Datasets;
 pub use early_stop::EarlyStop;
 pub use evaluate::Evaluation;

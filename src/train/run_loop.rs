@@ -5,7 +5,7 @@ use super::checkpoints::SaveTrigger;
 use super::progress::{End, Place};
 use super::run_data::RunData;
 use super::run_state::RunState;
-use super::{EpochRecord, Evaluation, NonFinite, Trainer};
+use super::{EpochRecord, Evaluation, Trainer};
 use crate::data::{Batch, Dataset};
 use crate::error::TrainingError;
 use crate::metrics::Metrics;
@@ -100,7 +100,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
                 trainer.end_step(samples, duration);
                 self.notify(Event::StepEnded { epoch, step, loss, samples, learning_rate, duration })?;
             }
-            Err(error) if error.is_non_finite() && trainer.config.non_finite == NonFinite::SkipStep => {
+            Err(error) if error.is_non_finite() && trainer.config.skip_non_finite => {
                 trainer.progress.skipped_steps += 1;
                 trainer.end_step(samples, duration);
                 self.notify(Event::StepSkipped { epoch, step, error: &error })?;

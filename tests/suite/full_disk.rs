@@ -5,7 +5,7 @@ use crate::small_run::{fit, images, trainer};
 use crate::variables::bits;
 use densenet::error::IoError;
 use densenet::report::HistoryFile;
-use densenet::train::{Callback, CheckpointConfig, Event, Resume, Run, SaveEvery, SaveWeights};
+use densenet::train::{Callback, CheckpointConfig, Event, Run, SaveEvery, SaveWeights};
 use densenet::{Error, TrainConfig};
 use std::cell::RefCell;
 use std::fs;
@@ -58,7 +58,7 @@ fn a_run_whose_disk_is_full_says_what_is_needed_and_leaves_what_was_saved() {
     fs::remove_file(disk.join("run/checkpoint-000000001.safetensors")).unwrap();
     let resumed_from = Rc::new(RefCell::new(None));
     let mut second = trainer(run)
-        .with_checkpoints(config.with_keep_last(2).with_resume(Resume::IfPresent))
+        .with_checkpoints(config.with_keep_last(2).with_resume())
         .with_callback(ResumedFrom(resumed_from.clone()));
     assert_eq!(fit(&mut second, &images(400, 0), &images(8, 1)).unwrap().epochs.len(), 1);
     assert_eq!(*resumed_from.borrow(), Some((before_the_full_one, 0)), "the newest, with none skipped");
@@ -103,8 +103,8 @@ fn a_disk_that_is_read_only_is_an_error_at_the_start() {
             }
             other => panic!("{other:?}"),
         };
-        for resume in [Resume::Never, Resume::IfPresent] {
-            let config = CheckpointConfig::in_folder(&wanted).with_resume(resume);
+        let config = CheckpointConfig::in_folder(&wanted);
+        for config in [config.clone(), config.with_resume()] {
             is_at(fit(&mut run().with_checkpoints(config), &images(16, 0), &images(8, 1)).map(drop));
         }
         #[cfg(feature = "report")]

@@ -6,7 +6,7 @@ use crate::variables::bits;
 use densenet::data::{InMemoryDataset, SampleKey, Values};
 use densenet::error::{TrainingError, WeightsProblem};
 use densenet::tch::{Kind, Tensor, nn::VarStore, no_grad};
-use densenet::train::{Change, CheckpointConfig, Event, NonFinite, Resume, SaveEvery, SaveWeights};
+use densenet::train::{Change, CheckpointConfig, Event, SaveEvery, SaveWeights};
 use densenet::weights::save_safetensors;
 use densenet::{Dataset, Error, TrainConfig};
 use std::cell::Cell;
@@ -18,7 +18,7 @@ fn config(epochs: usize) -> TrainConfig {
 }
 
 fn every_step(folder: &Path) -> CheckpointConfig {
-    CheckpointConfig::in_folder(folder).with_every(SaveEvery::Steps(1)).with_resume(Resume::IfPresent)
+    CheckpointConfig::in_folder(folder).with_every(SaveEvery::Steps(1)).with_resume()
 }
 
 fn all_finite(vs: &VarStore) -> bool {
@@ -86,7 +86,7 @@ fn a_running_statistic_that_would_overflow_ends_the_run_and_stays_as_it_was() {
 
 #[test]
 fn a_step_that_is_not_finite_is_skipped_and_counted_where_the_policy_says_so() {
-    let skipping = || config(2).with_non_finite(NonFinite::SkipStep);
+    let skipping = || config(2).with_skip_non_finite();
     let (skipped, watch) = record(|event, run| match event {
         Event::StepSkipped { epoch, step, error } => Some((*epoch, *step, error.to_string(), bits(run.vs))),
         _ => None,
@@ -190,7 +190,7 @@ fn the_last_good_checkpoint_stays_however_many_later_ones_there_are() {
         let loss = outputs.cross_entropy_for_logits(targets);
         if outputs.requires_grad() && calls.get() >= 3 { loss * f64::NAN } else { loss }
     };
-    let skipping = config(1).with_batch_size(4).with_non_finite(NonFinite::SkipStep);
+    let skipping = config(1).with_batch_size(4).with_skip_non_finite();
     let mut trainer = trainer(skipping).with_loss(nan_from_the_third_step).with_checkpoints(every_step(folder.path()));
     let images = images(24, 0);
     trainer.fit(&densenet::Datasets::new(&images)).unwrap();

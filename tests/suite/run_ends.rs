@@ -8,8 +8,7 @@ use densenet::error::{CheckpointError, DataError, TrainingError};
 use densenet::nn::Mode;
 use densenet::report::HistoryFile;
 use densenet::train::{
-    Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, Outcome, Resume, Run, SaveEvery,
-    SaveWeights,
+    Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, Outcome, Run, SaveEvery, SaveWeights,
 };
 use densenet::{DenseNet, Error, Result, TrainConfig, Trainer};
 use std::cell::Cell;
@@ -29,7 +28,7 @@ fn checkpoints(folder: &Path) -> CheckpointConfig {
 }
 
 fn resuming(folder: &Path) -> CheckpointConfig {
-    checkpoints(folder).with_resume(Resume::IfPresent)
+    checkpoints(folder).with_resume()
 }
 
 fn fitted(trainer: &mut Trainer<DenseNet>) -> Result<History> {

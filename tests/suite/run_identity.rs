@@ -7,9 +7,7 @@ use densenet::error::CheckpointError;
 use densenet::nn::{Dropout, NormReluConfig};
 use densenet::optim::SgdConfig;
 use densenet::tch::{Kind, Tensor};
-use densenet::train::{
-    Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, Resume, SaveWeights,
-};
+use densenet::train::{Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, SaveWeights};
 use densenet::weights::{LoadConfig, load};
 use densenet::{DenseNet, DenseNetConfig, Error, Result, TrainConfig, Trainer};
 use std::fs;
@@ -24,7 +22,7 @@ fn checkpoints(folder: &Path) -> CheckpointConfig {
 }
 
 fn resuming(folder: &Path) -> CheckpointConfig {
-    checkpoints(folder).with_resume(Resume::IfPresent)
+    checkpoints(folder).with_resume()
 }
 
 fn of(net: &DenseNetConfig) -> Trainer<DenseNet> {
