@@ -228,7 +228,10 @@ mod report {
         let folder = tempfile::tempdir().unwrap();
         let mut trainer = trainer(TrainConfig::new(2).with_batch_size(8))
             .with_callback(Report::in_folder(folder.path()))
-            .with_callback(Watch(|_: &Event, _: &Run| Ok(ControlFlow::Break(()))));
+            .with_callback(Watch(|event: &Event, _: &Run| match event {
+                Event::StepEnded { .. } => Ok(ControlFlow::Break(())),
+                _ => Ok(ControlFlow::Continue(())),
+            }));
         let history = fit(&mut trainer, &images(20, 0), &images(8, 1)).unwrap();
         assert!(history.epochs.is_empty());
         let page = page(folder.path());
