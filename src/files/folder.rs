@@ -36,7 +36,7 @@ fn create_missing(disk: &dyn Disk, folder: &Path) -> io::Result<()> {
     }
     if disk.is_folder(folder) {
         // A process that was killed, or whose sync failed, may have created it. All above it are on the disk, since each
-        // folder is before the next is created. Where it is somebody else's, the folder above it may be unreadable.
+        // folder is before the next is created. Where it belongs to another user, the folder above it may be unreadable.
         let _ = disk.sync(folder_of(folder));
         return Ok(());
     }

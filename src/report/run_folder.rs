@@ -105,7 +105,7 @@ impl RunFolder {
             HISTORY => match fs::read_to_string(&path) {
                 Ok(text) => Ok(text.lines().filter(|line| !line.is_empty()).count() > 1),
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-                // Not a text, so that it is somebody's.
+                // Not a text, so that it is not this crate's.
                 Err(error) if error.kind() == ErrorKind::InvalidData => Ok(true),
                 Err(error) => Err(Error::io("read", path)(error)),
             },

@@ -2,11 +2,11 @@
 
 use super::Trainer;
 use super::callback::Event;
+use super::checked::CheckedTensors;
 use super::checkpoints::Checkpoints;
 use super::identity::{Identity, Parts};
 use super::run_loop::RunLoop;
 use super::run_state::{Restored, RunState};
-use super::watched::Watched;
 use crate::error::TrainingError;
 use crate::models::Model;
 use crate::{Error, Result};
@@ -22,7 +22,7 @@ impl<M: Model> RunLoop<'_, M> {
         if trainer.progress.end.as_ref().is_some_and(|end| end.is_revoked(trainer.config.epochs, self.callbacks)) {
             trainer.progress.end = None;
         }
-        trainer.watched = Watched::of(&trainer.vs);
+        trainer.checked = CheckedTensors::of(&trainer.vs);
         self.notify(Event::FitStarted)?;
         if let Some(skipped) = &skipped {
             let (epoch, step) = (self.trainer.progress.epoch, self.trainer.progress.step);

@@ -3,6 +3,7 @@
 mod begin;
 mod callback;
 mod callback_states;
+mod checked;
 mod checkpoint_config;
 mod checkpoints;
 mod config;
@@ -21,7 +22,6 @@ mod save;
 mod step;
 mod stop;
 mod trainer;
-mod watched;
 
 pub use callback::{Callback, Event, Outcome, Run};
 pub use checkpoint_config::{Change, CheckpointConfig, SaveEvery};

@@ -15,10 +15,10 @@ impl<M: Model> Trainer<M> {
     /// Runs one step, and returns the mean loss. After an error, or a panic of the model, running statistics are what
     /// they were before; so are variables and metrics, unless `is_updating` says otherwise.
     pub(super) fn step(&mut self, inputs: &Tensor, targets: &Tensor, learning_rate: f64, place: Place) -> Result<f64> {
-        self.watched.save()?;
+        self.checked.save()?;
         let step = catch_unwind(AssertUnwindSafe(|| self.update(inputs, targets, learning_rate, place)));
         if !matches!(step, Ok(Ok(_))) {
-            self.watched.restore()?;
+            self.checked.restore()?;
         }
         step.unwrap_or_else(|panic| resume_unwind(panic))
     }
@@ -38,7 +38,7 @@ impl<M: Model> Trainer<M> {
             }));
         }
         mean.f_backward().map_err(Error::libtorch("backward pass"))?;
-        self.watched.check_finite(&self.vs, place)?;
+        self.checked.check_finite(&self.vs, place)?;
         self.is_updating = true;
         self.metrics.update(&BatchOutput::new(&outputs, targets, value, weight))?;
         self.optimizer.step(learning_rate)?;

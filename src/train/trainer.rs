@@ -1,13 +1,13 @@
 //! The trainer: the parts of a run, and one step of it.
 
 use super::callback::Callback;
+use super::checked::CheckedTensors;
 use super::checkpoints::Checkpoints;
 use super::evaluate::Inference;
 use super::loss::CrossEntropy;
 use super::progress::{Place, Progress};
 use super::run_data::RunData;
 use super::run_loop::RunLoop;
-use super::watched::Watched;
 use super::{CheckpointConfig, Datasets, Evaluation, History, Loss, Outcome, StopHandle, TrainConfig};
 use crate::Result;
 use crate::data::Dataset;
@@ -59,8 +59,8 @@ pub struct Trainer<M> {
     /// The open folder of checkpoints, from the first `fit` on.
     pub(super) checkpoints: Option<Checkpoints>,
     pub(super) progress: Progress,
-    /// The variables that steps watch, from the beginning of a `fit` on.
-    pub(super) watched: Watched,
+    /// The tensors that each step checks, those of the beginning of the last `fit`.
+    pub(super) checked: CheckedTensors,
     /// Whether an update has begun and its step has not ended: after an error, variables and metrics may be those of
     /// different steps.
     pub(super) is_updating: bool,
@@ -81,7 +81,7 @@ impl<M: Model> Trainer<M> {
         config.check()?;
         config.precision.check(vs.device())?;
         Ok(Trainer {
-            watched: Watched::of(&vs),
+            checked: CheckedTensors::of(&vs),
             vs,
             model,
             optimizer: Box::new(optimizer),

@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(2);
 
 /// Ten samples; a function is called with the index of the first sample of each batch before the batch is fetched.
-struct Watched<F>(InMemoryDataset, F);
+struct Observed<F>(InMemoryDataset, F);
 
-impl<F: Fn(usize) -> Result<()> + Send + Sync> Watched<F> {
+impl<F: Fn(usize) -> Result<()> + Send + Sync> Observed<F> {
     fn new(before: F) -> Self {
-        Watched(SyntheticConfig::new(10).with_sample_shape([1, 1, 1]).build().unwrap(), before)
+        Observed(SyntheticConfig::new(10).with_sample_shape([1, 1, 1]).build().unwrap(), before)
     }
 }
 
-impl<F: Fn(usize) -> Result<()> + Send + Sync> Dataset for Watched<F> {
+impl<F: Fn(usize) -> Result<()> + Send + Sync> Dataset for Observed<F> {
     fn len(&self) -> usize {
         self.0.len()
     }
@@ -48,7 +48,7 @@ fn set_later(flag: &AtomicBool) {
 fn stop_ends_the_iterator_while_a_fetch_does_not_return() {
     for workers in [1, 4] {
         let (stopped, released) = (AtomicBool::new(false), AtomicBool::new(false));
-        let dataset = Watched::new(|index| {
+        let dataset = Observed::new(|index| {
             let begin = Instant::now();
             while index == 4 && !released.load(SeqCst) && begin.elapsed() < 5 * SOON {
                 thread::sleep(Duration::from_millis(1));
@@ -73,7 +73,7 @@ fn stop_ends_the_iterator_while_a_fetch_does_not_return() {
 fn stop_is_noticed_before_each_batch() {
     for workers in [0, 1, 4] {
         let (stopped, fetched) = (AtomicBool::new(false), AtomicUsize::new(0));
-        let dataset = Watched::new(|_| {
+        let dataset = Observed::new(|_| {
             fetched.fetch_add(1, SeqCst);
             Ok(())
         });
@@ -94,7 +94,7 @@ fn stop_is_noticed_before_each_batch() {
 fn stop_does_not_wait_for_the_repetition_of_a_fetch() {
     for workers in [0, 1, 4] {
         let stopped = AtomicBool::new(false);
-        let dataset = Watched::new(|index| if index == 2 { Err(Error::other("the server is busy")) } else { Ok(()) });
+        let dataset = Observed::new(|index| if index == 2 { Err(Error::other("the server is busy")) } else { Ok(()) });
         // The pauses grow to five seconds.
         let loader = LoaderConfig::new(2).with_workers(workers).with_retries(100).build().unwrap();
         let begin = Instant::now();
@@ -122,7 +122,7 @@ fn only_errors_of_the_data_set_are_repeated() {
         };
         let error_of = |attempt: fn() -> Result<()>| {
             attempts.store(0, SeqCst);
-            let dataset = Watched::new(|index| count(index, attempt));
+            let dataset = Observed::new(|index| count(index, attempt));
             let loader = LoaderConfig::new(5).with_workers(workers).with_retries(2).build().unwrap();
             let error = thread::scope(|scope| loader.batches(scope, &dataset, 0).unwrap().find_map(Result::err));
             (error.expect("an error"), attempts.load(SeqCst))

@@ -9,16 +9,16 @@ use tch::nn::VarStore;
 
 /// The tensors that every step checks: the trained variables, and the running statistics with a copy of their values.
 #[derive(Debug)]
-pub(super) struct Watched {
+pub(super) struct CheckedTensors {
     trained: Vec<(String, Tensor)>,
     statistics: Buffers,
 }
 
-impl Watched {
+impl CheckedTensors {
     /// Finds the variables of a model, of which others may be frozen than before.
     pub fn of(vs: &VarStore) -> Self {
         let trained = named_variables(vs).into_iter().filter(|variable| variable.trainable);
-        Watched {
+        CheckedTensors {
             trained: trained.map(|variable| (variable.name, variable.tensor)).collect(),
             statistics: Buffers::of(vs),
         }
