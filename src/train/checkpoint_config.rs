@@ -43,7 +43,7 @@ pub enum Change {
     Model,
     /// The variables that are not trained.
     FrozenVariables,
-    /// The loss function.
+    /// The loss function of the training.
     Loss,
     /// The callbacks that have a state, and their settings. Those that are new start anew.
     Callbacks,

@@ -18,7 +18,7 @@ pub(super) struct CpuStage<'a, T: Number> {
 }
 
 impl<'a, T: Number> CpuStage<'a, T> {
-    /// Prepares a stage.
+    /// Prepares a stage for one pass.
     pub fn new(stage: &'a Stage, statistics: &HostStatistics) -> Result<Self> {
         Ok(CpuStage {
             stage,
