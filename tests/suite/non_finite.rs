@@ -202,3 +202,20 @@ fn the_last_good_checkpoint_stays_however_many_later_ones_there_are() {
     assert_eq!(names.len(), 3, "{names:?}");
     assert_eq!(names[0], "checkpoint-000000001.safetensors");
 }
+
+#[test]
+fn variables_that_overflow_in_an_update_are_in_no_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    // The gradient is finite, and its product with the learning rate is not.
+    let steep = |outputs: &Tensor, targets: &Tensor| outputs.cross_entropy_for_logits(targets) * 1e10;
+    let mut trainer = trainer_of(&net(), 1e38, config(1)).with_loss(steep).with_checkpoints(every_step(folder.path()));
+    match fit(&mut trainer, &images(24, 0), &images(8, 1)) {
+        Err(Error::Training(TrainingError::NonFiniteVariable { variable })) => {
+            assert!(variable.starts_with("model."), "{variable}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(!all_finite(trainer.var_store()), "or this test would say nothing");
+    let entries = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(entries.filter(|name| name.ends_with(".safetensors")).count(), 0);
+}

@@ -5,13 +5,14 @@ use crate::small_run::{fit, images, net, record, trainer, trainer_of, with_targe
 use crate::variables::{bits, named_variables};
 use densenet::data::{Dataset, InMemoryDataset, Preprocess, SyntheticConfig};
 use densenet::data::{Targets, split_validation};
-use densenet::error::{ConfigError, DataError, InputError, TrainingError};
+use densenet::error::{ConfigError, DataError, InputError, PredictionError, TrainingError};
 use densenet::metrics::{BatchOutput, Direction, Metric};
-use densenet::models::Model;
+use densenet::models::{Model, ModuleModel};
 use densenet::nn::ForwardContext;
-use densenet::tch::{Kind, Tensor};
+use densenet::tch::nn::{self, VarStore};
+use densenet::tch::{Device, Kind, Tensor};
 use densenet::train::{BatchLoss, CheckpointConfig, Datasets, EarlyStop, Event, Loss, Monitor, SaveWeights};
-use densenet::{DenseNet, Error, Result, TrainConfig, Trainer};
+use densenet::{DenseNet, Error, Result, SgdConfig, TrainConfig, Trainer};
 use std::cell::Cell;
 
 fn config() -> TrainConfig {
@@ -342,4 +343,19 @@ fn targets_that_the_loss_cannot_take_are_an_error_and_no_panic() {
     let text = error.to_string();
     let reason = text.strip_prefix("cross-entropy: libtorch says: ").unwrap();
     assert!(reason.len() > 10 && !text.contains('\n') && !text.contains("Exception raised"), "{text}");
+}
+
+#[test]
+fn outputs_without_a_row_per_sample_are_an_error_before_the_first_step() {
+    let vs = VarStore::new(Device::Cpu);
+    let weight = vs.root().zeros("weight", &[1]);
+    let summed = nn::func_t(move |x, _| x.sum(Kind::Float).view([1, 1]) + &weight);
+    let optimizer = SgdConfig::new(0.1).build(&vs).unwrap();
+    let (made, watch) = record(|event, _| matches!(event, Event::StepEnded { .. }).then_some(()));
+    let mut trainer = Trainer::new(vs, ModuleModel(summed), optimizer, config()).unwrap().with_callback(watch);
+    match fit(&mut trainer, &images(16, 0), &images(4, 1)) {
+        Err(Error::Prediction(PredictionError::OutputShape { actual, samples: 2 })) => assert_eq!(actual, [1, 1]),
+        other => panic!("{other:?}"),
+    }
+    assert!(made.borrow().is_empty());
 }
