@@ -6,7 +6,6 @@ use crate::variables::bits;
 use densenet::data::InMemoryDataset;
 use densenet::error::{CheckpointError, DataError, TrainingError};
 use densenet::nn::Mode;
-use densenet::report::HistoryFile;
 use densenet::train::{
     Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, Outcome, Run, SaveEvery, SaveWeights,
 };
@@ -210,14 +209,14 @@ fn with_another_batch_size_no_sample_is_lost_and_later_saves_outrank_earlier_one
     assert_eq!(third.fit(&Datasets::new(&train)).unwrap().epochs.len(), 1, "it resumes from the newest");
 }
 
-/// A training set whose fetch of the sample 5 fails in the first `failures` calls that ask for it in training.
-fn failing(failures: usize) -> impl densenet::Dataset {
+/// A training set whose fetch of this sample fails in the first `failures` calls that ask for it in the second epoch.
+fn failing(sample: usize, failures: usize) -> impl densenet::Dataset {
     let left = AtomicUsize::new(failures);
     Changed::new(images(24, 0), move |keys, _| {
-        let wants = keys.iter().any(|key| key.index == 5 && key.epoch == 1);
+        let wants = keys.iter().any(|key| key.index == sample && key.epoch == 1);
         let fails = wants && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
         match fails {
-            true => Err(Error::Data(DataError::SampleUnavailable { index: 5, source: "lost for now".into() })),
+            true => Err(Error::Data(DataError::SampleUnavailable { index: sample, source: "lost for now".into() })),
             false => Ok(()),
         }
     })
@@ -225,28 +224,34 @@ fn failing(failures: usize) -> impl densenet::Dataset {
 
 #[test]
 fn a_sample_that_cannot_be_read_loses_no_step() {
-    let mut whole = trainer(config(3));
-    fit(&mut whole, &images(24, 0), &images(8, 1)).unwrap();
+    // The last sample of the second epoch, so that the epoch's first steps are there to be lost.
+    let order: &'static Mutex<Vec<usize>> = Box::leak(Box::default());
+    let noted = Changed::new(images(24, 0), move |keys, _| {
+        order.lock().unwrap().extend(keys.iter().filter(|key| key.epoch == 1).map(|key| key.index));
+        Ok(())
+    });
+    let mut whole = trainer(config(3).with_workers(0));
+    fit(&mut whole, &noted, &images(8, 1)).unwrap();
+    let sample = *order.lock().unwrap().last().unwrap();
     for workers in [0, 2] {
         let folder = tempfile::tempdir().unwrap();
+        let every = |config: CheckpointConfig| config.with_every(SaveEvery::Steps(100));
         let (made, watch) = steps();
-        let broken = failing(usize::MAX);
         let first = trainer(config(3).with_workers(workers)).with_callback(watch);
-        let mut first = first.with_checkpoints(checkpoints(folder.path()).with_every(SaveEvery::Steps(100)));
-        let error = fit(&mut first, &broken, &images(8, 1)).unwrap_err();
+        let mut first = first.with_checkpoints(every(checkpoints(folder.path())));
+        let error = fit(&mut first, &failing(sample, usize::MAX), &images(8, 1)).unwrap_err();
         assert!(matches!(error, Error::Data(DataError::SampleUnavailable { .. })), "{error:?}");
         drop(first);
-        let done = made.borrow().len();
+        assert_eq!(made.borrow().last(), Some(&(2, 2)));
         let (rest, watch) = steps();
-        let second = trainer(config(3)).with_callback(watch);
-        let mut second = second.with_checkpoints(resuming(folder.path()).with_every(SaveEvery::Steps(100)));
+        let mut second = trainer(config(3)).with_callback(watch).with_checkpoints(every(resuming(folder.path())));
         fit(&mut second, &images(24, 0), &images(8, 1)).unwrap();
-        assert_eq!(done + rest.borrow().len(), 9);
+        assert_eq!(rest.borrow().first(), Some(&(2, 3)));
         assert!(bits(second.var_store()) == bits(whole.var_store()));
     }
     // Or the read is repeated.
     let mut patient = trainer(config(3).with_retries(3));
-    fit(&mut patient, &failing(2), &images(8, 1)).unwrap();
+    fit(&mut patient, &failing(sample, 2), &images(8, 1)).unwrap();
     assert!(bits(patient.var_store()) == bits(whole.var_store()));
 }
 
@@ -275,26 +280,29 @@ fn an_evaluation_that_fails_is_repeated_on_resume_and_no_step_is() {
 fn an_essential_callback_that_fails_ends_the_run_after_its_state_is_saved() {
     let mut whole = trainer(config(2));
     fitted(&mut whole).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let results = folder.path().join("results");
-    fs::create_dir(&results).unwrap();
-    let gone = results.clone();
-    let removes = Watch(move |event: &Event, _: &Run| {
-        if let Event::StepEnded { epoch: 1, step: 2, .. } = event {
-            fs::remove_dir_all(&gone).unwrap();
-        }
-        Ok(ControlFlow::Continue(()))
-    });
-    let written = HistoryFile::csv(results.join("history.csv"));
     let every = |config: CheckpointConfig| config.with_every(SaveEvery::Steps(100));
-    let first = trainer(config(2)).with_callback(removes).with_callback(written);
-    let error = fitted(&mut first.with_checkpoints(every(checkpoints(folder.path())))).unwrap_err();
-    assert!(error.is_io(), "{error:?}");
-    let (rest, watch) = steps();
-    let mut second = trainer(config(2)).with_callback(watch).with_checkpoints(every(resuming(folder.path())));
-    assert_eq!(fitted(&mut second).unwrap().epochs.len(), 2);
-    assert_eq!(*rest.borrow(), [(2, 1), (2, 2), (2, 3)], "the epoch is complete");
-    assert!(bits(second.var_store()) == bits(whole.var_store()));
+    // In the middle of an epoch, and after its evaluation.
+    let at: [(fn(&Event) -> bool, _); 2] = [
+        (|event| matches!(event, Event::StepEnded { epoch: 2, step: 2, .. }), (2, 3)),
+        (|event| matches!(event, Event::EpochEnded { .. }), (2, 1)),
+    ];
+    for (fails_at, next) in at {
+        let folder = tempfile::tempdir().unwrap();
+        let fails = Watch(move |event: &Event, _: &Run| match fails_at(event) {
+            true => Err(Error::other("the log server does not respond")),
+            false => Ok(ControlFlow::Continue(())),
+        });
+        let mut first = trainer(config(2)).with_callback(fails).with_checkpoints(every(checkpoints(folder.path())));
+        let error = fitted(&mut first).unwrap_err();
+        assert!(matches!(error, Error::Other(_)), "{error:?}");
+        drop(first);
+        let (rest, watch) = steps();
+        let mut second = trainer(config(2)).with_callback(watch).with_checkpoints(every(resuming(folder.path())));
+        let history = fitted(&mut second).unwrap();
+        assert_eq!(history.epochs.iter().map(|record| record.epoch).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(rest.borrow().first(), Some(&next));
+        assert!(bits(second.var_store()) == bits(whole.var_store()));
+    }
 }
 
 #[test]

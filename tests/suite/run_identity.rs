@@ -1,6 +1,6 @@
 //! What a run is: everything that its result depends on has to be the same when it is resumed.
 
-use crate::small_run::{built, fit, images, net, record, trainer, with_targets};
+use crate::small_run::{Seen, built, fit, images, net, record, trainer, with_targets};
 use crate::variables::bits;
 use densenet::data::{InMemoryDataset, Targets};
 use densenet::error::CheckpointError;
@@ -157,4 +157,37 @@ fn a_callback_of_ones_own_is_compared_by_its_settings() {
     fitted(of(3).with_checkpoints(checkpoints(folder.path()))).unwrap();
     assert_eq!(differences(fitted(of(4).with_checkpoints(resuming(folder.path())))), ["callbacks"]);
     fitted(of(3).with_checkpoints(resuming(folder.path()))).unwrap();
+}
+
+/// A callback whose state is its own label, and which keeps what it is given back.
+struct Labeled(&'static str, Seen<(&'static str, String)>);
+
+impl Callback for Labeled {
+    fn on_event(&mut self, _: &Event, _: &densenet::train::Run) -> Result<std::ops::ControlFlow<()>> {
+        Ok(std::ops::ControlFlow::Continue(()))
+    }
+    fn settings(&self) -> serde_json::Value {
+        serde_json::json!(self.0)
+    }
+    fn state(&self) -> Option<serde_json::Value> {
+        Some(serde_json::json!(self.0))
+    }
+    fn load_state(&mut self, state: &serde_json::Value) -> Result<()> {
+        self.1.borrow_mut().push((self.0, state.as_str().unwrap_or_default().to_owned()));
+        Ok(())
+    }
+}
+
+#[test]
+fn callbacks_of_one_type_get_the_state_of_their_settings_and_not_of_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let loaded = Seen::default();
+    let with = |labels: [&'static str; 3]| {
+        labels.iter().fold(trainer(config(1)), |trainer, label| trainer.with_callback(Labeled(label, loaded.clone())))
+    };
+    fitted(with(["a", "b", "c"]).with_checkpoints(checkpoints(folder.path()))).unwrap();
+    fitted(with(["c", "a", "b"]).with_checkpoints(resuming(folder.path()))).unwrap();
+    let loaded = loaded.borrow();
+    assert_eq!(loaded.len(), 3);
+    assert!(loaded.iter().all(|(label, state)| label == state), "{loaded:?}");
 }
