@@ -282,7 +282,8 @@ fn an_essential_callback_that_fails_ends_the_run_after_its_state_is_saved() {
     fitted(&mut whole).unwrap();
     let every = |config: CheckpointConfig| config.with_every(SaveEvery::Steps(100));
     // In the middle of an epoch, and after its evaluation.
-    let at: [(fn(&Event) -> bool, _); 2] = [
+    type Moment = fn(&Event) -> bool;
+    let at: [(Moment, (usize, usize)); 2] = [
         (|event| matches!(event, Event::StepEnded { epoch: 2, step: 2, .. }), (2, 3)),
         (|event| matches!(event, Event::EpochEnded { .. }), (2, 1)),
     ];
