@@ -1,7 +1,7 @@
 //! What is left of a run after each kind of end, and what a second call of `fit` does.
 
 use crate::datasets::Changed;
-use crate::small_run::{Seen, Watch, fit, images, net, record, trainer, trainer_of};
+use crate::small_run::{Seen, Watch, checkpoints, fit, images, net, record, resuming, trainer, trainer_of};
 use crate::variables::bits;
 use densenet::data::InMemoryDataset;
 use densenet::error::{CheckpointError, DataError, TrainingError};
@@ -20,14 +20,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Three steps per epoch of 24 samples.
 fn config(epochs: usize) -> TrainConfig {
     TrainConfig::new(epochs).with_batch_size(8)
-}
-
-fn checkpoints(folder: &Path) -> CheckpointConfig {
-    CheckpointConfig::in_folder(folder.join("checkpoints"))
-}
-
-fn resuming(folder: &Path) -> CheckpointConfig {
-    checkpoints(folder).with_resume()
 }
 
 fn fitted(trainer: &mut Trainer<DenseNet>) -> Result<History> {

@@ -1,13 +1,13 @@
 //! What a run is: everything that its result depends on has to be the same when it is resumed.
 
-use crate::small_run::{Seen, built, fit, images, net, record, trainer, with_targets};
+use crate::small_run::{Seen, built, checkpoints, fit, images, net, record, resuming, trainer, with_targets};
 use crate::variables::bits;
 use densenet::data::{InMemoryDataset, Targets};
 use densenet::error::CheckpointError;
 use densenet::nn::{Dropout, NormReluConfig};
 use densenet::optim::SgdConfig;
 use densenet::tch::{Kind, Tensor};
-use densenet::train::{Callback, Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, SaveWeights};
+use densenet::train::{Callback, Change, Datasets, EarlyStop, Event, History, Monitor, SaveWeights};
 use densenet::weights::{LoadConfig, load};
 use densenet::{DenseNet, DenseNetConfig, Error, Result, TrainConfig, Trainer};
 use std::fs;
@@ -15,14 +15,6 @@ use std::path::Path;
 
 fn config(epochs: usize) -> TrainConfig {
     TrainConfig::new(epochs).with_batch_size(8)
-}
-
-fn checkpoints(folder: &Path) -> CheckpointConfig {
-    CheckpointConfig::in_folder(folder.join("checkpoints"))
-}
-
-fn resuming(folder: &Path) -> CheckpointConfig {
-    checkpoints(folder).with_resume()
 }
 
 fn of(net: &DenseNetConfig) -> Trainer<DenseNet> {

@@ -3,10 +3,11 @@
 use densenet::data::{Batch, Dataset, InMemoryDataset, Phase, SampleKey, SyntheticConfig, Targets};
 use densenet::models::{DenseNet, Model};
 use densenet::tch::{self, Device, nn::VarStore};
-use densenet::train::{Callback, Datasets, Event, History, Run};
+use densenet::train::{Callback, CheckpointConfig, Datasets, Event, History, Run};
 use densenet::{DenseNetConfig, Result, SgdConfig, TrainConfig, Trainer};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::rc::Rc;
 
 /// Four outputs, gray images; two blocks, so that 8×8 pixels leave one value per channel at the end.
@@ -45,6 +46,16 @@ pub fn trainer(config: TrainConfig) -> Trainer<DenseNet> {
 /// Trains on one data set and reports on another.
 pub fn fit<M: Model>(trainer: &mut Trainer<M>, train: &dyn Dataset, test: &dyn Dataset) -> Result<History> {
     trainer.fit(&Datasets::new(train).with_test(test))
+}
+
+/// Checkpoints of a new run, in a folder below this one.
+pub fn checkpoints(folder: &Path) -> CheckpointConfig {
+    CheckpointConfig::in_folder(folder.join("checkpoints"))
+}
+
+/// Checkpoints of a run that is resumed where there are any.
+pub fn resuming(folder: &Path) -> CheckpointConfig {
+    checkpoints(folder).with_resume()
 }
 
 /// What a run's callback saw, to be read after the run.
