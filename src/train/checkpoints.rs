@@ -122,7 +122,9 @@ impl Checkpoints {
     /// Sets the checkpoints aside whose variables led to a value that is not finite, so that a resumed run starts from
     /// the last good one.
     pub fn set_diverged_aside(&mut self) -> Result<()> {
-        for number in self.unconfirmed.drain(..) {
+        // Older ones may be removed already.
+        let remaining = self.store.numbers()?;
+        for number in self.unconfirmed.drain(..).filter(|number| remaining.contains(number)) {
             self.store.set_aside(&self.store.path(number), "diverged")?;
         }
         self.newest = None;

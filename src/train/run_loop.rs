@@ -198,10 +198,9 @@ impl<'a, M: Model> RunLoop<'a, M> {
 
     /// Saves the state after an error, where it is undamaged, and tells the callbacks.
     fn fail(&mut self, error: &Error) {
-        let has_diverged = matches!(
-            error,
-            Error::Training(TrainingError::NonFiniteLoss { .. } | TrainingError::NonFiniteEvaluation { .. })
-        );
+        use TrainingError::{NoFiniteStep, NonFiniteEvaluation, NonFiniteLoss};
+        let has_diverged =
+            matches!(error, Error::Training(NonFiniteLoss { .. } | NonFiniteEvaluation { .. } | NoFiniteStep { .. }));
         let saved = match &mut self.trainer.checkpoints {
             // The variables that led to this loss are in the newest checkpoints too.
             Some(checkpoints) if has_diverged => checkpoints.set_diverged_aside(),

@@ -198,7 +198,8 @@ impl<M: Model> Trainer<M> {
     ///   that the result depends on differs from those of the checkpoint or of the call before.
     ///
     /// Later: values that are not finite, as [`Error::Training`](crate::Error::Training), and the errors of data sets, model, metrics and
-    /// callbacks. With checkpoints the state is saved before such an error is returned.
+    /// callbacks. With checkpoints the state is saved before such an error is returned, unless it is that of a metric or
+    /// of the optimizer, in the middle of an update; the next call then continues from the newest checkpoint.
     ///
     /// An early or interrupted end is no error: [`outcome`](Self::outcome) tells them apart.
     pub fn fit(&mut self, datasets: &Datasets) -> Result<History> {

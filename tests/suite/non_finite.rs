@@ -219,3 +219,25 @@ fn variables_that_overflow_in_an_update_are_in_no_checkpoint() {
     let entries = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(entries.filter(|name| name.ends_with(".safetensors")).count(), 0);
 }
+
+#[test]
+fn after_an_epoch_of_skipped_steps_alone_a_resumed_run_continues_from_the_last_good_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let calls = Cell::new(0);
+    let nan_in_the_second_epoch = move |outputs: &Tensor, targets: &Tensor| {
+        calls.set(calls.get() + usize::from(outputs.requires_grad()));
+        let loss = outputs.cross_entropy_for_logits(targets);
+        if outputs.requires_grad() && calls.get() > 3 { loss * f64::NAN } else { loss }
+    };
+    let skipping = || trainer(config(3).with_skip_non_finite());
+    let mut first = skipping().with_loss(nan_in_the_second_epoch).with_checkpoints(every_step(folder.path()));
+    match fit(&mut first, &images(24, 0), &images(8, 1)) {
+        Err(Error::Training(TrainingError::NoFiniteStep { epoch: 2 })) => {}
+        other => panic!("{other:?}"),
+    }
+    drop(first);
+    let config = every_step(folder.path()).with_allowed_changes(vec![Change::Loss]);
+    let mut second = skipping().with_checkpoints(config);
+    let history = fit(&mut second, &images(24, 0), &images(8, 1)).unwrap();
+    assert_eq!(history.epochs.iter().map(|record| record.skipped_steps).collect::<Vec<_>>(), [0, 0, 0]);
+}

@@ -5,6 +5,7 @@ use crate::small_run::{Seen, Watch, checkpoints, fit, images, net, record, resum
 use crate::variables::bits;
 use densenet::data::InMemoryDataset;
 use densenet::error::{CheckpointError, DataError, TrainingError};
+use densenet::metrics::{BatchOutput, Direction, Metric};
 use densenet::nn::Mode;
 use densenet::train::{
     Change, CheckpointConfig, Datasets, EarlyStop, Event, History, Monitor, Outcome, Run, SaveEvery, SaveWeights,
@@ -381,4 +382,42 @@ fn a_stop_while_a_sample_never_comes_saves_the_run_at_once() {
     let (before, after) = other.join().unwrap();
     assert_eq!(history.epochs.len(), 1);
     assert!(after.last() > before.last(), "saved while the worker waits: {before:?}, {after:?}");
+}
+
+/// A metric whose update fails once: in the first step of the second epoch, after three steps and one evaluation.
+#[derive(Clone, Default, serde::Serialize, serde::Deserialize)]
+struct FailsOnce;
+
+static UPDATES: AtomicUsize = AtomicUsize::new(0);
+
+impl Metric for FailsOnce {
+    fn name(&self) -> String {
+        "fails once".to_owned()
+    }
+    fn direction(&self) -> Direction {
+        Direction::Minimize
+    }
+    fn update(&mut self, _: &BatchOutput) -> Result<()> {
+        if UPDATES.fetch_add(1, Ordering::SeqCst) == 4 { Err(Error::other("no value")) } else { Ok(()) }
+    }
+    fn merge(&mut self, _: &Self) {}
+    fn compute(&self) -> Option<f64> {
+        None
+    }
+}
+
+#[test]
+fn after_an_error_within_an_update_only_a_checkpoint_continues_the_run() {
+    let mut whole = trainer(config(3));
+    fitted(&mut whole).unwrap();
+    let mut without = trainer(config(3)).with_metric(FailsOnce);
+    assert!(matches!(fitted(&mut without), Err(Error::Other(_))));
+    assert!(matches!(fitted(&mut without), Err(Error::Training(TrainingError::IncompleteUpdate))));
+
+    UPDATES.store(0, Ordering::SeqCst);
+    let folder = tempfile::tempdir().unwrap();
+    let mut with = trainer(config(3)).with_metric(FailsOnce).with_checkpoints(checkpoints(folder.path()));
+    assert!(matches!(fitted(&mut with), Err(Error::Other(_))));
+    assert_eq!(fitted(&mut with).unwrap().epochs.len(), 3);
+    assert!(bits(with.var_store()) == bits(whole.var_store()));
 }
