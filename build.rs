@@ -68,6 +68,7 @@ fn compile(include: &Path) {
         .flag("-Werror")
         .files(
             [
+                "access",
                 "allocator",
                 "autocast",
                 "autograd",

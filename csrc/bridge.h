@@ -33,6 +33,18 @@ char* densenet_cpu_capability(char** error);
 // Opens libtorch's CUDA library if it lies beside the loaded libtorch_cpu. 1: opened, 0: there is none, -1: error.
 int densenet_open_cuda(char** error);
 
+// --- access.cpp ---
+
+// How the values of a tensor can be reached. 2: in memory, 1: by libtorch's operations alone, because this thread records
+// them or the tensor stands for another one, 0: neither, as for a sparse tensor, -1: error.
+int densenet_access(const at::Tensor* tensor, char** error);
+
+// Whether libtorch traces this thread's operations. 1: yes, 0: no, -1: error.
+int densenet_is_tracing(char** error);
+
+// Whether this thread's operations on a device choose their dtype. 1: yes, 0: no, -1: error.
+int densenet_is_autocast(bool is_cuda, char** error);
+
 // --- allocator.cpp ---
 
 // Makes the C library keep freed memory for the next allocation instead of returning it to the system, and libtorch ask
@@ -131,10 +143,10 @@ int densenet_copy_all(densenet_tensors from, densenet_tensors to, char** error);
 int densenet_fused_sgd_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors momenta,
                             double learning_rate, double momentum, bool nesterov, double weight_decay, char** error);
 
-// One step of AdamW for all parameters, the one whose number, from 1, is in `step`: a float on the parameters' device.
-// 0: done, -1: error.
+// One step of AdamW for all parameters. `numbers` are as many: the 1-based index of each parameter's own step, a float on
+// its device. 0: done, -1: error.
 int densenet_fused_adamw_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors first_moments,
-                              densenet_tensors second_moments, const at::Tensor* step, double learning_rate,
+                              densenet_tensors second_moments, densenet_tensors numbers, double learning_rate,
                               double beta1, double beta2, double epsilon, double weight_decay, char** error);
 
 // Removes the gradients of the tensors. 0: done, -1: error.

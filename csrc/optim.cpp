@@ -84,7 +84,7 @@ int densenet_fused_sgd_step(densenet_tensors parameters, densenet_tensors gradie
 }
 
 int densenet_fused_adamw_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors first_moments,
-                              densenet_tensors second_moments, const at::Tensor* step, double learning_rate,
+                              densenet_tensors second_moments, densenet_tensors numbers, double learning_rate,
                               double beta1, double beta2, double epsilon, double weight_decay, char** error) {
   return densenet::guard(error, -1, [&] {
     c10::AutoGradMode no_grad(false);
@@ -92,7 +92,8 @@ int densenet_fused_adamw_step(densenet_tensors parameters, densenet_tensors grad
     const auto g = in_order_of(p, gradients);
     const auto m = state(p, first_moments);
     const auto v = state(p, second_moments);
-    const Tensors steps(p.size(), *step);
+    Tensors steps;
+    for (size_t i = 0; i < numbers.count; ++i) steps.push_back(*numbers.first[i]);
     at::_fused_adamw_(p, g, m, v, /*max_exp_avg_sqs=*/{}, steps, learning_rate, beta1, beta2,
                       weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
     count_modification(p);

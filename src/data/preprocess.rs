@@ -1,6 +1,7 @@
 //! Conversion of a batch in plain memory to tensors on the training device.
 
 use super::{Batch, Targets, Values};
+use crate::torch::check_device;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -116,6 +117,7 @@ impl Preprocess {
     ///
     /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`Error::Libtorch`].
     pub fn tensors(&self, batch: &Batch, device: Device) -> Result<(Tensor, Tensor)> {
+        check_device(device)?;
         let input = self.inputs(&batch.values, &batch.sample_shape, batch.len(), device)?;
         let targets = match &batch.targets {
             Targets::Classes(classes) => {

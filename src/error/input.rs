@@ -12,6 +12,17 @@ pub enum InputError {
         /// The expected shape, such as "[N, 3, H, W]".
         expected: String,
     },
+    /// The input has another dtype, device or layout than a model's variables.
+    #[error("the input is a tensor of {actual}, but has to be one of {expected}, as the variables are")]
+    IncompatibleTensor {
+        /// The dtype and device of the input, such as "Uint8 on cpu".
+        actual: String,
+        /// The dtype and device of the variables.
+        expected: String,
+    },
+    /// libtorch traces the model, whose variables require a gradient.
+    #[error("variables that require a gradient cannot be traced: call VarStore::freeze before")]
+    TracedVariables,
     /// The image is so small that the output of a layer is empty.
     #[error(
         "input {height}×{width} is too small: nothing is left of it at {layer}; the smallest input is {smallest}×{smallest}"

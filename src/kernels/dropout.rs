@@ -19,6 +19,11 @@ impl DropMask {
         DropMask { key, threshold: (rate * 2.0_f64.powi(32)) as u32, factor: (1.0 - rate).recip() }
     }
 
+    /// Returns the share of values that are dropped.
+    pub fn rate(&self) -> f64 {
+        1.0 - self.factor.recip()
+    }
+
     /// Whether the value at a place is not dropped.
     #[inline(always)]
     fn keeps(&self, place: u64) -> bool {

@@ -4,7 +4,9 @@ use super::config::DenseNetConfig;
 use super::layout::{self, Layer, layout};
 use super::model::{Model, input_shape_error};
 use crate::Result;
-use crate::nn::{DenseBlock, Draws, Features, ForwardContext, Mode, NormRelu, Stem, TransitionBlock, build_linear};
+use crate::nn::{
+    DenseBlock, Draws, Features, ForwardContext, Mode, NormRelu, Stem, TransitionBlock, build_linear, check_tensor,
+};
 use tch::Tensor;
 use tch::nn::{self, Module, ModuleT, Path};
 
@@ -110,7 +112,9 @@ impl DenseNet {
     /// Runs the head: global average pooling and the classifier. Its matrix is small, and the loss is computed from its
     /// output, so it runs in the variables' own dtype.
     fn head(&self, features: &Features, ctx: &ForwardContext) -> Result<Tensor> {
-        Ok(self.classifier.forward(&self.norm.forward_pooled(features, ctx)?))
+        let pooled = self.norm.forward_pooled(features, ctx)?;
+        check_tensor(&pooled, &self.classifier.ws)?;
+        Ok(self.classifier.forward(&pooled))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::initialization::{Draws, Initialization};
 use crate::error::ConfigError;
-use crate::torch::to_channels_last;
+use crate::torch::{check_device, to_channels_last};
 use crate::{Error, Result};
 use tch::nn::{self, Init, Path};
 
@@ -25,7 +25,7 @@ impl ConvGeometry {
 
     /// Builds the convolution with the variables `weight` and, if it has one, `bias`.
     pub fn build(&self, path: &Path, initialization: Initialization, draws: &Draws) -> Result<nn::Conv2D> {
-        ensure_free(path, "weight")?;
+        check_path(path)?;
         let area = (self.kernel * self.kernel) as f64;
         let distribution = initialization.conv(self.in_channels as f64 * area, self.out_channels as f64 * area);
         let config = nn::ConvConfig {
@@ -55,7 +55,7 @@ pub(crate) fn build_linear(
     initialization: Initialization,
     draws: &Draws,
 ) -> Result<nn::Linear> {
-    ensure_free(path, "weight")?;
+    check_path(path)?;
     let distribution = initialization.linear(inputs as f64, outputs as f64);
     let config = nn::LinearConfig { ws_init: draws.init(distribution), bs_init: Some(Init::Const(0.0)), bias: true };
     let linear = nn::linear(path, inputs as i64, outputs as i64, config);
@@ -63,10 +63,12 @@ pub(crate) fn build_linear(
     Ok(linear)
 }
 
-/// Returns an error where the variable exists already: tch would silently rename the second one.
-pub(crate) fn ensure_free(path: &Path, variable: &str) -> Result<()> {
-    match path.get(variable) {
-        Some(_) => Err(Error::Config(ConfigError::VariableExists { name: path.path(variable) })),
+/// Checks that variables can be created at a path: on a device that this machine has, and under names that are free, since
+/// tch would silently rename a second `weight`.
+pub(crate) fn check_path(path: &Path) -> Result<()> {
+    check_device(path.device())?;
+    match path.get("weight") {
+        Some(_) => Err(Error::Config(ConfigError::VariableExists { name: path.path("weight") })),
         None => Ok(()),
     }
 }

@@ -133,6 +133,7 @@ impl DenseBlock {
     /// [`Error::Input`] if `features` are not `[N, C, H, W]` with the channels that the block was built for, or in
     /// training on one value per channel; [`Error::Libtorch`].
     pub fn forward(&self, features: Features, ctx: &ForwardContext) -> Result<Features> {
+        self.layers[0].check_tensor(&features.data)?;
         match Engine::of(&features.data, ctx).backend() {
             Some(backend) => self.fused(backend, features, ctx),
             None => self.reference(features, ctx),

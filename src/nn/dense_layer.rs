@@ -1,6 +1,7 @@
 //! One layer of a dense block, which reads all features before it and computes `k` new ones.
 
 use super::fused::{LayerModules, StageModules};
+use super::input::check_tensor;
 use super::{
     ConvDropout, ConvGeometry, DenseBlockConfig, Draws, Dropout, Features, ForwardContext, Initialization, NormRelu,
     NormReluConfig, checked, drop_values,
@@ -94,6 +95,11 @@ impl LayerStage {
 }
 
 impl DenseLayer {
+    /// Checks that features are tensors like the layer's variables.
+    pub(super) fn check_tensor(&self, features: &Tensor) -> Result<()> {
+        check_tensor(features, &self.stages[0].conv.ws)
+    }
+
     /// Checks the features that the layer will read.
     pub(super) fn check(&self, features: &Tensor, ctx: &ForwardContext) -> Result<()> {
         self.stages[0].norm.check(features, ctx)

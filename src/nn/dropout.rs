@@ -2,7 +2,7 @@
 
 use super::ForwardContext;
 use crate::kernels::{DropMask, drop, scramble, scramble_name};
-use crate::torch::{Number, empty_channels_last, for_parts};
+use crate::torch::{Number, empty_channels_last, for_parts, is_tracing};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn::Path;
@@ -77,9 +77,13 @@ impl ConvDropout {
 /// Applies a mask to the output `[N, C, H, W]` of a convolution, or to its gradient, by an operation of libtorch: drops
 /// the values that the kernels drop.
 ///
-/// On a GPU the mask is computed on the CPU and copied.
+/// On a GPU the mask is computed on the CPU and copied. While libtorch traces, its own dropout is recorded instead, since
+/// a mask would be the same in every pass of the traced module.
 pub(crate) fn drop_values(mask: Option<DropMask>, x: Tensor) -> Tensor {
     let Some(mask) = mask else { return x };
+    if is_tracing() {
+        return x.dropout(mask.rate(), true);
+    }
     let size = <[i64; 4]>::try_from(x.size()).expect("features have four dimensions");
     let factors = match x.kind() {
         Kind::Double => factors::<f64>(mask, size),

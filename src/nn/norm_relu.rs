@@ -1,6 +1,6 @@
 //! Batch normalization followed by ReLU, as everywhere in a DenseNet.
 
-use super::conv::{checked, ensure_free};
+use super::conv::{check_path, checked};
 use super::{Features, ForwardContext, Statistics};
 use crate::error::InputError;
 use crate::torch::no_grad;
@@ -45,7 +45,7 @@ impl NormReluConfig {
         self.check()?;
         Error::at_least_one("channels of a norm", channels)?;
         checked("channels of a norm", Some(channels))?;
-        ensure_free(path, "weight")?;
+        check_path(path)?;
         let shape = [channels as i64];
         Ok(NormRelu {
             weight: path.var("weight", &shape, Init::Const(1.0)),

@@ -1,5 +1,6 @@
 //! The stem: the first convolution and the operations between it and the first dense block.
 
+use super::input::check_tensor;
 use super::{
     ConvGeometry, Draws, Features, ForwardContext, Initialization, NormRelu, NormReluConfig, checked,
     fused::{self, Engine},
@@ -130,6 +131,7 @@ impl Stem {
     /// Computes the first features from images `[N, C, H, W]`, whose shape has been checked.
     pub(crate) fn forward(&self, x: &Tensor, ctx: &ForwardContext) -> Result<Features> {
         let (last, first) = self.stages.split_last().expect("there is a convolution");
+        check_tensor(x, &self.stages[0].0.ws)?;
         let rectified = |x: Tensor, norm: &NormRelu| norm.forward(&Features::new(x), ctx);
         let x = first.iter().try_fold(x.shallow_clone(), |x, (conv, norm)| match norm {
             Some(norm) => rectified(conv.forward(&x), norm),

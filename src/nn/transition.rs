@@ -1,5 +1,6 @@
 //! The transition between dense blocks: fewer channels, half the size.
 
+use super::input::check_tensor;
 use super::{
     ConvDropout, ConvGeometry, Draws, Dropout, Features, ForwardContext, Initialization, NormRelu, NormReluConfig,
     blurred_half, checked, drop_values,
@@ -150,6 +151,7 @@ impl TransitionBlock {
     }
 
     fn check(&self, features: &Tensor, ctx: &ForwardContext) -> Result<()> {
+        check_tensor(features, &self.conv.ws)?;
         self.norm.check(features, ctx)?;
         let [.., height, width] = features.size()[..] else { unreachable!("the norm has checked the rank") };
         if height.min(width) >= 2 {

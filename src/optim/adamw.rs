@@ -2,8 +2,9 @@
 
 use super::Optimizer;
 use super::parameters::{self, Slot, WithGradients, check};
-use crate::Result;
+use crate::error::CheckpointError;
 use crate::torch::{AdamWStep, adamw_step};
+use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
@@ -49,8 +50,9 @@ impl AdamWConfig {
         check("beta2", self.beta2, (0.0..1.0).contains(&self.beta2), "a number in [0, 1)")?;
         check("epsilon of AdamW", self.epsilon, self.epsilon > 0.0, "a positive number")?;
         check("weight decay", self.weight_decay, self.weight_decay >= 0.0, "0 or more")?;
-        let steps = Tensor::zeros([1], (Kind::Int64, Device::Cpu));
-        Ok(Box::new(AdamW { config: self.clone(), slots: parameters::slots(vs)?, steps }))
+        let slots = parameters::slots(vs)?;
+        let steps = Tensor::zeros([slots.len() as i64], (Kind::Int64, Device::Cpu));
+        Ok(Box::new(AdamW { config: self.clone(), slots, steps }))
     }
 }
 
@@ -59,7 +61,8 @@ impl AdamWConfig {
 struct AdamW {
     config: AdamWConfig,
     slots: Vec<Slot<2>>,
-    /// Number of steps so far, `[1]`.
+    /// Number of steps that each variable has made, `[slots]`: one with no gradient makes no step, and the correction of
+    /// its moments waits for it.
     steps: Tensor,
 }
 
@@ -78,22 +81,50 @@ impl Optimizer for AdamW {
 
     fn step(&mut self, learning_rate: f64) -> Result<()> {
         let AdamWConfig { beta1, beta2, epsilon, weight_decay, .. } = self.config;
-        let _ = self.steps.g_add_scalar_(1);
         let WithGradients { parameters, gradients, state: [first, second] } = WithGradients::of(&self.slots);
-        let device = parameters.first().map_or(Device::Cpu, |parameter| parameter.device());
-        let number = self.steps.to_kind(Kind::Float).to_device(device).squeeze();
+        let has_gradient: Vec<_> = self.slots.iter().map(|slot| slot.parameter.grad().defined()).collect();
+        let steps = &self.steps + Tensor::from_slice(&has_gradient).to_kind(Kind::Int64);
+        let numbers = numbers(&steps, &has_gradient, &parameters)?;
         let step = AdamWStep { learning_rate, beta1, beta2, epsilon, weight_decay };
-        adamw_step(&parameters, &gradients, &first, &second, &number, &step)
+        adamw_step(&parameters, &gradients, &first, &second, &numbers, &step)?;
+        // A step that failed has changed nothing, and does not count.
+        self.steps.copy_(&steps);
+        Ok(())
     }
 
     fn state(&self) -> Vec<(String, Tensor)> {
         let mut state = parameters::state(&self.slots, ["exp_avg", "exp_avg_sq"]);
-        state.push(("step".to_owned(), self.steps.shallow_clone()));
+        let steps = (0..).zip(&self.slots).map(|(i, slot)| (format!("{}.step", slot.name), self.steps.narrow(0, i, 1)));
+        state.extend(steps);
         state.sort_by(|a, b| a.0.cmp(&b.0));
         state
     }
 
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()> {
+        let is_count = |name: &str| self.slots.iter().any(|slot| name.strip_suffix(".step") == Some(&slot.name));
+        for (name, tensor) in state.iter().filter(|(name, _)| is_count(name)) {
+            if tensor.numel() > 0 && tensor.min().double_value(&[]) < 0.0 {
+                let problem = format!("it is {}, but has to be at least 0", tensor.min().int64_value(&[]));
+                return Err(Error::Checkpoint(CheckpointError::StateMismatch { name: name.clone(), problem }));
+            }
+        }
         parameters::load(self.state(), state)
     }
+}
+
+/// Returns the number of its step for each of the variables that have a gradient, as `f32` on its device. Variables with
+/// the same number share a tensor.
+fn numbers(steps: &Tensor, has_gradient: &[bool], parameters: &[&Tensor]) -> Result<Vec<Tensor>> {
+    let steps = Vec::<i64>::try_from(steps).map_err(Error::libtorch("numbers of steps"))?;
+    let mut tensors = Vec::<(i64, Tensor)>::new();
+    let steps = steps.into_iter().zip(has_gradient).filter_map(|(step, has)| has.then_some(step));
+    let numbers = steps.zip(parameters).map(|(step, parameter)| {
+        if let Some((_, tensor)) = tensors.iter().find(|(other, _)| *other == step) {
+            return tensor.shallow_clone();
+        }
+        let tensor = Tensor::from(step as f32).to_device(parameter.device());
+        tensors.push((step, tensor.shallow_clone()));
+        tensor
+    });
+    Ok(numbers.collect())
 }

@@ -9,7 +9,7 @@ use tch::nn::VarStore;
 /// A trained variable and the optimizer's tensors that belong to it, of the variable's shape, 0 at the start.
 #[derive(Debug)]
 pub(super) struct Slot<const N: usize> {
-    name: String,
+    pub name: String,
     pub parameter: Tensor,
     pub state: [Tensor; N],
 }

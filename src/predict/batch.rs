@@ -60,6 +60,7 @@ impl Predictions {
 /// # Ok::<(), densenet::Error>(())
 /// ```
 pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig) -> Result<Predictions> {
+    config.check()?;
     let inference = Inference {
         model,
         preprocess: &config.preprocess,

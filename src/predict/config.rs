@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::data::{LoaderConfig, Preprocess};
 use crate::nn::{ForwardContext, Mode, Precision};
-use crate::torch::default_device;
+use crate::torch::{check_device, default_device};
 use std::time::Duration;
 use tch::Device;
 
@@ -35,8 +35,9 @@ impl Default for PredictConfig {
 }
 
 impl PredictConfig {
-    /// Checks the batch size, and that the device supports the precision.
+    /// Checks the batch size, and that this machine has the device, which supports the precision.
     pub(super) fn check(&self) -> Result<()> {
+        check_device(self.device)?;
         self.precision.check(self.device)?;
         LoaderConfig::new(self.batch_size).build().map(drop)
     }

@@ -19,6 +19,13 @@ pub fn autocast<T>(device: Device, body: impl FnOnce() -> T) -> Result<T> {
     Ok(body())
 }
 
+/// Whether this thread's operations choose their dtype on this device, within [`autocast`] or libtorch's own.
+pub(crate) fn is_autocast(device: Device) -> bool {
+    let is_cuda = matches!(device, Device::Cuda(_));
+    // SAFETY: the entry has no precondition.
+    ffi::call("autocast", |error| unsafe { ffi::densenet_is_autocast(is_cuda, error) }).is_ok_and(|is| is == 1)
+}
+
 /// Whether this machine computes in bf16 with instructions for it on this device. Without them libtorch gives the same
 /// results, many times slower. For a GPU it is always `true`.
 pub fn has_bf16(device: Device) -> bool {

@@ -12,7 +12,7 @@ use tch::Device;
 /// libtorch does not load libtorch's CUDA library by itself, and libtorch caches the result of the first check. This
 /// function loads the library before it checks.
 pub fn default_device() -> Device {
-    open_cuda();
+    let _ = open_cuda();
     Device::cuda_if_available()
 }
 
@@ -22,24 +22,44 @@ pub fn default_device() -> Device {
 ///
 /// [`ConfigError::DeviceUnavailable`] where the text is no name of a device, or this machine does not have it.
 pub fn parse_device(name: &str) -> Result<Device> {
-    let unusable = |reason: String| Error::Config(ConfigError::DeviceUnavailable { name: name.to_owned(), reason });
     let index = match name {
         "cpu" => return Ok(Device::Cpu),
-        "cuda" => 0,
-        other => other
-            .strip_prefix("cuda:")
-            .and_then(|index| index.parse().ok())
-            .ok_or_else(|| unusable("it is neither cpu nor cuda nor cuda:N".to_owned()))?,
+        "cuda" => Some(0),
+        other => other.strip_prefix("cuda:").and_then(|index| index.parse().ok()),
     };
-    let problem = open_cuda();
+    let device = Device::Cuda(index.ok_or_else(|| unavailable(name, "it is neither cpu nor cuda nor cuda:N"))?);
+    check_device(device).map(|()| device)
+}
+
+/// Checks that this machine has a device, and that libtorch can use it.
+///
+/// # Errors
+///
+/// [`ConfigError::DeviceUnavailable`] where it does not.
+pub(crate) fn check_device(device: Device) -> Result<()> {
+    let name = device_name(device);
+    let index = match device {
+        Device::Cpu => return Ok(()),
+        Device::Cuda(index) => index,
+        _ => return Err(unavailable(&name, "this crate runs on cpu and cuda")),
+    };
+    let is_there = open_cuda();
     let count = tch::Cuda::device_count();
     if (index as i64) < count {
-        return Ok(Device::Cuda(index));
+        return Ok(());
     }
-    Err(unusable(match problem {
-        Some(problem) => format!("libtorch's CUDA library does not load: {problem}"),
-        None => format!("this machine has {count} CUDA devices that libtorch can use"),
-    }))
+    Err(match is_there {
+        Ok(true) => unavailable(&name, &format!("this machine has {count} CUDA devices that libtorch can use")),
+        Ok(false) => unavailable(
+            &name,
+            "the loaded libtorch is one without CUDA; densenet's `./setup --cuda` installs one with it",
+        ),
+        Err(problem) => unavailable(&name, &format!("libtorch's CUDA library does not load: {problem}")),
+    })
+}
+
+fn unavailable(name: &str, reason: &str) -> Error {
+    Error::Config(ConfigError::DeviceUnavailable { name: name.to_owned(), reason: reason.to_owned() })
 }
 
 /// Returns the name of a device, such as "cpu" or "cuda:0", in the form that [`parse_device`] reads.
@@ -51,17 +71,15 @@ pub(crate) fn device_name(device: Device) -> String {
     }
 }
 
-/// Opens libtorch's CUDA library once; returns the reason if that failed.
-fn open_cuda() -> Option<&'static str> {
-    static PROBLEM: OnceLock<Option<String>> = OnceLock::new();
-    PROBLEM
-        .get_or_init(|| {
-            // SAFETY: the entry takes a place for its message and nothing else.
-            ffi::call("libtorch's CUDA library", |error| unsafe { ffi::densenet_open_cuda(error) })
-                .err()
-                .map(|error| error.to_string())
-        })
-        .as_deref()
+/// Opens libtorch's CUDA library once; returns whether there is one, or the reason why it does not load.
+fn open_cuda() -> Result<bool, &'static str> {
+    static IS_THERE: OnceLock<Result<bool, String>> = OnceLock::new();
+    let is_there = IS_THERE.get_or_init(|| {
+        // SAFETY: the entry takes a place for its message and nothing else.
+        let opened = ffi::call("libtorch's CUDA library", |error| unsafe { ffi::densenet_open_cuda(error) });
+        opened.map(|opened| opened == 1).map_err(|error| error.to_string())
+    });
+    is_there.as_ref().copied().map_err(String::as_str)
 }
 
 #[cfg(test)]

@@ -13,6 +13,9 @@ unsafe extern "C" {
     pub(super) fn densenet_release_free_memory();
     pub(super) fn densenet_cpu_capability(error: *mut *mut c_char) -> *mut c_char;
     pub(super) fn densenet_open_cuda(error: *mut *mut c_char) -> c_int;
+    pub(super) fn densenet_access(tensor: *const torch_sys::C_tensor, error: *mut *mut c_char) -> c_int;
+    pub(super) fn densenet_is_tracing(error: *mut *mut c_char) -> c_int;
+    pub(super) fn densenet_is_autocast(is_cuda: bool, error: *mut *mut c_char) -> c_int;
     pub(super) fn densenet_to_channels_last(
         tensor: *const torch_sys::C_tensor,
         error: *mut *mut c_char,
@@ -76,7 +79,7 @@ unsafe extern "C" {
         gradients: Tensors,
         first_moments: Tensors,
         second_moments: Tensors,
-        step: *const torch_sys::C_tensor,
+        numbers: Tensors,
         learning_rate: f64,
         beta1: f64,
         beta2: f64,

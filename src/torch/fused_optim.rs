@@ -70,9 +70,9 @@ pub(crate) struct AdamWStep {
 /// Makes a step of AdamW: p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the
 /// gradient.
 ///
-/// `number` is the 1-based index of the step, as a tensor of one f32 on the parameters' device. There are one gradient
-/// and one of each moment per parameter, of its shape, dtype and device. Moments are 0 before the first step, and have
-/// the parameter's memory format too.
+/// `numbers` are the 1-based indices of the parameters' own steps, each a tensor of one f32 on its parameter's device.
+/// There are one gradient and one of each moment per parameter, of its shape, dtype and device. Moments are 0 before the
+/// first step, and have the parameter's memory format too.
 ///
 /// # Errors
 ///
@@ -86,16 +86,16 @@ pub(crate) fn adamw_step(
     gradients: &[Tensor],
     first_moments: &[&Tensor],
     second_moments: &[&Tensor],
-    number: &Tensor,
+    numbers: &[Tensor],
     step: &AdamWStep,
 ) -> Result<()> {
     if parameters.is_empty() {
         return Ok(());
     }
-    for count in [gradients.len(), first_moments.len(), second_moments.len()] {
+    for count in [gradients.len(), first_moments.len(), second_moments.len(), numbers.len()] {
         assert_eq!(parameters.len(), count);
     }
-    let mut gradients = ffi::handles(gradients);
+    let [mut gradients, mut numbers] = [gradients, numbers].map(ffi::handles);
     let [mut parameters, mut first, mut second] = [parameters, first_moments, second_moments].map(ffi::handles);
     ffi::call("step of AdamW", |error| {
         // SAFETY: the handles are live tensors' for the length of the call, and the lists are equally long.
@@ -105,7 +105,7 @@ pub(crate) fn adamw_step(
                 (&mut gradients).into(),
                 (&mut first).into(),
                 (&mut second).into(),
-                number.as_ptr(),
+                (&mut numbers).into(),
                 step.learning_rate,
                 step.beta1,
                 step.beta2,
@@ -209,9 +209,9 @@ mod tests {
             let (mut m, mut v) = (zeros_like(&expected), zeros_like(&expected));
             for number in 1..=4 {
                 let gradients = tensors(kind, number as f64);
-                let counter = Tensor::from(number as f32);
+                let numbers: Vec<_> = parameters.iter().map(|_| Tensor::from(number as f32)).collect();
                 let [parameters, first, second] = [&parameters, &first, &second].map(|list| borrowed(list));
-                adamw_step(&parameters, &gradients, &first, &second, &counter, &step).unwrap();
+                adamw_step(&parameters, &gradients, &first, &second, &numbers, &step).unwrap();
                 for (i, g) in tensors(Kind::Double, number as f64).into_iter().enumerate() {
                     m[i] = &m[i] * 0.9 + &g * (1.0 - 0.9);
                     v[i] = &v[i] * 0.99 + g.square() * (1.0 - 0.99);

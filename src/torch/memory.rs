@@ -60,7 +60,7 @@ impl Number for bf16 {}
 impl Number for f32 {}
 impl Number for f64 {}
 
-/// Whether the tensor's values lie on the CPU without gaps, in any order, in a dtype that the kernels support.
+/// Whether the tensor is on the CPU, in a dtype that the kernels support.
 pub(crate) fn is_plain(tensor: &Tensor) -> bool {
     tensor.device() == Device::Cpu && matches!(tensor.kind(), Kind::BFloat16 | Kind::Float | Kind::Double)
 }

@@ -1,5 +1,6 @@
 //! The bridge to libtorch: functions that tch does not have.
 
+mod access;
 mod autocast;
 mod autograd;
 mod buffers;
@@ -21,10 +22,11 @@ pub use device::{default_device, parse_device};
 pub use memory::tune_allocator;
 pub use versions::Versions;
 
-pub(crate) use autocast::{autocast, has_bf16};
+pub(crate) use access::{Access, is_tracing};
+pub(crate) use autocast::{autocast, has_bf16, is_autocast};
 pub(crate) use buffers::Buffers;
 pub(crate) use convolution::{OfConvolution, convolution_backward};
-pub(crate) use device::device_name;
+pub(crate) use device::{check_device, device_name};
 pub(crate) use finite::all_finite;
 pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
 pub(crate) use memory::{

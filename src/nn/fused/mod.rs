@@ -87,7 +87,7 @@ pub(crate) use block_function::{LayerModules, StageModules, dense_block};
 pub(crate) use pool_functions::{norm_relu_average_pool, norm_relu_max_pool};
 
 use super::{Execution, ForwardContext, NormRelu, Statistics};
-use crate::torch::is_plain;
+use crate::torch::{Access, is_plain};
 use tch::Tensor;
 
 /// The implementation that runs a part of a network.
@@ -109,10 +109,12 @@ impl Engine {
             // Kernels that the compiler did not optimize are slower than libtorch's.
             Execution::Auto if cfg!(densenet_unoptimized) => Engine::Reference,
             // There is nothing to fuse, and libtorch knows what an empty batch gives.
-            _ if x.numel() == 0 => Engine::Reference,
-            _ if x.dim() == 4 && is_plain(x) => Engine::CpuKernels,
+            _ if x.numel() == 0 || x.dim() != 4 => Engine::Reference,
+            // What is traced, for example, has to consist of operations that can be recorded.
+            _ if Access::to(x) != Access::Memory => Engine::Reference,
+            _ if is_plain(x) => Engine::CpuKernels,
             // No GPU has run it yet, so `Auto` does not choose it.
-            Execution::Fused if x.dim() == 4 && x.device().is_cuda() => Engine::TensorOperations,
+            Execution::Fused if x.device().is_cuda() => Engine::TensorOperations,
             _ => Engine::Reference,
         }
     }
