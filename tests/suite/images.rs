@@ -4,6 +4,7 @@ use densenet::Error;
 use densenet::data::{Color, Image, Values};
 use densenet::error::DataError;
 use image::{DynamicImage, ImageFormat, Luma, LumaA, Rgb, Rgba};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use std::io::Cursor;
 
 fn encoded(image: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
@@ -46,31 +47,186 @@ fn grey_colored_transparent_and_16_bit_pngs_become_the_channels_that_are_wanted(
     assert_eq!(decoded(&encoded(planes, ImageFormat::Png), Color::Rgb), ([3, 1, 2], vec![0, 1, 10, 11, 20, 21]));
 }
 
+/// How a JPEG is written.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    kind: ColorType,
+    sampling: SamplingFactor,
+    is_progressive: bool,
+    /// Number of units between restarts; 0 for none.
+    restart: u16,
+}
+
+const PLAIN: Form = Form { kind: ColorType::Rgb, sampling: SamplingFactor::F_1_1, is_progressive: false, restart: 0 };
+
+/// Writes an image of 40×24 pixels with something to see in each unit.
+fn jpeg_of(form: Form) -> Vec<u8> {
+    let channels = if form.kind == ColorType::Luma { 1 } else { 3 };
+    let pixel = |x: usize, y: usize| [6 * x + (x * y) % 7, 9 * y + (3 * x * y) % 11, 90 + (x * x + y) % 13];
+    let places = (0..24).flat_map(|y| (0..40).map(move |x| (x, y)));
+    let values: Vec<u8> = places.flat_map(|(x, y)| pixel(x, y).into_iter().take(channels)).map(|v| v as u8).collect();
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, 90);
+    encoder.set_sampling_factor(form.sampling);
+    encoder.set_progressive(form.is_progressive);
+    encoder.set_restart_interval(form.restart);
+    encoder.encode(&values, 40, 24, form.kind).unwrap();
+    bytes
+}
+
 fn jpeg() -> Vec<u8> {
-    encoded(image::ImageBuffer::from_fn(40, 24, |x, y| Rgb([(6 * x) as u8, (9 * y) as u8, 90])), ImageFormat::Jpeg)
+    jpeg_of(PLAIN)
+}
+
+fn forms() -> Vec<Form> {
+    let halved = Form { sampling: SamplingFactor::F_2_2, ..PLAIN };
+    let gray = Form { kind: ColorType::Luma, ..PLAIN };
+    let progressive = |form| Form { is_progressive: true, ..form };
+    let with_restarts = |form| Form { restart: 2, ..form };
+    let plain = [PLAIN, halved, gray];
+    plain
+        .iter()
+        .flat_map(|&form| [form, with_restarts(form), progressive(form), progressive(with_restarts(form))])
+        .collect()
+}
+
+fn refused(bytes: &[u8]) -> String {
+    match Image::decode(bytes, Color::Rgb) {
+        Err(Error::Data(DataError::Image { problem })) => problem,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// EXIF metadata with an orientation of 6: the image has to be turned by a quarter, clockwise.
+fn exif(is_little: bool, is_long: bool) -> Vec<u8> {
+    let short = |value: u16| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
+    let long = |value: u32| if is_little { value.to_le_bytes() } else { value.to_be_bytes() };
+    let value = if is_long { long(6).to_vec() } else { [short(6), short(0)].concat() };
+    let byte_order: &[u8] = if is_little { b"II" } else { b"MM" };
+    let kind = if is_long { 4 } else { 3 };
+    [byte_order, &short(42), &long(8), &short(1), &short(0x112), &short(kind), &long(1), &value, &long(0)].concat()
+}
+
+/// Puts EXIF metadata into a JPEG.
+fn with_exif(jpeg: &[u8], exif: &[u8]) -> Vec<u8> {
+    let length = (exif.len() + 8) as u16;
+    [&jpeg[..2], b"\xff\xe1", &length.to_be_bytes(), b"Exif\0\0", exif, &jpeg[2..]].concat()
+}
+
+/// Inserts EXIF metadata into a PNG before its last chunk, which is behind the values.
+fn png_with_exif(png: &[u8], exif: &[u8]) -> Vec<u8> {
+    let (start, end) = png.split_at(png.len() - 12);
+    let content = [b"eXIf", exif].concat();
+    let mut crc = flate2::Crc::new();
+    crc.update(&content);
+    [start, &(exif.len() as u32).to_be_bytes(), &content, &crc.sum().to_be_bytes(), end].concat()
 }
 
 #[test]
-fn jpegs_are_decoded_and_turned_as_their_orientation_says() {
-    let plain = jpeg();
-    let (shape, upright) = decoded(&plain, Color::Rgb);
-    assert_eq!(shape, [3, 24, 40]);
-    // Orientation 6: the image has to be turned by a quarter, clockwise.
-    let mut exif = b"\xff\xe1\x00\x22Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00".to_vec();
-    exif.extend([0; 4]);
-    let turned = [&plain[..2], &exif, &plain[2..]].concat();
-    let (shape, values) = decoded(&turned, Color::Rgb);
-    assert_eq!(shape, [3, 40, 24]);
-    // The first row was the first column, from the bottom up.
-    assert_eq!((values[0], values[23]), (upright[23 * 40], upright[0]));
+fn images_are_turned_as_their_orientation_says() {
+    let pixels = image::ImageBuffer::from_fn(40, 24, |x, y| Rgb([(6 * x) as u8, (9 * y) as u8, 90]));
+    let (jpeg, png) = (jpeg(), encoded(pixels, ImageFormat::Png));
+    let [of_jpeg, of_png] = [&jpeg, &png].map(|bytes| decoded(bytes, Color::Rgb));
+    assert_eq!([of_jpeg.0, of_png.0], [[3, 24, 40]; 2]);
+    for (is_little, is_long) in [(false, false), (false, true), (true, false), (true, true)] {
+        let exif = exif(is_little, is_long);
+        for (bytes, (_, upright)) in [(with_exif(&jpeg, &exif), &of_jpeg), (png_with_exif(&png, &exif), &of_png)] {
+            let (shape, values) = decoded(&bytes, Color::Rgb);
+            assert_eq!(shape, [3, 40, 24]);
+            // The first row was the first column, from the bottom up.
+            assert_eq!((values[0], values[23]), (upright[23 * 40], upright[0]));
+        }
+    }
+    // Damaged metadata say nothing about the image.
+    let exif = exif(false, false);
+    for length in 0..exif.len() - 8 {
+        assert_eq!(decoded(&with_exif(&jpeg, &exif[..length]), Color::Rgb), of_jpeg);
+        assert_eq!(decoded(&png_with_exif(&png, &exif[..length]), Color::Rgb), of_png);
+    }
+}
+
+#[test]
+fn colors_become_gray_by_the_weights_of_rec_601() {
+    let colors = [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [10, 20, 30]];
+    let image = image::ImageBuffer::from_fn(5, 1, |x, _| Rgb(colors[x as usize]));
+    // What PIL's `convert("L")` gives.
+    let expected = [76, 150, 29, 255, 18];
+    assert_eq!(decoded(&encoded(image, ImageFormat::Png), Color::Gray), ([1, 1, 5], expected.to_vec()));
+    for (color, expected) in colors.into_iter().zip(expected) {
+        let mut bytes = Vec::new();
+        Encoder::new(&mut bytes, 100).encode(&color.repeat(64), 8, 8, ColorType::Rgb).unwrap();
+        let (_, values) = decoded(&bytes, Color::Gray);
+        assert!(values.iter().all(|&value| value.abs_diff(expected) <= 1), "{color:?}: {values:?}");
+    }
+}
+
+#[test]
+fn jpegs_of_every_form_are_decoded() {
+    let (shape, expected) = decoded(&jpeg(), Color::Rgb);
+    for form in forms() {
+        let (form_shape, values) = decoded(&jpeg_of(form), Color::Rgb);
+        assert_eq!(form_shape, shape, "{form:?}");
+        let errors = values.iter().zip(&expected).map(|(a, b)| f64::from(a.abs_diff(*b)));
+        let error = errors.sum::<f64>() / values.len() as f64;
+        // Fewer colors lose some; in gray the red channel is compared with all three.
+        assert!(form.kind == ColorType::Luma || error < 4.0, "{form:?}: {error}");
+    }
+}
+
+#[test]
+fn what_follows_the_end_of_a_jpeg_is_ignored() {
+    let video = b"\0\0\0\x18ftypmp42 \xff\xd9\xff\xda \xff".repeat(1000);
+    for form in forms() {
+        let whole = jpeg_of(form);
+        let expected = decoded(&whole, Color::Rgb);
+        for after in [&b"\n"[..], b"\0\0\0", &whole, &video] {
+            assert_eq!(decoded(&[&whole, after].concat(), Color::Rgb), expected, "{form:?}");
+        }
+    }
+}
+
+#[test]
+fn a_jpeg_of_which_a_part_is_missing_is_an_error_also_with_an_end_marker() {
+    for form in forms() {
+        let whole = jpeg_of(form);
+        let expected = decoded(&whole, Color::Rgb);
+        let mut accepted = 0;
+        for length in 2..whole.len() - 2 {
+            let marked = [&whole[..length], b"\xff\xd9"].concat();
+            // What is missing may be bits that are the same as those that follow; the image is whole then.
+            match Image::decode(&marked, Color::Rgb) {
+                Ok(_) => {
+                    assert_eq!(decoded(&marked, Color::Rgb), expected, "{form:?}, {length} of {}", whole.len());
+                    accepted += 1;
+                }
+                Err(error) => assert!(matches!(error, Error::Data(DataError::Image { .. })), "{error}"),
+            }
+        }
+        assert!(accepted <= 1, "{form:?}: {accepted}");
+    }
+    let problem = refused(&[&jpeg()[..400], b"\xff\xd9"].concat());
+    assert!(problem.contains("damaged") || problem.contains("cut off"), "{problem}");
+}
+
+#[test]
+fn a_jpeg_that_would_take_too_much_memory_is_refused_before_it_is_decoded() {
+    for form in forms() {
+        let mut bytes = jpeg_of(form);
+        let frame = if form.is_progressive { 0xc2 } else { 0xc0 };
+        let at = bytes.windows(2).position(|pair| pair == [0xff, frame]).unwrap();
+        let mut with_height = |height: u16| {
+            bytes[at + 5..at + 7].copy_from_slice(&height.to_be_bytes());
+            bytes[at + 7..at + 9].copy_from_slice(&8000_u16.to_be_bytes());
+            refused(&bytes)
+        };
+        assert!(with_height(8000).contains("bytes"), "{form:?}");
+        assert!(with_height(9000).contains("8000×9000 pixels"));
+        assert!(with_height(20_000).contains("8000×20000 pixels"));
+    }
 }
 
 #[test]
 fn truncated_damaged_too_large_and_other_files_are_errors() {
-    let refused = |bytes: &[u8]| match Image::decode(bytes, Color::Rgb) {
-        Err(Error::Data(DataError::Image { problem })) => problem,
-        other => panic!("{other:?}"),
-    };
     let png = encoded(image::ImageBuffer::from_fn(9, 9, |x, y| Luma([(x * y) as u8])), ImageFormat::Png);
     for whole in [&png, &jpeg()] {
         // The last chunk of a PNG says only that it is the last.
