@@ -74,6 +74,7 @@ fn compile(include: &Path) {
                 "autograd",
                 "convolution",
                 "copy",
+                "cuda",
                 "memory_format",
                 "optim",
                 "parallel",

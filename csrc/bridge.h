@@ -136,6 +136,16 @@ int densenet_record(const densenet_function* function, densenet_tensors inputs, 
 // error.
 int densenet_copy_all(densenet_tensors from, densenet_tensors to, char** error);
 
+// --- cuda.cpp ---
+
+// Sets what convolutions and matrix products of f32 compute in on CUDA, whether cuDNN times its algorithms, and whether
+// only deterministic algorithms run. 0: done, -1: error.
+int densenet_configure_cuda(bool tf32, bool benchmark, bool deterministic, char** error);
+
+// The most bytes that tensors on a CUDA device have taken at the same time, after which the count begins anew if `reset`
+// is true. -1: error.
+int64_t densenet_peak_cuda_memory(int index, bool reset, char** error);
+
 // --- optim.cpp ---
 
 // One step of SGD for all parameters. With momentum, `momenta` are as many, and 0 before the first step; otherwise they

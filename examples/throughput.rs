@@ -5,7 +5,7 @@
 //!     cargo run --example throughput -- --work bc100 --inference --batch 32
 //!
 //! Expect a line with `img_per_s` (batch by median step), step times, memory in MB (`peak - base` is what the work
-//! itself takes), and the share of the machine's matrix-product rate (`fraction_of_gemm`, a training step counted as
+//! itself takes; on a GPU `peak_device_mb` is what its tensors take), and the share of the machine's matrix-product rate (`fraction_of_gemm`, a training step counted as
 //! three forward passes).
 
 use clap::{Parser, ValueEnum};
@@ -13,7 +13,7 @@ use densenet::models::Model;
 use densenet::nn::{Execution, ForwardContext, Mode, Precision};
 use densenet::optim::Optimizer;
 use densenet::tch::{Device, Kind, Tensor, manual_seed, nn::VarStore, no_grad};
-use densenet::torch::{Versions, tune_allocator};
+use densenet::torch::{CudaConfig, Versions, parse_device, peak_device_memory, tune_allocator};
 use densenet::{DenseNetConfig, Result, SgdConfig};
 use std::io::{self, Write};
 use std::time::Instant;
@@ -36,6 +36,12 @@ struct Args {
     /// Time predictions in evaluation mode instead of training steps
     #[arg(long)]
     inference: bool,
+    /// Device to run on, such as cpu or cuda:0
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    /// Least time in seconds that steps are timed for
+    #[arg(long, default_value_t = 3.0)]
+    seconds: f64,
     /// Images per batch; without it, as many as the work is usually measured with
     #[arg(long)]
     batch: Option<i64>,
@@ -74,6 +80,8 @@ enum ExecutionArg {
 enum PrecisionArg {
     /// Single precision, 32 bits per value
     F32,
+    /// Single precision, of whose bits a GPU's products use 19
+    Tf32,
     /// bfloat16, 16 bits per value
     Bf16,
 }
@@ -94,30 +102,33 @@ fn main() -> Result<()> {
     };
     let (precision, kind, precision_name) = match args.precision {
         PrecisionArg::F32 => (Precision::Float32, Kind::Float, "f32"),
+        PrecisionArg::Tf32 => (Precision::Float32, Kind::Float, "tf32"),
         PrecisionArg::Bf16 => (Precision::BFloat16, Kind::BFloat16, "bf16"),
     };
-    precision.check(Device::Cpu)?;
-    let gemm_gflops = matrix_product_rate(kind);
+    let device = parse_device(&args.device)?;
+    precision.check(device)?;
+    CudaConfig::new().with_tf32(precision_name == "tf32").with_benchmark(true).apply()?;
+    let gemm_gflops = matrix_product_rate(kind, device);
     let base = memory_mb("VmRSS:");
     // Resets the peak of resident memory; where the kernel refuses, the peak is that since the start of the process.
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 
     tune_allocator()?;
     manual_seed(0);
-    let vs = VarStore::new(Device::Cpu);
+    let vs = VarStore::new(device);
     let (work, config, [channels, height, width], usual_batch, momentum) = args.work.parts()?;
     let batch = args.batch.unwrap_or(usual_batch);
     let multiply_adds = config.summary([channels, height, width])?.multiply_adds();
     let net = config.build(&vs.root())?;
     let mut optimizer = SgdConfig::new(0.1).with_momentum(momentum).build(&vs)?;
     let size = [batch, channels as i64, height as i64, width as i64];
-    let x = Tensor::randn(size, (Kind::Float, Device::Cpu));
-    let y = Tensor::randint(config.classes as i64, [batch], (Kind::Int64, Device::Cpu));
+    let x = Tensor::randn(size, (Kind::Float, device));
+    let y = Tensor::randint(config.classes as i64, [batch], (Kind::Int64, device));
     let mode = if args.inference { Mode::Eval } else { Mode::Train };
     let ctx = ForwardContext::new(mode).with_execution(execution).with_precision(precision);
-    let ctx = match args.memory {
-        MemoryArg::Keep => ctx,
-        MemoryArg::Recompute => ctx.with_recompute(),
+    let (ctx, memory) = match args.memory {
+        MemoryArg::Keep => (ctx, "keep"),
+        MemoryArg::Recompute => (ctx.with_recompute(), "recompute"),
     };
     let mut step = || -> Result<(f64, f64)> {
         let started = Instant::now();
@@ -136,9 +147,10 @@ fn main() -> Result<()> {
     let (first, loss_first) = step()?;
     step()?;
     step()?;
+    let _ = peak_device_memory(device, true)?;
     let mut times = Vec::new();
     let mut loss_last = loss_first;
-    while times.len() < 7 || times.iter().sum::<f64>() < 3.0 {
+    while times.len() < 7 || times.iter().sum::<f64>() < args.seconds {
         let (seconds, loss) = step()?;
         times.push(seconds);
         loss_last = loss;
@@ -153,9 +165,10 @@ fn main() -> Result<()> {
         io::stdout(),
         "{}",
         serde_json::json!({
-            "peer": "densenet", "variant": variant, "inference": args.inference, "work": work, "precision": precision_name, "layout": "NHWC",
+            "peer": "densenet", "device": args.device, "variant": variant, "memory": memory, "inference": args.inference, "work": work, "precision": precision_name, "layout": "NHWC",
             "batch": batch, "img_per_s": rate, "step_ms_min": 1e3 * times[0], "step_ms_median": 1e3 * median,
             "steps": times.len(), "warmup": 3, "first_step_s": first,
+            "peak_device_mb": peak_device_memory(device, false)?.map(|bytes| bytes as f64 / 1e6),
             "peak_rss_mb": memory_mb("VmHWM:"), "base_rss_mb": base,
             "gemm_gflops": gemm_gflops, "fraction_of_gemm": flops * rate / 1e9 / gemm_gflops,
             "threads": Versions::current().threads, "loss_first": loss_first, "loss_last": loss_last,
@@ -166,12 +179,13 @@ fn main() -> Result<()> {
 }
 
 /// Measures the rate of a large matrix product, in 10⁹ operations per second.
-fn matrix_product_rate(kind: Kind) -> f64 {
+fn matrix_product_rate(kind: Kind, device: Device) -> f64 {
     let size = 4096;
-    let [a, b] = [(); 2].map(|()| Tensor::rand([size, size], (Kind::Float, Device::Cpu)).to_kind(kind));
+    let [a, b] = [(); 2].map(|()| Tensor::rand([size, size], (Kind::Float, device)).to_kind(kind));
     let seconds = (0..4).map(|_| {
         let started = Instant::now();
-        let _ = a.matmul(&b);
+        // Reading a value waits for the device.
+        let _ = a.matmul(&b).double_value(&[0, 0]);
         started.elapsed().as_secs_f64()
     });
     2e-9 * (size as f64).powi(3) / seconds.fold(f64::INFINITY, f64::min)

@@ -87,6 +87,13 @@ unsafe extern "C" {
         weight_decay: f64,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(super) fn densenet_configure_cuda(
+        tf32: bool,
+        benchmark: bool,
+        deterministic: bool,
+        error: *mut *mut c_char,
+    ) -> c_int;
+    pub(super) fn densenet_peak_cuda_memory(index: c_int, reset: bool, error: *mut *mut c_char) -> i64;
     pub(super) fn densenet_copy_all(from: Tensors, to: Tensors, error: *mut *mut c_char) -> c_int;
     pub(super) fn densenet_clear_gradients(tensors: Tensors, error: *mut *mut c_char) -> c_int;
 }

@@ -5,6 +5,7 @@ mod autocast;
 mod autograd;
 mod buffers;
 mod convolution;
+mod cuda;
 mod device;
 mod ffi;
 mod finite;
@@ -18,6 +19,7 @@ mod variables;
 mod versions;
 
 pub use autograd::{Forward, Function};
+pub use cuda::{CudaConfig, peak_device_memory};
 pub use device::{default_device, parse_device};
 pub use memory::tune_allocator;
 pub use versions::Versions;

@@ -124,8 +124,10 @@ fn count(
 ) -> Result<()> {
     let classes = output.outputs.size()[1] as usize;
     let confusion = confusion.get_or_insert_with(|| ConfusionMatrix::new(classes));
+    // Not one by one, each of which would wait for the device.
+    let targets = output.targets.to_device(Device::Cpu);
     for (row, prediction) in batch.iter().enumerate() {
-        let class = output.targets.int64_value(&[row as i64]) as usize;
+        let class = targets.int64_value(&[row as i64]) as usize;
         if class >= classes {
             // A data set may have more classes than the model has outputs, and not every loss function checks it.
             let problem = BatchProblem::ClassOutOfRange { position: first + row, class: class as u32, classes };

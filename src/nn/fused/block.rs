@@ -278,10 +278,10 @@ pub(crate) struct StageGradients {
     pub bias: Option<Tensor>,
 }
 
-/// Returns the dtype of computations on features of this dtype: f32 for bf16, else the same.
+/// Returns the dtype of computations on features of this dtype: f32 for bf16 and f16, else the same.
 pub(crate) fn wide_kind(features: &Tensor) -> Kind {
     match features.kind() {
-        Kind::BFloat16 => Kind::Float,
+        Kind::BFloat16 | Kind::Half => Kind::Float,
         kind => kind,
     }
 }

@@ -88,6 +88,7 @@ pub(crate) use pool_functions::{norm_relu_average_pool, norm_relu_max_pool};
 
 use super::{Execution, ForwardContext, NormRelu, Statistics};
 use crate::torch::{Access, is_plain};
+use std::sync::LazyLock;
 use tch::Tensor;
 
 /// The implementation that runs a part of a network.
@@ -112,6 +113,7 @@ impl Engine {
             _ if x.numel() == 0 || x.dim() != 4 => Engine::Reference,
             // What is traced, for example, has to consist of operations that can be recorded.
             _ if Access::to(x) != Access::Memory => Engine::Reference,
+            Execution::Fused if runs_tensor_operations() => Engine::TensorOperations,
             _ if is_plain(x) => Engine::CpuKernels,
             // No GPU has run it yet, so `Auto` does not choose it.
             Execution::Fused if x.device().is_cuda() => Engine::TensorOperations,
@@ -127,6 +129,14 @@ impl Engine {
             Engine::Reference => None,
         }
     }
+}
+
+/// Whether the environment variable `DENSENET_BACKEND` is `tensor`: the engine for GPUs then runs on the CPU too, where
+/// it can be tested.
+fn runs_tensor_operations() -> bool {
+    static IS_FORCED: LazyLock<bool> =
+        LazyLock::new(|| std::env::var("DENSENET_BACKEND").is_ok_and(|name| name == "tensor"));
+    *IS_FORCED
 }
 
 /// Runs a block of code with a type for the dtype of a tensor.
