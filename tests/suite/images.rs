@@ -226,6 +226,24 @@ fn a_jpeg_that_would_take_too_much_memory_is_refused_before_it_is_decoded() {
 }
 
 #[test]
+fn a_png_of_which_a_part_is_missing_is_an_error_also_with_an_end_and_what_follows_it_is_ignored() {
+    let image = image::ImageBuffer::from_fn(64, 48, |x, y| Rgb([(x * y) as u8, (x ^ y) as u8, (7 * x + y) as u8]));
+    let png = encoded(image, ImageFormat::Png);
+    let expected = decoded(&png, Color::Rgb);
+    assert_eq!(decoded(&[&png, &b"\n"[..], &png].concat(), Color::Rgb), expected);
+    // The chunk of the values, with a part of them and a checksum that fits.
+    let at = png.windows(4).position(|name| name == b"IDAT").unwrap();
+    let length = u32::from_be_bytes(png[at - 4..at].try_into().unwrap()) as usize;
+    for kept in [0, length / 3, length / 2, length - 40] {
+        let chunk = [b"IDAT", &png[at + 4..at + 4 + kept]].concat();
+        let mut crc = flate2::Crc::new();
+        crc.update(&chunk);
+        let length = (kept as u32).to_be_bytes();
+        refused(&[&png[..at - 4], &length, &chunk, &crc.sum().to_be_bytes(), &png[png.len() - 12..]].concat());
+    }
+}
+
+#[test]
 fn truncated_damaged_too_large_and_other_files_are_errors() {
     let png = encoded(image::ImageBuffer::from_fn(9, 9, |x, y| Luma([(x * y) as u8])), ImageFormat::Png);
     for whole in [&png, &jpeg()] {

@@ -5,6 +5,7 @@ use densenet::error::InputError;
 use densenet::models::{DenseNet, Model};
 use densenet::nn::{Dropout, Execution, Features, ForwardContext, Mode, StemConfig};
 use densenet::tch::{CModule, Device, Kind, Tensor, nn::VarStore, no_grad};
+use densenet::torch::{Forward, Function};
 use densenet::{DenseBlockConfig, DenseNetConfig, Error, TransitionBlockConfig};
 
 const MODES: [Mode; 3] = [Mode::Train, Mode::TrainFrozenNorms, Mode::Eval];
@@ -74,6 +75,32 @@ fn variables_that_cannot_be_traced_are_an_error_that_names_the_remedy() {
     CModule::create_by_tracing("net", "forward", &[images(&[2, 1, 16, 16])], &mut forward).unwrap();
     assert!(matches!(errors[..], [Error::Input(InputError::TracedVariables)]), "{errors:?}");
     assert!(errors[0].to_string().contains("VarStore::freeze"));
+}
+
+/// x², with a gradient of its own.
+struct Square;
+
+impl Function for Square {
+    fn forward(&mut self, inputs: &[Tensor]) -> densenet::Result<Forward> {
+        Ok(Forward { outputs: vec![&inputs[0] * &inputs[0]], saved: vec![inputs[0].shallow_clone()] })
+    }
+
+    fn backward(
+        &mut self,
+        saved: Vec<Tensor>,
+        gradients: Vec<Option<Tensor>>,
+        _needs: &[bool],
+    ) -> densenet::Result<Vec<Option<Tensor>>> {
+        Ok(gradients.into_iter().map(|gradient| Some(gradient? * &saved[0] * 2.0)).collect())
+    }
+}
+
+#[test]
+fn a_function_of_tensor_operations_is_traced_as_these() {
+    let mut forward = |inputs: &[Tensor]| vec![Square.apply(&[&inputs[0]]).unwrap().remove(0) + 1.0];
+    let module = CModule::create_by_tracing("square", "forward", &[images(&[2, 3])], &mut forward).unwrap();
+    let x = images(&[5, 7]) * 3.0;
+    assert_eq!(module.forward_ts(&[&x]).unwrap(), &x * &x + 1.0);
 }
 
 #[test]
