@@ -56,7 +56,7 @@ pub(super) fn check_targets(targets: &Targets, classes: usize) -> Result<usize, 
 }
 
 /// Checks that every key names one of `len` samples.
-pub(super) fn check_keys(keys: &[SampleKey], len: usize) -> Result<()> {
+pub(crate) fn check_keys(keys: &[SampleKey], len: usize) -> Result<()> {
     match keys.iter().find(|key| key.index >= len) {
         Some(key) => Err(Error::Data(DataError::IndexOutOfRange { index: key.index, len })),
         None => Ok(()),

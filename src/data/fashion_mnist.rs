@@ -136,6 +136,10 @@ impl Dataset for FashionMnist {
         self.dataset.fetch(keys)
     }
 
+    fn is_fixed(&self) -> bool {
+        true
+    }
+
     fn targets(&self) -> Result<Targets> {
         self.dataset.targets()
     }

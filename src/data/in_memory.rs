@@ -109,6 +109,10 @@ impl Dataset for InMemoryDataset {
         })
     }
 
+    fn is_fixed(&self) -> bool {
+        true
+    }
+
     fn targets(&self) -> Result<Targets> {
         Ok(self.samples().targets.clone())
     }

@@ -29,6 +29,7 @@ mod synthetic;
 mod validation;
 
 pub use batch::{Batch, Targets, Values};
+pub(crate) use check::check_keys;
 pub use dataset::Dataset;
 pub(crate) use dataset::fetch;
 pub use fashion_mnist::{FashionMnist, Split};
@@ -41,6 +42,7 @@ pub use in_memory::InMemoryDataset;
 pub use key::{Phase, SampleKey};
 pub use loader::{Loader, LoaderConfig};
 pub use preprocess::Preprocess;
+pub(crate) use preprocess::raw_tensors;
 pub use subset::Subset;
 pub use synthetic::SyntheticConfig;
 pub use validation::split_validation;

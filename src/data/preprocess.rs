@@ -117,26 +117,20 @@ impl Preprocess {
     ///
     /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue), [`Error::Libtorch`].
     pub fn tensors(&self, batch: &Batch, device: Device) -> Result<(Tensor, Tensor)> {
-        check_device(device)?;
-        let input = self.inputs(&batch.values, &batch.sample_shape, batch.len(), device)?;
-        let targets = match &batch.targets {
-            Targets::Classes(classes) => {
-                let classes: Vec<i64> = classes.iter().map(|&class| class.into()).collect();
-                Tensor::from_slice(&classes)
-            }
-            Targets::Values { data, width } => Tensor::from_slice(data).view([batch.len() as i64, *width as i64]),
-        };
-        Ok((input, targets.to_device(device)))
+        let (values, targets) = raw_tensors(batch, device, false)?;
+        Ok((self.apply(values)?, targets))
     }
 
-    fn inputs(&self, values: &Values, sample_shape: &[usize], samples: usize, device: Device) -> Result<Tensor> {
-        self.output_shape(sample_shape)?;
-        let shape: Vec<i64> = [samples].iter().chain(sample_shape).map(|&size| size as i64).collect();
-        let flat = match values {
-            Values::U8(bytes) => Tensor::from_slice(bytes).to_device(device).to_kind(Kind::Float) / 255.0,
-            Values::F32(numbers) => Tensor::from_slice(numbers).to_device(device),
+    /// Preprocesses values `[N, …]` of bytes or f32, on their device.
+    pub(crate) fn apply(&self, values: Tensor) -> Result<Tensor> {
+        let shape = values.size();
+        let sample_shape: Vec<usize> = shape[1..].iter().map(|&size| size as usize).collect();
+        self.output_shape(&sample_shape)?;
+        let device = values.device();
+        let mut x = match values.kind() {
+            Kind::Uint8 => values.to_kind(Kind::Float) / 255.0,
+            _ => values,
         };
-        let mut x = flat.f_view(shape.as_slice()).map_err(Error::libtorch("a batch's shape"))?;
         if let Some([height, width]) = self.resize
             && shape[2..] != [height as i64, width as i64]
         {
@@ -154,6 +148,31 @@ impl Preprocess {
     }
 }
 
+/// Copies a batch to a device as it is: values `[N, …]` of bytes or f32, classes as i64 `[N]`, target values as f32
+/// `[N, width]`. `pinned` copies go to a GPU through page-locked memory, and the caller does not wait for them.
+pub(crate) fn raw_tensors(batch: &Batch, device: Device, pinned: bool) -> Result<(Tensor, Tensor)> {
+    check_device(device)?;
+    let samples = batch.len() as i64;
+    let shape: Vec<i64> = [samples].into_iter().chain(batch.sample_shape.iter().map(|&size| size as i64)).collect();
+    let values = match &batch.values {
+        Values::U8(bytes) => Tensor::from_slice(bytes),
+        Values::F32(numbers) => Tensor::from_slice(numbers),
+    };
+    let values = values.f_view(shape.as_slice()).map_err(Error::libtorch("a batch's shape"))?;
+    let targets = match &batch.targets {
+        Targets::Classes(classes) => {
+            Tensor::from_slice(&classes.iter().map(|&class| class.into()).collect::<Vec<i64>>())
+        }
+        Targets::Values { data, width } => Tensor::from_slice(data).view([samples, *width as i64]),
+    };
+    let copy = |tensor: Tensor| match (device, pinned) {
+        (Device::Cuda(_), true) => tensor.f_pin_memory(device)?.f_to_device_(device, tensor.kind(), true, false),
+        _ => tensor.f_to_device(device),
+    };
+    let failed = Error::libtorch("copy of a batch to the device");
+    copy(values).and_then(|values| Ok((values, copy(targets)?))).map_err(failed)
+}
+
 /// The longest side of an image in pixels.
 const MAX_SIDE: usize = 16_384;
 
@@ -166,14 +185,14 @@ mod tests {
     fn bilinear_has_half_pixel_centers() {
         // 1×2 to 1×4: centers at −0.25, 0.25, 0.75, 1.25 of the old pixels, clamped at the borders.
         let preprocess = Preprocess::new().with_size([1, 4]);
-        let x = preprocess.inputs(&Values::F32(vec![0.0, 1.0]), &[1, 1, 2], 1, Device::Cpu).unwrap();
+        let x = preprocess.apply(Tensor::from_slice(&[0.0_f32, 1.0]).view([1, 1, 1, 2])).unwrap();
         assert_eq!(Vec::<f32>::try_from(x.view(-1)).unwrap(), [0.0, 0.25, 0.75, 1.0]);
     }
 
     #[test]
     fn normalization_is_per_channel() {
         let preprocess = Preprocess::new().with_normalize([0.0, 0.5], [1.0, 0.5]);
-        let x = preprocess.inputs(&Values::U8(vec![0, 255, 255, 0]), &[2, 1, 2], 1, Device::Cpu).unwrap();
+        let x = preprocess.apply(Tensor::from_slice(&[0_u8, 255, 255, 0]).view([1, 2, 1, 2])).unwrap();
         assert_eq!(Vec::<f32>::try_from(x.view(-1)).unwrap(), [0.0, 1.0, 1.0, -1.0]);
     }
 

@@ -70,6 +70,10 @@ impl<D: Dataset> Dataset for Subset<D> {
         self.dataset.fetch(&inner)
     }
 
+    fn is_fixed(&self) -> bool {
+        self.dataset.is_fixed()
+    }
+
     fn targets(&self) -> Result<Targets> {
         Ok(fetch_targets(&self.dataset)?.select(&self.indices))
     }

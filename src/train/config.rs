@@ -1,5 +1,6 @@
 //! The configuration of a run: everything that changes its result, apart from model, optimizer and data.
 
+use super::DataPlacement;
 use crate::data::{LoaderConfig, Phase, Preprocess};
 use crate::nn::{Execution, ForwardContext, Memory, Mode, Precision};
 use crate::optim::Schedule;
@@ -49,6 +50,9 @@ config! {
         pub(crate) drop_last: bool,
         /// Preprocessing of each batch on the training device: resizing and normalization.
         pub preprocess: Preprocess => with_preprocess,
+        /// Where the samples of the training set wait for their step. Changes no result. Default:
+        /// [`DataPlacement::Host`].
+        pub data_placement: DataPlacement => with_data_placement [serde(skip)],
         /// The learning rate over the run. Default: constant.
         pub schedule: Schedule => with_schedule,
         /// The mode of a training step: [`Mode::Train`], or [`Mode::TrainFrozenNorms`] to fine-tune a trained network.
@@ -75,6 +79,7 @@ impl TrainConfig {
             skip_non_finite: false,
             drop_last: false,
             preprocess: Preprocess::default(),
+            data_placement: DataPlacement::default(),
             schedule: Schedule::default(),
             mode: Mode::Train,
             execution: Execution::default(),

@@ -1,5 +1,6 @@
 //! The data of a run, checked before its first step.
 
+use super::data_placement::Samples;
 use super::loss::{CrossEntropy, checked_loss};
 use super::{Datasets, Loss, TrainConfig};
 use crate::data::{Dataset, Loader, LoaderConfig, Phase, SampleKey, Targets, fetch};
@@ -13,6 +14,7 @@ use tch::Device;
 /// The data sets of a run, and the loader of the training set.
 pub(super) struct RunData<'a> {
     pub datasets: Datasets<'a>,
+    pub samples: Samples,
     pub loader: Loader,
     pub steps_per_epoch: usize,
     /// A warning about the data, if any.
@@ -43,7 +45,8 @@ impl<'a> RunData<'a> {
         check_outputs(config, model, loss, device, train)?;
         let loader = config.train_loader().build()?;
         let steps_per_epoch = loader.batch_count(train.len());
-        Ok(RunData { datasets: *datasets, loader, steps_per_epoch, warning })
+        let samples = Samples::of(config.data_placement, train, config.seed, device)?;
+        Ok(RunData { datasets: *datasets, samples, loader, steps_per_epoch, warning })
     }
 }
 

@@ -66,7 +66,8 @@ impl<'a, M: Model> RunLoop<'a, M> {
             let stop = self.trainer.stop.clone();
             let is_stopped = move || stop.is_stopped();
             let mut started = Instant::now();
-            for batch in data.loader.batches_until(scope, data.datasets.train, epoch, position, is_stopped)? {
+            let samples = data.samples.dataset(data.datasets.train);
+            for batch in data.loader.batches_until(scope, samples, epoch, position, is_stopped)? {
                 self.train_step(&batch?, started)?;
                 if self.is_ending() {
                     break;
@@ -88,7 +89,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
         let trainer = &mut *self.trainer;
         let place = Place { epoch: trainer.progress.epoch, step: trainer.progress.step + 1 };
         let learning_rate = trainer.learning_rate(self.data, place);
-        let (inputs, targets) = trainer.config.preprocess.tensors(batch, trainer.vs.device())?;
+        let (inputs, targets) = self.data.samples.tensors(batch, &trainer.config.preprocess, trainer.vs.device())?;
         let loss = trainer.step(&inputs, &targets, learning_rate, place);
         let duration = started.elapsed();
         let (Place { epoch, step }, samples) = (place, batch.len());

@@ -9,6 +9,7 @@ mod data_fashion_mnist;
 mod data_fetch;
 mod data_idx;
 mod data_loader;
+mod data_placement;
 mod data_sets;
 mod devices;
 mod dropout;

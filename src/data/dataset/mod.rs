@@ -71,6 +71,12 @@ pub trait Dataset: Send + Sync {
     /// [`len`](Self::len).
     fn fetch(&self, keys: &[SampleKey]) -> Result<Batch>;
 
+    /// Whether a sample is the same in each epoch, with each seed and in each phase, so that it may be fetched once for a
+    /// whole run ([`DataPlacement::Device`](crate::train::DataPlacement::Device)). The provided implementation says no.
+    fn is_fixed(&self) -> bool {
+        false
+    }
+
     /// Returns the targets of all samples in the order of their indices, as an evaluation fetches them.
     ///
     /// A run with checkpoints compares them with those of the run that it resumes. The provided implementation fetches
@@ -100,6 +106,9 @@ macro_rules! forward_to_inner {
             }
             fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
                 (**self).fetch(keys)
+            }
+            fn is_fixed(&self) -> bool {
+                (**self).is_fixed()
             }
             fn targets(&self) -> Result<Targets> {
                 (**self).targets()
