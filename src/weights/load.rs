@@ -95,7 +95,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
 /// prefix of a wrapper such as `module.`. Values of another dtype are converted to that of the variable.
 ///
 /// All names and shapes are checked and all tensors are read before the first variable changes: an error leaves the
-/// model as it was. No code in a file is run.
+/// model as it was. No code in a file is run; objects beside the tensors are ignored.
 ///
 /// # Errors
 ///
@@ -179,6 +179,7 @@ fn plan(
     }
     let report = check_names(&mut matched, variables, config)?;
     let steps = matched.tensors.into_iter().map(|(variable, tensor)| {
+        file.check(&tensor)?;
         let sum = sums_channels(&infos[&tensor], &variable, &variables[&variable], config.summed_stem)?;
         Ok(Step { variable, tensor, sum })
     });
