@@ -156,7 +156,8 @@ fn a_dtype_that_is_no_float_is_an_error_and_other_floats_are_converted() {
         tensors.insert(name.to_owned(), (dtype, shape.clone(), value.repeat(count)));
         write(&case.file, &tensors);
         let (vs, _model) = built(&net());
-        load(&vs, &case.file, &LoadConfig::new()).unwrap();
+        let report = load(&vs, &case.file, &LoadConfig::new()).unwrap();
+        assert_eq!((report.converted.len(), report.warnings.len()), (1, 0));
         let variable = vs.variables().remove(name).unwrap();
         assert_eq!(variable.kind(), Kind::Float, "the model's own dtype stays");
         assert_eq!(Vec::<f32>::try_from(variable).unwrap(), vec![1.5; count]);

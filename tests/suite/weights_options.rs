@@ -31,6 +31,59 @@ fn a_kept_head_stays_as_it_is_and_every_other_variable_is_loaded() {
 }
 
 #[test]
+fn a_head_of_several_layers_is_ignored_where_the_own_head_is_kept() {
+    for prefix in ["", "module."] {
+        let mut case = saved();
+        case.tensors = case.tensors.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)).collect();
+        for name in ["weight", "bias"].map(|name| format!("{prefix}classifier.{name}")) {
+            let tensor = case.tensors.remove(&name).unwrap();
+            case.tensors.insert(name.replace("classifier.", "classifier.0."), tensor);
+        }
+        case.tensors.insert(format!("{prefix}classifier.3.bias"), (Dtype::F32, vec![1], vec![0; 4]));
+        write(&case.file, &case.tensors);
+        let (vs, _model) = built(&net());
+        let report = load(&vs, &case.file, &LoadConfig::new().with_new_head()).unwrap();
+        let ignored = ["0.bias", "0.weight", "3.bias"].map(|name| format!("{prefix}classifier.{name}"));
+        assert_eq!(report.ignored, ignored);
+        assert_eq!(report.kept, ["classifier.bias", "classifier.weight"]);
+        // Without the option they are unexpected.
+        assert_eq!(refused(&case.file).0, format!("{prefix}classifier.0.bias"));
+    }
+}
+
+#[test]
+fn values_that_no_network_computes_with_are_warned_of_by_name() {
+    let (variance, weight) = ("features.transition1.norm.running_var", "features.conv0.weight");
+    let too_large = 1e300_f64;
+    for (name, dtype, value, reason) in [
+        (variance, Dtype::F32, f32::NAN.to_le_bytes().to_vec(), "values that are not finite"),
+        (variance, Dtype::F32, (-0.5_f32).to_le_bytes().to_vec(), "negative variances"),
+        (variance, Dtype::F64, too_large.to_le_bytes().to_vec(), "values that are not finite"),
+        (weight, Dtype::F32, f32::INFINITY.to_le_bytes().to_vec(), "values that are not finite"),
+    ] {
+        let mut case = saved();
+        let (_, shape, mut data) = case.tensors[name].clone();
+        // The last value alone.
+        if dtype == Dtype::F32 {
+            data.truncate(data.len() - value.len());
+            data.extend(value);
+        } else {
+            data = value.repeat(data.len() / 4);
+        }
+        case.tensors.insert(name.to_owned(), (dtype, shape, data));
+        write(&case.file, &case.tensors);
+        let (vs, _model) = built(&net());
+        let report = load(&vs, &case.file, &LoadConfig::new()).unwrap();
+        assert_eq!(report.warnings, BTreeMap::from([(name.to_owned(), reason.to_owned())]));
+        assert!(report.to_string().ends_with(&format!("; warning: {name} has {reason}")), "{report}");
+    }
+    let case = saved();
+    let (vs, _model) = built(&net());
+    let report = load(&vs, &case.file, &LoadConfig::new()).unwrap();
+    assert!(report.warnings.is_empty() && report.to_string().ends_with("0 ignored"), "{report}");
+}
+
+#[test]
 fn a_stem_of_three_channels_is_summed_for_gray_images_on_request() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
