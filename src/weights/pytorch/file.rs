@@ -111,8 +111,8 @@ impl Search<'_> {
     }
 }
 
-/// Checks that all values of a tensor lie within its storage. It may have more values than the storage, of which it then
-/// repeats some: what a shape takes in memory is for whoever reads the tensor to limit.
+/// Checks that all values of a tensor lie within its storage. An expanded tensor has more values than its storage, of
+/// which it repeats some: a tensor is read only where its shape is that of a variable, which limits its memory.
 fn check(name: &str, layout: &TensorLayout, pickle: &Pickle) -> Result<()> {
     let failed = |problem: String| WeightsProblem::Tensor { tensor: name.to_owned(), problem };
     let Some((storage, _)) = pickle.storage(layout.storage) else {

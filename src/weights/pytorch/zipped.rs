@@ -58,8 +58,8 @@ pub(super) fn open(reader: BufReader<File>) -> Result<(Pickle, Zipped)> {
     Ok((pickle, Zipped { archive, folder }))
 }
 
-/// Opens an entry. Its checksum is compared when its end is read, unless the field for it is 0: PyTorch writes that where
-/// it was not to compute checksums.
+/// Opens an entry. Its checksum is compared when its end is read, unless the field is 0: so PyTorch marks an entry
+/// without a checksum.
 fn entry<'a>(archive: &'a mut Archive, name: &str) -> Result<ZipFile<'a, BufReader<File>>> {
     let missing = || WeightsProblem::Damaged(format!("its entry {name} is missing"));
     let index = archive.index_for_name(name).ok_or_else(missing)?;
