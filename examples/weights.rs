@@ -141,12 +141,12 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
 fn print_tensors(file: &Path) -> Result<(), Box<dyn Error>> {
     let tensors = inspect(file)?;
     let mut out = io::stdout().lock();
-    let values = |shape: &[i64]| shape.iter().product::<i64>();
+    // A tensor that repeats its values, or has none, can have any shape.
+    let values = |shape: &[i64]| shape.iter().map(|&size| size as f64).product::<f64>();
     for tensor in &tensors {
-        let shape = format!("{:?}", tensor.shape);
-        writeln!(out, "{:10} {:5} {shape:20} {}", values(&tensor.shape), tensor.dtype, tensor.name)?;
+        writeln!(out, "{:10} {tensor}", values(&tensor.shape))?;
     }
-    let total: i64 = tensors.iter().map(|tensor| values(&tensor.shape)).sum();
+    let total: f64 = tensors.iter().map(|tensor| values(&tensor.shape)).sum();
     writeln!(out, "{total} values in {} tensors", tensors.len())?;
     Ok(())
 }

@@ -29,6 +29,7 @@ pub use io::IoError;
 pub use prediction::PredictionError;
 pub use training::TrainingError;
 pub use weights::WeightsProblem;
+pub(crate) use weights::{escaped, some};
 
 /// Any error of this crate, by domain.
 ///

@@ -1,6 +1,7 @@
 //! Safetensors files: tensors as their bytes, and a reader that takes them from a file one by one. Files of weights and
 //! checkpoints both use it.
 
+use crate::error::escaped;
 use crate::torch::{bytes, bytes_mut};
 use safetensors::tensor::{Dtype, Metadata, View};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -15,7 +16,7 @@ use tch::{Device, Kind, TchError, Tensor};
 pub(crate) enum TensorFileProblem {
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("its header is no valid JSON of safetensors: {0}")]
+    #[error("its header is no valid JSON of safetensors: {}", escaped(&.0.to_string()))]
     Header(#[from] serde_json::Error),
     #[error("it ends within its header")]
     TruncatedHeader,
@@ -23,7 +24,7 @@ pub(crate) enum TensorFileProblem {
     TooLarge { what: &'static str, value: u64, limit: u64 },
     #[error("it has {length} bytes, but {header} of header and {tensors} of tensors")]
     Length { length: u64, header: u64, tensors: usize },
-    #[error("{0} is in it twice")]
+    #[error("{} is in it twice", escaped(.0))]
     DuplicateName(String),
     #[error("the file has no such tensor")]
     MissingTensor,
@@ -188,6 +189,15 @@ impl<'de> Deserialize<'de> for Keys {
 
 /// Width in bytes of the number that holds the header's length.
 const LENGTH: usize = 8;
+
+/// The signs that a file which begins with these bytes is of safetensors: whether it begins with a header's length that is
+/// read, and whether a JSON object follows. A file that ends before has neither.
+pub(crate) fn signs_of_safetensors(head: &[u8]) -> [bool; 2] {
+    match head.split_first_chunk::<LENGTH>() {
+        Some((length, header)) => [u64::from_le_bytes(*length) <= MAX_HEADER, header.starts_with(b"{")],
+        None => [false; 2],
+    }
+}
 
 /// Reads what comes before the tensors: the header's length, and the header, which may have at most `limit` bytes.
 /// Memory grows with the size of the file, not with the length that it declares.

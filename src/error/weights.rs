@@ -1,14 +1,19 @@
 //! Errors in files of weights.
 
+use std::fmt::{self, Display, Write};
+
 /// Why weights cannot be loaded. The model is then unchanged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WeightsProblem {
     /// The file has no known format.
-    #[error("it is neither safetensors nor a file of torch.save")]
-    Format,
+    #[error("it is neither safetensors nor a file of torch.save{}", looks_like.map(but).unwrap_or_default())]
+    Format {
+        /// What the file is by its first bytes, in words; `None` where they say nothing.
+        looks_like: Option<&'static str>,
+    },
     /// The file has a known format but is truncated or damaged.
-    #[error("it is damaged: {0}")]
+    #[error("it is damaged: {}", escaped(.0))]
     Damaged(String),
     /// A number in the file is larger than the limit for it.
     #[error("{what} would be {value}, and at most {limit} is read")]
@@ -20,11 +25,12 @@ pub enum WeightsProblem {
         /// The largest number that is accepted.
         limit: u64,
     },
-    /// A pickle names a function or type other than those of tensors and plain values. Nothing was called.
-    #[error("it names {0}, which is not on the list of allowed functions and types: save a state_dict")]
+    /// A pickle has no tensors, but an object of a function or type other than those of tensors and plain values.
+    /// Nothing was called.
+    #[error("it names {}, which is not on the list of allowed functions and types: save a state_dict", escaped(.0))]
     NotAllowed(String),
     /// A tensor of the file cannot be read.
-    #[error("{tensor}: {problem}")]
+    #[error("{}: {}", escaped(tensor), escaped(problem))]
     Tensor {
         /// The tensor's name in the file.
         tensor: String,
@@ -32,7 +38,7 @@ pub enum WeightsProblem {
         problem: String,
     },
     /// Two tensors of the file belong to the same variable.
-    #[error("{first} and {second} are both {variable}")]
+    #[error("{} and {} are both {variable}", escaped(first), escaped(second))]
     Twice {
         /// The name of the first tensor.
         first: String,
@@ -48,7 +54,7 @@ pub enum WeightsProblem {
         parts: [String; 2],
     },
     /// A tensor does not have the shape of its variable.
-    #[error("{tensor} has shape {found:?}, but has to have {wanted:?}")]
+    #[error("{} has shape {found:?}, but has to have {wanted:?}", escaped(tensor))]
     Shape {
         /// The tensor's name in the file.
         tensor: String,
@@ -81,10 +87,32 @@ pub enum WeightsProblem {
     },
 }
 
-/// The first few names, and how many more there are.
-fn some(names: &[String]) -> String {
+/// The end of a message that says what a file looks like.
+fn but(looks_like: &str) -> String {
+    format!(": it looks like {looks_like}")
+}
+
+/// Lists the first few names, escaped, and how many more there are.
+pub(crate) fn some(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let more = names.len().saturating_sub(SHOWN);
-    let shown = names[..names.len() - more].join(", ");
+    let shown: Vec<String> = names[..names.len() - more].iter().map(|name| escaped(name).to_string()).collect();
+    let shown = shown.join(", ");
     if more == 0 { shown } else { format!("{shown} and {more} more") }
+}
+
+/// Formats a name or another text of a file for a terminal: characters that control it or are invisible are escaped, as
+/// in `\u{1b}`.
+pub(crate) fn escaped(text: &str) -> impl Display {
+    struct Escaped<'a>(&'a str);
+    impl Display for Escaped<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            self.0.chars().try_for_each(|c| match c {
+                // Escaped in source code only.
+                '"' | '\'' | '\\' => f.write_char(c),
+                _ => write!(f, "{}", c.escape_debug()),
+            })
+        }
+    }
+    Escaped(text)
 }

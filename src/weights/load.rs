@@ -6,7 +6,7 @@ use super::report::LoadReport;
 use super::source::{TensorInfo, TensorSource};
 use crate::error::WeightsProblem;
 use crate::tensor_file::dtype_name;
-use crate::torch::{Variable, named_variables, no_grad};
+use crate::torch::{Variable, all_finite, named_variables, no_grad};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,7 +49,8 @@ impl LoadConfig {
         LoadConfig::default()
     }
 
-    /// Keeps the classifier, the last layer, as the model was built, to fine-tune on a different number of classes.
+    /// Keeps the classifier, the last layer, as the model was built, to fine-tune on a different number of classes. The
+    /// file's own classifier is ignored, and may consist of several layers: it is everything below `classifier.`.
     /// Default: it is loaded as every other layer.
     #[must_use]
     pub fn with_new_head(self) -> Self {
@@ -95,7 +96,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Vec<TensorInfo>> {
 /// prefix of a wrapper such as `module.`. Values of another dtype are converted to that of the variable.
 ///
 /// All names and shapes are checked and all tensors are read before the first variable changes: an error leaves the
-/// model as it was. No code in a file is run.
+/// model as it was. No code in a file is run; objects beside the tensors are ignored.
 ///
 /// # Errors
 ///
@@ -144,6 +145,7 @@ pub fn load(vs: &VarStore, path: impl AsRef<Path>, config: &LoadConfig) -> Resul
         let source = summed
             .and_then(|source| source.f_to_device(target.device())?.f_to_kind(target.kind()))
             .map_err(Error::libtorch("conversion of weights"))?;
+        report.warnings.extend(warning(&variable, &source)?.map(|reason| (variable.clone(), reason)));
         copies.push((target.shallow_clone(), source));
         report.loaded.insert(variable, tensor);
     }
@@ -177,8 +179,9 @@ fn plan(
     if let Some([first, second, variable]) = matched.duplicate {
         return Err(WeightsProblem::Twice { first, second, variable });
     }
-    let report = check_names(&mut matched, variables, config)?;
+    let report = check_names(&mut matched, prefix, variables, config)?;
     let steps = matched.tensors.into_iter().map(|(variable, tensor)| {
+        file.check(&tensor)?;
         let sum = sums_channels(&infos[&tensor], &variable, &variables[&variable], config.summed_stem)?;
         Ok(Step { variable, tensor, sum })
     });
@@ -188,6 +191,7 @@ fn plan(
 /// Removes tensors that are not to be loaded from `matched`, and checks the rest by the configured strictness.
 fn check_names(
     matched: &mut Matched,
+    prefix: &str,
     variables: &BTreeMap<String, Tensor>,
     config: &LoadConfig,
 ) -> Result<LoadReport, WeightsProblem> {
@@ -196,6 +200,8 @@ fn check_names(
     if config.new_head {
         report.kept = variables.keys().filter(|name| is_head(name)).cloned().collect();
         report.ignored.extend(report.kept.iter().filter_map(|name| matched.tensors.remove(name)));
+        let own_name = |name: &String| name.strip_prefix(prefix).unwrap_or(name).to_owned();
+        report.ignored.extend(matched.unexpected.extract_if(.., |name| is_head(&own_name(name))));
     }
     let is_missing = |name: &&String| !matched.tensors.contains_key(*name) && !report.kept.contains(name);
     report.missing = variables.keys().filter(is_missing).cloned().collect();
@@ -209,6 +215,16 @@ fn check_names(
         }
         _ => Ok(report),
     }
+}
+
+/// Says why a network cannot compute with a variable of these values; `None` where it can.
+fn warning(variable: &str, values: &Tensor) -> Result<Option<String>> {
+    if !all_finite(&[values])? {
+        return Ok(Some("values that are not finite".to_owned()));
+    }
+    let is_negative = || values.f_lt(0.0)?.f_any().map(|any| any.int64_value(&[]) == 1);
+    let is_wrong = variable.ends_with(".running_var") && is_negative().map_err(Error::libtorch("check of weights"))?;
+    Ok(is_wrong.then(|| "negative variances".to_owned()))
 }
 
 /// Refuses a tensor of integers or truth values, which are no weights.

@@ -1,6 +1,7 @@
 //! Weights in files: pretrained ones of other libraries in, safetensors out. A file is loaded completely or not at all.
 
 mod load;
+mod looks_like;
 mod names;
 mod open;
 #[cfg(feature = "pth")]

@@ -1,5 +1,6 @@
 //! The report of loading weights.
 
+use crate::error::some;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -9,7 +10,7 @@ use std::fmt;
 /// A tensor is renamed where the file has another name for the variable, and converted where it has another dtype.
 ///
 /// As text it is one line of counts, such as `606 loaded (0 renamed, 0 converted), 0 missing, 0 unexpected, 0 kept, 121
-/// ignored`.
+/// ignored`, which ends with the warnings if there are any.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Names of the variables that were loaded, each with the name of its tensor in the file.
@@ -28,6 +29,9 @@ pub struct LoadReport {
     /// [`with_new_head`](super::LoadConfig::with_new_head), and everything without the prefix, such as the state of an
     /// optimizer.
     pub ignored: Vec<String>,
+    /// Names of loaded variables that a network cannot compute with, each with the reason: values that are not finite,
+    /// or negative values of a running variance.
+    pub warnings: BTreeMap<String, String>,
 }
 
 impl fmt::Display for LoadReport {
@@ -36,6 +40,11 @@ impl fmt::Display for LoadReport {
         write!(f, "{} loaded ({renamed} renamed, {} converted)", self.loaded.len(), self.converted.len())?;
         let [missing, unexpected, kept, ignored] =
             [&self.missing, &self.unexpected, &self.kept, &self.ignored].map(Vec::len);
-        write!(f, ", {missing} missing, {unexpected} unexpected, {kept} kept, {ignored} ignored")
+        write!(f, ", {missing} missing, {unexpected} unexpected, {kept} kept, {ignored} ignored")?;
+        if self.warnings.is_empty() {
+            return Ok(());
+        }
+        let warnings: Vec<String> = self.warnings.iter().map(|(name, reason)| format!("{name} has {reason}")).collect();
+        write!(f, "; warning: {}", some(&warnings))
     }
 }

@@ -37,7 +37,13 @@ mod trainer;
 mod trainer_errors;
 mod trainer_stop;
 mod weights_files;
+mod weights_formats;
+#[cfg(feature = "pth")]
+mod weights_hostile;
+mod weights_options;
 #[cfg(feature = "pth")]
 mod weights_pytorch;
+#[cfg(feature = "pth")]
+mod weights_saves;
 
 use support::{alone, datasets, golden, idx_files, memory, numbers, passes, process, real_data, small_run, variables};

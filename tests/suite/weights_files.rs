@@ -2,9 +2,9 @@
 
 use crate::small_run::{built, net};
 use crate::variables::{bits, named_variables};
+use densenet::error::IoError;
 use densenet::error::WeightsProblem;
-use densenet::error::{ConfigError, IoError};
-use densenet::tch::{Device, Kind, Tensor, nn::ModuleT, nn::VarStore, no_grad};
+use densenet::tch::{Kind, nn::VarStore, no_grad};
 use densenet::weights::{LoadConfig, load, save_safetensors};
 use densenet::{DenseNetConfig, Error};
 use safetensors::tensor::{Dtype, TensorView};
@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A net whose variables differ from a new one's in every value.
-fn trained(net: &DenseNetConfig) -> VarStore {
+pub fn trained(net: &DenseNetConfig) -> VarStore {
     let (vs, _model) = built(net);
     for mut variable in named_variables(&vs) {
         let value = &variable.tensor * 1.5 + 0.25;
@@ -23,7 +23,7 @@ fn trained(net: &DenseNetConfig) -> VarStore {
 }
 
 /// The tensors of a file by name: dtype, shape and bytes.
-type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+pub type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
 
 fn read(file: &Path) -> Tensors {
     let bytes = fs::read(file).unwrap();
@@ -32,21 +32,21 @@ fn read(file: &Path) -> Tensors {
     tensors.tensors().into_iter().map(|(name, view)| (name, own(view))).collect()
 }
 
-fn write(file: &Path, tensors: &Tensors) {
+pub fn write(file: &Path, tensors: &Tensors) {
     let views = tensors
         .iter()
         .map(|(name, (dtype, shape, data))| (name.as_str(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
     fs::write(file, safetensors::serialize(views, None).unwrap()).unwrap();
 }
 
-struct Case {
+pub struct Case {
     _folder: tempfile::TempDir,
-    file: PathBuf,
-    tensors: Tensors,
+    pub file: PathBuf,
+    pub tensors: Tensors,
 }
 
 /// Saves a trained net.
-fn saved() -> Case {
+pub fn saved() -> Case {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("model.safetensors");
     save_safetensors(&trained(&net()), &file).unwrap();
@@ -55,7 +55,7 @@ fn saved() -> Case {
 }
 
 /// Checks that loading fails and changes no variable, and returns the tensor that the error names, with its message.
-fn refused(file: &Path) -> (String, String) {
+pub fn refused(file: &Path) -> (String, String) {
     let (vs, _model) = built(&net());
     let before = bits(&vs);
     let error = load(&vs, file, &LoadConfig::new()).unwrap_err();
@@ -156,7 +156,8 @@ fn a_dtype_that_is_no_float_is_an_error_and_other_floats_are_converted() {
         tensors.insert(name.to_owned(), (dtype, shape.clone(), value.repeat(count)));
         write(&case.file, &tensors);
         let (vs, _model) = built(&net());
-        load(&vs, &case.file, &LoadConfig::new()).unwrap();
+        let report = load(&vs, &case.file, &LoadConfig::new()).unwrap();
+        assert_eq!((report.converted.len(), report.warnings.len()), (1, 0));
         let variable = vs.variables().remove(name).unwrap();
         assert_eq!(variable.kind(), Kind::Float, "the model's own dtype stays");
         assert_eq!(Vec::<f32>::try_from(variable).unwrap(), vec![1.5; count]);
@@ -175,7 +176,7 @@ fn a_file_that_is_truncated_or_of_another_format_is_an_error() {
     }
     let longer = [whole.as_slice(), b"more"].concat();
     let lying = [&u64::MAX.to_le_bytes(), &whole[8..]].concat();
-    for bytes in [longer, lying, b"<html>404</html>".to_vec()] {
+    for bytes in [longer, lying] {
         fs::write(&case.file, bytes).unwrap();
         assert_eq!(refused(&case.file).0, "the file");
     }
@@ -240,75 +241,4 @@ fn a_file_that_cannot_be_read_or_written_is_an_error_that_names_it() {
     }
     assert!(bits(&vs) == before);
     assert_eq!(read(&case.file), case.tensors);
-}
-
-#[test]
-fn a_kept_head_stays_as_it_is_and_every_other_variable_is_loaded() {
-    let case = saved();
-    let other = net().with_classes(7);
-    let (vs, _model) = built(&other);
-    let before: BTreeMap<_, _> = bits(&vs).into_iter().collect();
-    let report = load(&vs, &case.file, &LoadConfig::new().with_new_head()).unwrap();
-    assert_eq!(report.kept, ["classifier.bias", "classifier.weight"]);
-    assert_eq!(report.ignored, ["classifier.bias", "classifier.weight"]);
-    let trained: BTreeMap<_, _> = bits(&trained(&net())).into_iter().collect();
-    for (name, own) in bits(&vs) {
-        assert!(own == if name.starts_with("classifier") { &before[&name] } else { &trained[&name] }[..], "{name}");
-    }
-    // A body that does not fit is not tolerated with it.
-    let (vs, _model) = built(&other.with_growth_rate(5));
-    let before = bits(&vs);
-    assert!(load(&vs, &case.file, &LoadConfig::new().with_new_head()).is_err());
-    assert!(bits(&vs) == before);
-}
-
-#[test]
-fn a_stem_of_three_channels_is_summed_for_gray_images_on_request() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("model.safetensors");
-    let colored = trained(&net().with_input_channels(3));
-    save_safetensors(&colored, &file).unwrap();
-    assert_eq!(refused(&file).0, "features.conv0.weight");
-    let (vs, model) = built(&net());
-    let report = load(&vs, &file, &LoadConfig::new().with_summed_stem()).unwrap();
-    assert_eq!(report.converted.values().collect::<Vec<_>>(), ["3 channels summed"]);
-    let gray = Tensor::rand([2, 1, 16, 16], (Kind::Float, Device::Cpu));
-    let (other, of_colored) = built(&net().with_input_channels(3));
-    load(&other, &file, &LoadConfig::new()).unwrap();
-    let colored = of_colored.forward_t(&gray.expand([2, 3, 16, 16], false), false);
-    let deviation = (model.forward_t(&gray, false) - &colored).abs().max() / colored.abs().max();
-    assert!(deviation.double_value(&[]) < 1e-5, "{deviation}");
-}
-
-#[test]
-fn non_strict_loading_takes_a_part_of_the_variables_if_it_is_large_enough() {
-    let mut case = saved();
-    let all = case.tensors.len();
-    case.tensors.remove("features.norm5.bias");
-    case.tensors.insert("another".to_owned(), (Dtype::F32, vec![1], vec![0; 4]));
-    write(&case.file, &case.tensors);
-    let non_strict = |min_percent| LoadConfig::new().non_strict(min_percent);
-    let (vs, _model) = built(&net());
-    let report = load(&vs, &case.file, &non_strict(90)).unwrap();
-    assert_eq!((report.loaded.len(), &report.missing[..]), (all - 1, &["features.norm5.bias".to_owned()][..]));
-    assert_eq!(report.unexpected, ["another"]);
-    assert!(report.to_string().contains("1 missing, 1 unexpected"), "{report}");
-    let (vs, _model) = built(&net());
-    let before = bits(&vs);
-    match load(&vs, &case.file, &non_strict(100)) {
-        Err(Error::Weights { problem: WeightsProblem::Coverage { used, variables, percent: 100 }, .. }) => {
-            assert_eq!((used, variables), (all - 1, all));
-        }
-        other => panic!("{other:?}"),
-    }
-    // A file of another network altogether is not "loaded" with nothing of it used.
-    write(&case.file, &BTreeMap::from([("other.weight".to_owned(), (Dtype::F32, vec![1], vec![0; 4]))]));
-    assert!(load(&vs, &case.file, &non_strict(1)).is_err());
-    for percent in [0, 101] {
-        assert!(matches!(
-            load(&vs, &case.file, &non_strict(percent)),
-            Err(Error::Config(ConfigError::InvalidValue { .. }))
-        ));
-    }
-    assert!(bits(&vs) == before);
 }

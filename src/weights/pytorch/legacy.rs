@@ -1,6 +1,7 @@
 //! The format before PyTorch 1.6: five pickles (a magic number, a version, a description of the system, the weights,
 //! and the keys of all storages), and then each storage as its length and its bytes.
 
+use super::opcodes as op;
 use super::storages::{MAX_PICKLE, Storages, read_exactly};
 use super::values::{Pickle, Result, Value};
 use crate::error::WeightsProblem;
@@ -14,6 +15,13 @@ use std::ops::Range;
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const VERSION: i64 = 1001;
 
+/// Whether a file that begins with these bytes has this format: a pickle of the magic number, of any protocol.
+pub(in crate::weights) fn is_legacy(head: &[u8]) -> bool {
+    // From protocol 4, 9 bytes of a frame's length come before the number.
+    const LAST: usize = 2 + 9 + 2 + MAGIC.len();
+    head.first() == Some(&op::PROTO) && head[..head.len().min(LAST)].windows(MAGIC.len()).any(|part| part == MAGIC)
+}
+
 /// The file, with the offset and the length in bytes of each storage by its key.
 pub(super) struct Legacy {
     reader: BufReader<File>,
@@ -25,7 +33,7 @@ pub(super) fn open(mut reader: BufReader<File>) -> Result<(Pickle, Legacy)> {
     let damaged = |problem: &str| WeightsProblem::Damaged(problem.to_owned());
     let magic = read_pickle(&mut reader)?;
     if *magic.get(magic.root) != Value::Large(MAGIC.to_vec()) {
-        return Err(WeightsProblem::Format);
+        return Err(damaged("its magic number is another one"));
     }
     let version = read_pickle(&mut reader)?;
     if *version.get(version.root) != Value::Integer(VERSION) {
@@ -41,7 +49,7 @@ pub(super) fn open(mut reader: BufReader<File>) -> Result<(Pickle, Legacy)> {
     let mut place = reader.stream_position().map_err(|error| damaged(&error.to_string()))?;
     for &id in ids {
         let key = keys.text(id).ok_or_else(|| damaged("the key of a storage is no text"))?;
-        let width = *widths.get(key).ok_or_else(|| damaged("it has a storage that no tensor uses"))?;
+        let width = *widths.get(key).ok_or_else(|| damaged("it has a storage of an unknown dtype"))?;
         reader.seek(SeekFrom::Start(place)).map_err(|error| damaged(&error.to_string()))?;
         let count = reader.read_u64::<LE>().map_err(|_| damaged("it is cut off"))?;
         let first = place + 8;

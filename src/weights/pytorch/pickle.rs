@@ -1,27 +1,24 @@
 //! Reads the pickle of a file of `torch.save`: plain values and descriptions of tensors. Nothing that a pickle names is
-//! ever called, and a name that is not on a short list is an error.
+//! ever called, and what it would create is an object without content unless weights need it.
 
+use super::globals::Id;
 use super::opcodes as op;
-use super::values::{Global, Id, Pickle, Result, Storage, TensorLayout, Value};
+use super::plain::{checked, damaged, line, plain_value};
+use super::values::{Pickle, Result, Value};
 use crate::error::WeightsProblem;
 use byteorder::{LE, ReadBytesExt};
 use std::collections::HashMap;
-use std::io::{self, BufRead, Read};
+use std::io::BufRead;
 
 /// Largest number of values that is read; a file of a large network has some ten thousand.
 const MAX_VALUES: usize = 1 << 20;
-/// Longest text, in bytes, that is read.
-const MAX_TEXT: u64 = 1 << 16;
-/// Largest number of dimensions of a tensor that is read.
-const MAX_RANK: usize = 8;
 
 impl Pickle {
-    /// Reads one pickle of protocol 2 to 4, up to its end.
+    /// Reads one pickle of protocol 2 to 5, up to its end.
     ///
     /// # Errors
     ///
-    /// [`WeightsProblem::Damaged`], [`WeightsProblem::TooLarge`], and [`WeightsProblem::NotAllowed`] for a function or
-    /// type that no weights need.
+    /// [`WeightsProblem::Damaged`] and [`WeightsProblem::TooLarge`].
     pub fn read(reader: &mut impl BufRead) -> Result<Pickle> {
         let mut machine = Machine::default();
         loop {
@@ -41,21 +38,14 @@ impl Pickle {
 
 /// The state of the stack machine that a pickle is a program for.
 #[derive(Default)]
-struct Machine {
-    values: Vec<Value>,
+pub(super) struct Machine {
+    pub values: Vec<Value>,
+    /// Number of the items that were copied from one container to another.
+    copied: usize,
     stack: Vec<Id>,
     /// Length of the stack at each mark.
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
-}
-
-fn damaged<T>(problem: impl Into<String>) -> Result<T> {
-    Err(WeightsProblem::Damaged(problem.into()))
-}
-
-/// Converts an error of a read within the pickle.
-fn checked<T>(result: io::Result<T>) -> Result<T> {
-    result.or_else(|error| damaged(format!("its pickle: {error}")))
 }
 
 impl Machine {
@@ -79,32 +69,56 @@ impl Machine {
             op::APPENDS => self.pop_to_mark().and_then(|items| self.append(items)),
             op::SETITEM => self.pop_many(2).and_then(|items| self.set_items(items)),
             op::SETITEMS => self.pop_to_mark().and_then(|items| self.set_items(items)),
+            op::ADDITEMS => self.pop_to_mark().map(drop),
+            op::FROZENSET => self.pop_to_mark().and_then(|_| self.push(Value::Set)),
             op::POP => self.pop().map(drop),
+            op::POP_MARK => self.pop_to_mark().map(drop),
             op::BINPUT => checked(r.read_u8()).and_then(|key| self.memoize(key.into())),
             op::LONG_BINPUT => checked(r.read_u32::<LE>()).and_then(|key| self.memoize(key)),
             op::MEMOIZE => self.memoize(self.memo.len() as u32),
             op::BINGET => checked(r.read_u8()).and_then(|key| self.get(key.into())),
             op::LONG_BINGET => checked(r.read_u32::<LE>()).and_then(|key| self.get(key)),
-            op::STACK_GLOBAL => self.stack_global(),
+            op::GLOBAL => {
+                let (module, name) = (self.add(Value::Text(line(r)?))?, self.add(Value::Text(line(r)?))?);
+                self.push_global(module, name)
+            }
+            op::STACK_GLOBAL => self.pop_many(2).and_then(|names| self.push_global(names[0], names[1])),
             op::BINPERSID => {
                 let id = self.pop()?;
-                let storage = self.storage(id)?;
-                self.push(Value::Storage(storage))
+                self.storage(id).and_then(|storage| self.push(storage))
             }
-            op::REDUCE => self.pop_many(2).and_then(|parts| self.reduce(parts[0], parts[1])),
+            op::REDUCE | op::NEWOBJ => self.pop_many(2).and_then(|parts| self.call(parts[0], parts[1])),
+            op::NEWOBJ_EX => self.pop_many(3).and_then(|parts| self.call(parts[0], parts[1])),
             // Sets attributes, such as the versions of modules in a state_dict: they are ignored.
             op::BUILD => self.pop().map(drop),
             _ => damaged(format!("its pickle has the opcode {opcode:#04x}, which is not read")),
         }
     }
 
-    fn push(&mut self, value: Value) -> Result<()> {
+    /// Adds a value without pushing it.
+    fn add(&mut self, value: Value) -> Result<Id> {
         if self.values.len() == MAX_VALUES {
             return too_many(MAX_VALUES as u64 + 1);
         }
         self.values.push(value);
-        self.stack.push(self.values.len() - 1);
+        Ok(self.values.len() - 1)
+    }
+
+    pub fn push(&mut self, value: Value) -> Result<()> {
+        let id = self.add(value)?;
+        self.push_again(id);
         Ok(())
+    }
+
+    /// Pushes a value that exists already.
+    pub fn push_again(&mut self, id: Id) {
+        self.stack.push(id);
+    }
+
+    /// Counts items that are copied from one container to another: their number could grow faster than the file.
+    pub fn count_copied(&mut self, items: usize) -> Result<()> {
+        self.copied += items;
+        if self.copied > MAX_VALUES { too_many(self.copied as u64) } else { Ok(()) }
     }
 
     fn pop(&mut self) -> Result<Id> {
@@ -138,6 +152,7 @@ impl Machine {
     fn append(&mut self, items: Vec<Id>) -> Result<()> {
         match self.top()? {
             Value::List(list) => list.extend(items),
+            Value::Object { .. } => {}
             other => return damaged(format!("its pickle appends to {}", other.description())),
         }
         Ok(())
@@ -147,6 +162,7 @@ impl Machine {
     fn set_items(&mut self, items: Vec<Id>) -> Result<()> {
         match self.top()? {
             Value::Dict(dict) => dict.extend(items.chunks_exact(2).map(|pair| (pair[0], pair[1]))),
+            Value::Object { .. } => {}
             other => return damaged(format!("its pickle sets items of {}", other.description())),
         }
         Ok(())
@@ -168,163 +184,8 @@ impl Machine {
         }
         Ok(())
     }
-
-    fn stack_global(&mut self) -> Result<()> {
-        let names = self.pop_many(2)?;
-        let global = Global::of(self.text(names[0])?, self.text(names[1])?)?;
-        self.push(Value::Global(global))
-    }
-
-    fn text(&self, id: Id) -> Result<&str> {
-        match &self.values[id] {
-            Value::Text(text) => Ok(text),
-            other => damaged(format!("its pickle has {} where a text is wanted", other.description())),
-        }
-    }
-
-    fn number(&self, id: Id) -> Result<u64> {
-        match self.values[id] {
-            Value::Integer(number @ 0..) => Ok(number as u64),
-            Value::Integer(number) => damaged(format!("its pickle has {number} where a number from 0 is wanted")),
-            ref other => damaged(format!("its pickle has {} where a number is wanted", other.description())),
-        }
-    }
-
-    fn tuple(&self, id: Id) -> Result<&[Id]> {
-        match &self.values[id] {
-            Value::Tuple(items) => Ok(items),
-            other => damaged(format!("its pickle has {} where a tuple is wanted", other.description())),
-        }
-    }
-
-    /// Returns the sizes, or strides, of a tensor's dimensions.
-    fn dimensions(&self, id: Id) -> Result<Vec<u64>> {
-        match self.tuple(id)? {
-            items if items.len() <= MAX_RANK => items.iter().map(|&id| self.number(id)).collect(),
-            items => {
-                let (what, value) = ("the number of a tensor's dimensions", items.len() as u64);
-                Err(WeightsProblem::TooLarge { what, value, limit: MAX_RANK as u64 })
-            }
-        }
-    }
-
-    /// Returns the storage that a persistent id names: ("storage", type, key, device, elements), in older files with a
-    /// view as the last one.
-    fn storage(&self, id: Id) -> Result<Storage> {
-        let (parts, view) = match self.tuple(id)? {
-            &[tag, kind, key, _, len] => ([tag, kind, key, len], None),
-            &[tag, kind, key, _, len, view] => ([tag, kind, key, len], Some(view)),
-            other => return damaged(format!("a storage has {} parts", other.len())),
-        };
-        if view.is_some_and(|view| self.values[view] != Value::None) {
-            return damaged("a storage is a view of another one, which is not read");
-        }
-        let [tag, kind, key, len] = parts;
-        match (self.text(tag)?, &self.values[kind]) {
-            ("storage", &Value::Global(Global::Storage(kind))) => {
-                self.text(key)?;
-                Ok(Storage { key, kind, len: self.number(len)? })
-            }
-            (tag, kind) => damaged(format!("a storage is {tag:?} of {}", kind.description())),
-        }
-    }
-
-    /// Creates the value that a call of an allowed function would return, without a call.
-    fn reduce(&mut self, function: Id, arguments: Id) -> Result<()> {
-        let Value::Global(function) = self.values[function] else {
-            return damaged(format!("its pickle calls {}", self.values[function].description()));
-        };
-        let value = match (function, self.tuple(arguments)?) {
-            (Global::OrderedDict, []) => Value::Dict(Vec::new()),
-            // These stand for the value that they wrap.
-            (Global::Size, &[same]) | (Global::RebuildParameter, &[same, ..]) => {
-                self.stack.push(same);
-                return Ok(());
-            }
-            (Global::RebuildTensor, &[storage, offset, shape, strides, ..]) => {
-                let (offset, shape, strides) =
-                    (self.number(offset)?, self.dimensions(shape)?, self.dimensions(strides)?);
-                match &self.values[storage] {
-                    Value::Storage(_) => Value::Tensor(TensorLayout { storage, offset, shape, strides }),
-                    other => return damaged(format!("a tensor lies in {}", other.description())),
-                }
-            }
-            (function, arguments) => {
-                return damaged(format!("its pickle calls {function:?} with {} arguments", arguments.len()));
-            }
-        };
-        self.push(value)
-    }
-}
-
-/// Reads the value of an opcode that pushes one value and needs nothing of the machine; `None` for other opcodes.
-fn plain_value(opcode: u8, r: &mut impl BufRead) -> Result<Option<Value>> {
-    Ok(Some(match opcode {
-        op::NONE => Value::None,
-        op::NEWTRUE => Value::Bool(true),
-        op::NEWFALSE => Value::Bool(false),
-        op::BININT => Value::Integer(checked(r.read_i32::<LE>())?.into()),
-        op::BININT1 => Value::Integer(checked(r.read_u8())?.into()),
-        op::BININT2 => Value::Integer(checked(r.read_u16::<LE>())?.into()),
-        op::LONG1 => {
-            let length = checked(r.read_u8())?;
-            integer(text_bytes(r, length.into())?)
-        }
-        op::BINFLOAT => checked(r.read_u64::<LE>()).map(|_| Value::Float)?,
-        op::BINUNICODE | op::BINSTRING => {
-            let length = checked(r.read_u32::<LE>())?;
-            Value::Text(utf8(text_bytes(r, length.into())?)?)
-        }
-        op::SHORT_BINUNICODE | op::SHORT_BINSTRING => {
-            let length = checked(r.read_u8())?;
-            Value::Text(utf8(text_bytes(r, length.into())?)?)
-        }
-        op::EMPTY_DICT => Value::Dict(Vec::new()),
-        op::EMPTY_LIST => Value::List(Vec::new()),
-        op::EMPTY_TUPLE => Value::Tuple(Vec::new()),
-        op::GLOBAL => {
-            let (module, name) = (line(r)?, line(r)?);
-            Value::Global(Global::of(&module, &name)?)
-        }
-        _ => return Ok(None),
-    }))
 }
 
 fn too_many<T>(value: u64) -> Result<T> {
     Err(WeightsProblem::TooLarge { what: "the number of values in a pickle", value, limit: MAX_VALUES as u64 })
-}
-
-/// Reads `length` bytes. Memory grows with the size of the file, not with the number that it declares.
-fn text_bytes(reader: &mut impl Read, length: u64) -> Result<Vec<u8>> {
-    if length > MAX_TEXT {
-        return Err(WeightsProblem::TooLarge { what: "the length of a text", value: length, limit: MAX_TEXT });
-    }
-    let mut bytes = Vec::new();
-    checked(reader.take(length).read_to_end(&mut bytes))?;
-    if bytes.len() as u64 == length { Ok(bytes) } else { damaged("its pickle is cut off") }
-}
-
-fn utf8(bytes: Vec<u8>) -> Result<String> {
-    String::from_utf8(bytes).or_else(|error| damaged(format!("its pickle: {error}")))
-}
-
-/// Decodes a little-endian integer in two's complement.
-fn integer(bytes: Vec<u8>) -> Value {
-    if bytes.len() > 8 {
-        return Value::Large(bytes);
-    }
-    let fill = if bytes.last().is_some_and(|&last| last >= 0x80) { 0xff } else { 0 };
-    let mut all = [fill; 8];
-    all[..bytes.len()].copy_from_slice(&bytes);
-    Value::Integer(i64::from_le_bytes(all))
-}
-
-/// Reads the rest of a line, without its end.
-fn line(reader: &mut impl BufRead) -> Result<String> {
-    let mut bytes = Vec::new();
-    checked(reader.take(MAX_TEXT).read_until(b'\n', &mut bytes))?;
-    if bytes.pop() != Some(b'\n') {
-        return damaged("its pickle is cut off");
-    }
-    utf8(bytes)
 }

@@ -1,13 +1,11 @@
 //! The values of a pickle of `torch.save`: plain ones, storages, and the layouts of tensors. Values refer to each other
 //! by number, so that deep nesting in a malicious pickle does not cause deep recursion.
 
+use super::globals::{Global, Id};
 use crate::error::WeightsProblem;
 use tch::Kind;
 
 pub(super) type Result<T, E = WeightsProblem> = std::result::Result<T, E>;
-
-/// Index of a value in its pickle.
-pub(super) type Id = usize;
 
 /// The description of a piece of memory that tensors lie in.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,9 +21,13 @@ pub(super) struct Storage {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TensorLayout {
     pub storage: Id,
+    /// The dtype of the tensor, which may read the storage's bytes as other numbers than the storage's own dtype.
+    pub kind: Kind,
     pub offset: u64,
     pub shape: Vec<u64>,
     pub strides: Vec<u64>,
+    /// Whether the tensor's values are those in the storage times -1.
+    pub negated: bool,
 }
 
 /// A value of a pickle.
@@ -38,12 +40,23 @@ pub(super) enum Value {
     Large(Vec<u8>),
     Float,
     Text(String),
+    /// Bytes, or a text that is too long for a name or not in UTF-8; its content is not kept.
+    Bytes,
     Tuple(Vec<Id>),
     List(Vec<Id>),
+    /// A set, whose content is not kept.
+    Set,
     Dict(Vec<(Id, Id)>),
     Global(Global),
     Storage(Storage),
     Tensor(TensorLayout),
+    /// An object of another type, which is not created.
+    Object {
+        /// The function or type that would create it, a [`Value::Global`].
+        of: Id,
+        /// Whether PyTorch would read a tensor.
+        is_tensor: bool,
+    },
 }
 
 impl Value {
@@ -55,47 +68,16 @@ impl Value {
             Value::Integer(_) | Value::Large(_) => "a whole number",
             Value::Float => "a number",
             Value::Text(_) => "a text",
+            Value::Bytes => "bytes or a long text",
             Value::Tuple(_) => "a tuple",
             Value::List(_) => "a list",
+            Value::Set => "a set",
             Value::Dict(_) => "a dictionary",
             Value::Global(_) => "a function or type",
             Value::Storage(_) => "a storage",
             Value::Tensor(_) => "a tensor",
+            Value::Object { .. } => "an object",
         }
-    }
-}
-
-/// A function or type that a pickle may name; pickle calls such names globals.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Global {
-    OrderedDict,
-    Size,
-    RebuildTensor,
-    RebuildParameter,
-    Storage(Kind),
-}
-
-impl Global {
-    /// Looks a name up in the list of those that weights need; every other name is an error.
-    pub fn of(module: &str, name: &str) -> Result<Self> {
-        Ok(match (module, name) {
-            ("collections", "OrderedDict") => Global::OrderedDict,
-            ("torch", "Size") => Global::Size,
-            // The second one has two more arguments, which are ignored.
-            ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => Global::RebuildTensor,
-            ("torch._utils", "_rebuild_parameter") => Global::RebuildParameter,
-            ("torch", "FloatStorage") => Global::Storage(Kind::Float),
-            ("torch", "DoubleStorage") => Global::Storage(Kind::Double),
-            ("torch", "HalfStorage") => Global::Storage(Kind::Half),
-            ("torch", "BFloat16Storage") => Global::Storage(Kind::BFloat16),
-            ("torch", "LongStorage") => Global::Storage(Kind::Int64),
-            ("torch", "IntStorage") => Global::Storage(Kind::Int),
-            ("torch", "ShortStorage") => Global::Storage(Kind::Int16),
-            ("torch", "CharStorage") => Global::Storage(Kind::Int8),
-            ("torch", "ByteStorage") => Global::Storage(Kind::Uint8),
-            ("torch", "BoolStorage") => Global::Storage(Kind::Bool),
-            _ => return Err(WeightsProblem::NotAllowed(format!("{module}.{name}"))),
-        })
     }
 }
 
@@ -114,6 +96,16 @@ impl Pickle {
 
     pub fn text(&self, id: Id) -> Option<&str> {
         if let Value::Text(text) = self.get(id) { Some(text) } else { None }
+    }
+
+    /// Returns the name of a function or type that is not on the list, such as "posix.system".
+    pub fn global_name(&self, id: Id) -> String {
+        match self.get(id) {
+            &Value::Global(Global::Other { module, name }) => {
+                [module, name].map(|part| self.text(part).unwrap_or_default()).join(".")
+            }
+            other => other.description().to_owned(),
+        }
     }
 
     /// Returns the storage with this index and its key; `None` where the value is no storage.

@@ -7,34 +7,46 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use zip::ZipArchive;
+use zip::read::{ArchiveOffset, Config, ZipFile, ZipReadOptions};
+
+type Archive = ZipArchive<BufReader<File>>;
 
 /// The archive, with the folder in it that has all entries.
 pub(super) struct Zipped {
-    archive: ZipArchive<BufReader<File>>,
+    archive: Archive,
     folder: String,
 }
 
+/// What a zip archive without a pickle is.
+const OTHER_ARCHIVE: &str = "a zip archive of something else, such as .npz or .keras";
+
 /// Finds and reads the pickle.
 pub(super) fn open(reader: BufReader<File>) -> Result<(Pickle, Zipped)> {
-    let mut archive = ZipArchive::new(reader).map_err(damaged)?;
+    // The archive begins where the file does. A search for its beginning is misled by some lengths of the file's name.
+    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let mut archive = ZipArchive::with_config(config, reader).map_err(damaged)?;
     let names = archive.file_names().collect::<Result<Vec<_>, _>>().map_err(damaged)?;
     let mut folders = names.iter().filter_map(|name| name.strip_suffix("data.pkl"));
     let folder = match (folders.next(), folders.next()) {
         (Some(folder), None) => folder.to_owned(),
         // A zip archive of something else.
-        (None, _) => return Err(WeightsProblem::Format),
+        (None, _) => return Err(WeightsProblem::Format { looks_like: Some(OTHER_ARCHIVE) }),
         (Some(_), Some(_)) => return Err(WeightsProblem::Damaged("it has several data.pkl".to_owned())),
     };
     drop(names);
     // Files of older versions lack this entry, and are little-endian.
-    if let Ok(mut entry) = archive.by_name(&format!("{folder}byteorder")) {
+    if let Ok(mut entry) = entry(&mut archive, &format!("{folder}byteorder")) {
         let mut order = String::new();
         entry.by_ref().take(16).read_to_string(&mut order).map_err(|error| damaged(error.into()))?;
         if order != "little" {
             return Err(WeightsProblem::Damaged(format!("its byte order is {order:?}, and \"little\" is read")));
         }
     }
-    let entry = archive.by_name(&format!("{folder}data.pkl")).map_err(damaged)?;
+    let entry = entry(&mut archive, &format!("{folder}data.pkl"))?;
+    if entry.size() > MAX_PICKLE {
+        let (what, value) = ("the size of its pickle", entry.size());
+        return Err(WeightsProblem::TooLarge { what, value, limit: MAX_PICKLE });
+    }
     let mut reader = BufReader::new(entry.take(MAX_PICKLE));
     let pickle = Pickle::read(&mut reader)?;
     // The checksum is compared at the end.
@@ -46,9 +58,18 @@ pub(super) fn open(reader: BufReader<File>) -> Result<(Pickle, Zipped)> {
     Ok((pickle, Zipped { archive, folder }))
 }
 
+/// Opens an entry. Its checksum is compared when its end is read, unless the field is 0: so PyTorch marks an entry
+/// without a checksum.
+fn entry<'a>(archive: &'a mut Archive, name: &str) -> Result<ZipFile<'a, BufReader<File>>> {
+    let missing = || WeightsProblem::Damaged(format!("its entry {name} is missing"));
+    let index = archive.index_for_name(name).ok_or_else(missing)?;
+    let has_checksum = archive.by_index_data(index).map_err(damaged)?.crc32() != 0;
+    archive.by_index_with_options(index, ZipReadOptions::new().ignore_crc32(!has_checksum)).map_err(damaged)
+}
+
 impl Storages for Zipped {
     fn read(&mut self, key: &str, length: u64, range: Range<u64>) -> Result<Vec<u8>> {
-        let mut entry = self.archive.by_name(&format!("{}data/{key}", self.folder)).map_err(damaged)?;
+        let mut entry = entry(&mut self.archive, &format!("{}data/{key}", self.folder))?;
         if entry.size() != length {
             let problem = format!("storage {key} has {} bytes, but should have {length}", entry.size());
             return Err(WeightsProblem::Damaged(problem));
