@@ -6,7 +6,7 @@ mod decode;
 mod jpeg;
 
 #[cfg(feature = "images")]
-pub use decode::Color;
+pub use decode::{Color, ImageHeader};
 
 use super::Values;
 use crate::error::InputError;

@@ -34,10 +34,10 @@ pub use dataset::Dataset;
 pub(crate) use dataset::fetch;
 pub use fashion_mnist::{FashionMnist, Split};
 pub(crate) use fingerprint::Fingerprint;
+pub use image::Image;
 #[cfg(feature = "images")]
 #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
-pub use image::Color;
-pub use image::Image;
+pub use image::{Color, ImageHeader};
 pub use in_memory::InMemoryDataset;
 pub use key::{Phase, SampleKey};
 pub use loader::{Loader, LoaderConfig};

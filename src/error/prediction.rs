@@ -31,10 +31,12 @@ pub enum PredictionError {
         message: String,
     },
     /// The queue of waiting requests is full.
-    #[error("the queue is full: {limit} samples wait already")]
+    #[error("the queue is full: at most {limit} {counted} may wait")]
     QueueFull {
-        /// The largest number of requests that may wait.
+        /// The largest number that may wait.
         limit: usize,
+        /// What the limit counts: `images`, or the `values` of all images.
+        counted: &'static str,
     },
     /// The predictor was shut down before the request.
     #[error("the predictor has ended")]

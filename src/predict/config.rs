@@ -86,6 +86,14 @@ config! {
         pub queue_capacity: usize => with_queue_capacity,
         /// Most values of an image before preprocessing: channels times height times width. Default: 2²².
         pub max_image_values: usize => with_max_image_values,
+        /// Most values of all images that wait in the queue, at least 1. An image counts with its values before or
+        /// after preprocessing, whichever are more; one that exceeds the limit waits alone. Default: 2²⁵, which are
+        /// 222 images of 3×224×224 values, and 128 MiB of f32.
+        pub max_queued_values: usize => with_max_queued_values,
+        /// Most values of all images of a batch, at least 1, counted in the same way; an image that exceeds the limit
+        /// is a batch alone. It limits a batch's memory where images are large, as the batch size does where they are
+        /// small. Default: 2²⁴, which are 111 images of 3×224×224 values, and 64 MiB of f32.
+        pub max_batch_values: usize => with_max_batch_values,
     }
 }
 
@@ -99,6 +107,8 @@ impl PredictorConfig {
             max_wait: Duration::from_millis(1),
             queue_capacity: 256,
             max_image_values: 1 << 22,
+            max_queued_values: 1 << 25,
+            max_batch_values: 1 << 24,
         }
     }
 

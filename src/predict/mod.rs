@@ -5,6 +5,7 @@ mod batch;
 mod config;
 mod prediction;
 mod predictor;
+mod semaphore;
 mod worker;
 
 pub use batch::{Predictions, predict};

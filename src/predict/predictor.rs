@@ -2,7 +2,8 @@
 
 use super::config::PredictorConfig;
 use super::prediction::Prediction;
-use super::worker::{Request, Worker};
+use super::semaphore::Semaphore;
+use super::worker::{Queued, Request, Worker};
 use crate::data::Image;
 use crate::error::{InputError, PredictionError};
 use crate::models::Model;
@@ -15,6 +16,15 @@ use std::thread::{self, JoinHandle};
 ///
 /// Requests that wait at the same time are predicted as one batch. The model's thread ends with the last clone, or with
 /// [`shutdown`](Self::shutdown), after the requests that were accepted before.
+///
+/// # Memory
+///
+/// The images that wait and those of a batch are limited in number and in values, by
+/// [`PredictorConfig`]. On the CPU, libtorch and oneDNN compile each convolution for each shape of its input, and keep
+/// up to 1024 of them each. A process that predicts images of many sizes grows by them: by 30 to 200 MB. The environment
+/// variables `ONEDNN_PRIMITIVE_CACHE_CAPACITY` and `LRU_CACHE_CAPACITY` limit their numbers, and have to be set when the
+/// process starts. Both should be at least the number of the network's convolutions; or give all images one size with
+/// [`Preprocess::with_size`](crate::Preprocess::with_size).
 ///
 /// # Examples
 ///
@@ -45,7 +55,9 @@ pub struct Predictor {
 struct Shared {
     config: PredictorConfig,
     /// The queue to the worker; `None` after the shutdown.
-    requests: RwLock<Option<SyncSender<Request>>>,
+    requests: RwLock<Option<SyncSender<Queued>>>,
+    /// One permit for each value that may wait in the queue.
+    values: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -54,10 +66,12 @@ impl Predictor {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] for a batch size or queue capacity out of range, or where the device does not support the
-    /// precision; [`PredictionError::Start`] where the operating system does not start a thread.
+    /// [`Error::Config`] for a batch size or a limit of the queue or batch out of range, or where the device does not
+    /// support the precision; [`PredictionError::Start`] where the operating system does not start a thread.
     pub fn start(model: impl Model + Send + 'static, config: PredictorConfig) -> Result<Self> {
         Error::at_least_one("the capacity of the queue", config.queue_capacity)?;
+        Error::at_least_one("the number of values in the queue", config.max_queued_values)?;
+        Error::at_least_one("the number of values in a batch", config.max_batch_values)?;
         config.predict.check()?;
         let (sender, receiver) = sync_channel(config.queue_capacity);
         let worker = Worker::new(model, &config);
@@ -65,7 +79,8 @@ impl Predictor {
             .name("densenet predictor".to_owned())
             .spawn(move || worker.run(&receiver))
             .map_err(|source| Error::Prediction(PredictionError::Start { source }))?;
-        let shared = Shared { config, requests: RwLock::new(Some(sender)), thread: Mutex::new(Some(thread)) };
+        let values = Semaphore::new(config.max_queued_values);
+        let shared = Shared { config, requests: RwLock::new(Some(sender)), values, thread: Mutex::new(Some(thread)) };
         Ok(Predictor { shared: Arc::new(shared) })
     }
 
@@ -79,7 +94,9 @@ impl Predictor {
     /// the shutdown.
     pub fn predict(&self, image: Image) -> Result<Prediction> {
         let (request, response) = self.request(image)?;
-        self.queue()?.send(request).map_err(|_| Error::Prediction(PredictionError::Stopped))?;
+        let permits = self.shared.values.acquire(request.values);
+        let queued = Queued { request, _permits: permits };
+        self.queue()?.send(queued).map_err(|_| Error::Prediction(PredictionError::Stopped))?;
         response.recv().map_err(|_| Error::Prediction(PredictionError::Stopped))?
     }
 
@@ -90,10 +107,12 @@ impl Predictor {
     /// Those of [`predict`](Self::predict), and [`PredictionError::QueueFull`].
     pub fn try_predict(&self, image: Image) -> Result<Prediction> {
         let (request, response) = self.request(image)?;
-        self.queue()?.try_send(request).map_err(|error| match error {
-            TrySendError::Full(_) => {
-                Error::Prediction(PredictionError::QueueFull { limit: self.shared.config.queue_capacity })
-            }
+        let full = |limit, counted| Error::Prediction(PredictionError::QueueFull { limit, counted });
+        let PredictorConfig { queue_capacity, max_queued_values, .. } = self.shared.config;
+        let permits = self.shared.values.try_acquire(request.values);
+        let permits = permits.ok_or_else(|| full(max_queued_values, "values"))?;
+        self.queue()?.try_send(Queued { request, _permits: permits }).map_err(|error| match error {
+            TrySendError::Full(_) => full(queue_capacity, "images"),
             TrySendError::Disconnected(_) => Error::Prediction(PredictionError::Stopped),
         })?;
         response.recv().map_err(|_| Error::Prediction(PredictionError::Stopped))?
@@ -112,16 +131,18 @@ impl Predictor {
             return Err(Error::Input(InputError::SampleShape { actual: image.shape().to_vec(), expected }));
         }
         let actual = config.predict.preprocess.output_shape(&image.shape())?;
+        let preprocessed = actual.iter().fold(1_usize, |values, &size| values.saturating_mul(size));
         if let Some(expected) = config.sample_shape
             && actual != expected
         {
             return Err(Error::Input(InputError::SampleShape { actual, expected: format!("{expected:?}") }));
         }
+        let values = preprocessed.max(image.values().len());
         let (sender, response) = sync_channel(1);
-        Ok((Request { image, response: sender }, response))
+        Ok((Request { image, values, response: sender }, response))
     }
 
-    fn queue(&self) -> Result<SyncSender<Request>> {
+    fn queue(&self) -> Result<SyncSender<Queued>> {
         let requests = self.shared.requests.read().unwrap_or_else(PoisonError::into_inner);
         requests.clone().ok_or(Error::Prediction(PredictionError::Stopped))
     }

@@ -3,6 +3,7 @@
 use super::batch::to_rows;
 use super::config::PredictorConfig;
 use super::prediction::Prediction;
+use super::semaphore::Permits;
 use crate::data::{Batch, Image, Targets, Values};
 use crate::error::{InputError, PredictionError, panic_message};
 use crate::models::Model;
@@ -19,7 +20,16 @@ use tch::Tensor;
 #[derive(Debug)]
 pub(super) struct Request {
     pub image: Image,
+    /// Number of values of the image before or after preprocessing, whichever are more.
+    pub values: usize,
     pub response: SyncSender<Result<Prediction>>,
+}
+
+/// A request in the queue, with its share of the values that may wait there.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub request: Request,
+    pub _permits: Permits,
 }
 
 /// A model with everything that is needed to serve requests.
@@ -35,28 +45,35 @@ impl<M: Model> Worker<M> {
     }
 
     /// Serves requests until the last sender of the queue is gone.
-    pub fn run(self, queue: &Receiver<Request>) {
-        while let Ok(first) = queue.recv() {
-            let mut requests = self.gather(first, queue);
+    pub fn run(self, queue: &Receiver<Queued>) {
+        let mut next = None;
+        while let Some(first) = next.take().or_else(|| queue.recv().ok()) {
+            let mut requests = vec![first.request];
+            next = self.gather(&mut requests, queue);
             // Images of equal shape and dtype are preprocessed together.
             requests.sort_by_key(|request| form(&request.image));
             self.respond(&requests);
         }
     }
 
-    /// Takes the requests that follow soon after the first one, up to the batch size.
-    fn gather(&self, first: Request, queue: &Receiver<Request>) -> Vec<Request> {
+    /// Adds the requests that follow soon after the first one, up to the batch size, and returns one that would exceed
+    /// the number of values.
+    fn gather(&self, requests: &mut Vec<Request>, queue: &Receiver<Queued>) -> Option<Queued> {
         // No deadline where it is too far in the future for the clock.
         let deadline = Instant::now().checked_add(self.config.max_wait);
-        let mut requests = vec![first];
-        while requests.len() < self.config.predict.batch_size {
+        let mut free = self.config.max_batch_values.saturating_sub(requests[0].values);
+        while requests.len() < self.config.predict.batch_size && free > 0 {
             let wait = deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
             match queue.recv_timeout(wait) {
-                Ok(request) => requests.push(request),
+                Ok(queued) if queued.request.values > free => return Some(queued),
+                Ok(queued) => {
+                    free -= queued.request.values;
+                    requests.push(queued.request);
+                }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
-        requests
+        None
     }
 
     /// Predicts the requests as one batch. If that fails, it predicts them one by one, so that an error affects only

@@ -1,7 +1,7 @@
 //! Decoding of images: every form of PNG and JPEG that people have, and an error for everything else.
 
 use densenet::Error;
-use densenet::data::{Color, Image, Values};
+use densenet::data::{Color, Image, ImageHeader, Values};
 use densenet::error::DataError;
 use image::{DynamicImage, ImageFormat, Luma, LumaA, Rgb, Rgba};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
@@ -241,6 +241,21 @@ fn a_png_of_which_a_part_is_missing_is_an_error_also_with_an_end_and_what_follow
         let length = (kept as u32).to_be_bytes();
         refused(&[&png[..at - 4], &length, &chunk, &crc.sum().to_be_bytes(), &png[png.len() - 12..]].concat());
     }
+}
+
+#[test]
+fn the_header_says_how_large_an_image_is_and_what_decoding_takes() {
+    for form in forms() {
+        let header = ImageHeader::read(&jpeg_of(form), Color::Rgb).unwrap();
+        assert_eq!([header.width, header.height], [40, 24]);
+        // The result and what it is made of; and the file with all its coefficients.
+        assert!((6 * 960..16 * 960 + 20_000).contains(&header.memory), "{form:?}: {}", header.memory);
+    }
+    let png = encoded(image::ImageBuffer::from_fn(9, 5, |x, y| Rgba([(x * y) as u16; 4])), ImageFormat::Png);
+    let header = ImageHeader::read(&png, Color::Gray).unwrap();
+    assert_eq!([header.width, header.height], [9, 5]);
+    assert!(header.memory >= 45 * 8 * 2, "{}", header.memory);
+    assert!(ImageHeader::read(&png[..20], Color::Gray).is_err());
 }
 
 #[test]

@@ -235,7 +235,7 @@ fn try_predict_fails_at_once_where_the_queue_is_full() {
         for _ in 0..12 {
             scope.spawn(|| match predictor.try_predict(numbers(vec![0.5])) {
                 Ok(prediction) => assert_eq!(prediction.outputs, [0.5]),
-                Err(Error::Prediction(PredictionError::QueueFull { limit: 2 })) => {
+                Err(Error::Prediction(PredictionError::QueueFull { limit: 2, counted: "images" })) => {
                     refused.fetch_add(1, Ordering::SeqCst);
                 }
                 Err(other) => panic!("{other:?}"),
@@ -244,6 +244,59 @@ fn try_predict_fails_at_once_where_the_queue_is_full() {
     });
     let refused = refused.into_inner();
     assert!((1..12).contains(&refused), "{refused}");
+}
+
+#[test]
+fn the_values_of_images_in_the_queue_and_of_a_batch_are_limited() {
+    let sizes = |sent: &[usize], queued: usize, batched: usize| {
+        let (model, batches) = Mean::new(Duration::from_millis(30));
+        let config = plain(16).with_max_wait(Duration::from_millis(20));
+        let config = config.with_max_queued_values(queued).with_max_batch_values(batched);
+        let predictor = Predictor::start(model, config).unwrap();
+        thread::scope(|scope| {
+            for &length in sent {
+                let predictor = &predictor;
+                scope.spawn(move || {
+                    assert_eq!(predictor.predict(numbers(vec![0.5; length])).unwrap().outputs, [0.5]);
+                });
+            }
+        });
+        batches.lock().unwrap().clone()
+    };
+    // All of one length, since a model gets one shape at a time.
+    let batches = sizes(&[10; 16], 1000, 40);
+    assert!(batches.iter().all(|&images| images <= 4) && batches.contains(&4), "{batches:?}");
+    assert_eq!(sizes(&[10; 4], 1000, 5), [1; 4], "an image that exceeds the limit is a batch alone");
+    assert_eq!(sizes(&[10; 4], 5, 1000).iter().sum::<i64>(), 4, "an image that exceeds the limit waits alone");
+    for config in [plain(1).with_max_queued_values(0), plain(1).with_max_batch_values(0)] {
+        let (model, _) = Mean::new(Duration::ZERO);
+        assert!(matches!(Predictor::start(model, config), Err(Error::Config(ConfigError::InvalidValue { .. }))));
+    }
+}
+
+#[test]
+fn try_predict_fails_at_once_where_the_values_in_the_queue_are_too_many() {
+    let (model, _) = Mean::new(Duration::from_millis(100));
+    // The size after preprocessing counts, which is larger here: 1 × 4 × 4 values.
+    let mut config = plain(1).with_max_queued_values(40);
+    config.predict = config.predict.with_preprocess(Preprocess::new().with_size([4, 4]));
+    let predictor = Predictor::start(model, config).unwrap();
+    let (predicted, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| match predictor.try_predict(numbers(vec![0.5])) {
+                Ok(_) => predicted.fetch_add(1, Ordering::SeqCst),
+                Err(Error::Prediction(PredictionError::QueueFull { limit: 40, counted: "values" })) => {
+                    refused.fetch_add(1, Ordering::SeqCst)
+                }
+                Err(other) => panic!("{other:?}"),
+            });
+        }
+    });
+    let (predicted, refused) = (predicted.into_inner(), refused.into_inner());
+    assert!(predicted >= 2 && refused >= 1 && predicted + refused == 12, "{predicted} and {refused}");
+    // The place of an image is free when its caller has the prediction.
+    (0..3).for_each(|_| drop(predictor.try_predict(numbers(vec![0.5])).unwrap()));
 }
 
 #[test]

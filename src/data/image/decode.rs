@@ -28,6 +28,30 @@ const MAX_PIXELS: u64 = 1 << 26;
 /// Largest memory of decoding in bytes.
 const MAX_MEMORY: u64 = 256 << 20;
 
+/// The size of an image in a file, and the memory that decoding it takes.
+#[cfg_attr(docsrs, doc(cfg(feature = "images")))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImageHeader {
+    /// Width in pixels, before the image is turned.
+    pub width: usize,
+    /// Height in pixels, before the image is turned.
+    pub height: usize,
+    /// The most memory in bytes that [`Image::decode`] takes beside the file, its result included.
+    pub memory: u64,
+}
+
+impl ImageHeader {
+    /// Reads the header of a PNG or JPEG file, and decodes nothing: for programs that limit their memory.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Image`] for a file that [`Image::decode`] refuses by its header, such as one that is too large.
+    pub fn read(bytes: &[u8], colors: Color) -> Result<Self> {
+        File::open(bytes)?.header(colors)
+    }
+}
+
 #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
 impl Image {
     /// Decodes a PNG or JPEG file, which is recognized by its content, into bytes. Transparency is dropped, 16 bits
@@ -39,21 +63,10 @@ impl Image {
     /// [`DataError::Image`] for any other or damaged file, for a JPEG of which a part is missing, and for a file that is
     /// too large: more than 64 MiB, 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is decoded.
     pub fn decode(bytes: &[u8], colors: Color) -> Result<Self> {
-        if bytes.len() > MAX_BYTES {
-            return Err(failed(format!("it has {} bytes, and at most {MAX_BYTES} are read", bytes.len())));
-        }
-        let (mut image, orientation) = match image::guess_format(bytes) {
-            Ok(ImageFormat::Png) => {
-                (png(bytes, colors)?, orientation(|reader| reader.read_from_container(&mut Cursor::new(bytes))))
-            }
-            Ok(ImageFormat::Jpeg) => {
-                let mut jpeg = Jpeg::find(bytes).map_err(failed)?;
-                let orientation = orientation(|reader| reader.read_raw(std::mem::take(&mut jpeg.exif)));
-                (from_jpeg(&jpeg, colors)?, orientation)
-            }
-            Ok(other) => return Err(failed(format!("it is {other:?}, and PNG and JPEG are read"))),
-            Err(_) => return Err(failed("it is neither PNG nor JPEG".to_owned())),
-        };
+        let file = File::open(bytes)?;
+        file.header(colors)?;
+        let orientation = file.orientation();
+        let mut image = file.decode()?;
         image.apply_orientation(orientation);
         let (width, height) = (image.width() as usize, image.height() as usize);
         Ok(match colors {
@@ -72,37 +85,64 @@ fn failed(problem: String) -> Error {
     Error::Data(DataError::Image { problem })
 }
 
-/// Decodes a PNG.
-fn png(bytes: &[u8], colors: Color) -> Result<DynamicImage> {
-    let failed = |error: image::ImageError| failed(error.to_string());
-    let mut limits = Limits::default();
-    (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
-    limits.max_alloc = Some(MAX_MEMORY);
-    let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits).map_err(failed)?;
-    check_size(decoder.dimensions(), decoder.total_bytes(), 0, colors)?;
-    DynamicImage::from_decoder(decoder).map_err(failed)
+/// A file whose header has been read.
+enum File<'a> {
+    Png(Box<PngDecoder<Cursor<&'a [u8]>>>, &'a [u8]),
+    Jpeg(Jpeg<'a>),
 }
 
-/// Decodes a JPEG.
-fn from_jpeg(jpeg: &Jpeg, colors: Color) -> Result<DynamicImage> {
-    check_size(jpeg.dimensions(), jpeg.decoded_bytes(), jpeg.working_bytes(), colors)?;
-    jpeg.decode().map_err(failed)
-}
+impl<'a> File<'a> {
+    fn open(bytes: &'a [u8]) -> Result<Self> {
+        if bytes.len() > MAX_BYTES {
+            return Err(failed(format!("it has {} bytes, and at most {MAX_BYTES} are read", bytes.len())));
+        }
+        match image::guess_format(bytes) {
+            Ok(ImageFormat::Png) => {
+                let mut limits = Limits::default();
+                (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
+                limits.max_alloc = Some(MAX_MEMORY);
+                let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits);
+                Ok(File::Png(Box::new(decoder.map_err(|error| failed(error.to_string()))?), bytes))
+            }
+            Ok(ImageFormat::Jpeg) => Jpeg::find(bytes).map(File::Jpeg).map_err(failed),
+            Ok(other) => Err(failed(format!("it is {other:?}, and PNG and JPEG are read"))),
+            Err(_) => Err(failed("it is neither PNG nor JPEG".to_owned())),
+        }
+    }
 
-/// Checks the size of an image before it is decoded: into `decoded` bytes, with the help of `working` bytes.
-fn check_size((width, height): (u32, u32), decoded: u64, working: u64, colors: Color) -> Result<()> {
-    let pixels = u64::from(width) * u64::from(height);
-    if pixels > MAX_PIXELS || width.max(height) > MAX_SIDE {
-        let limits = format!("at most {MAX_PIXELS}, and {MAX_SIDE} a side, are read");
-        return Err(failed(format!("it has {width}×{height} pixels, and {limits}")));
+    /// Returns the header, after a check of the limits.
+    fn header(&self, colors: Color) -> Result<ImageHeader> {
+        let ((width, height), decoded, working) = match self {
+            File::Png(decoder, _) => (decoder.dimensions(), decoder.total_bytes(), 0),
+            File::Jpeg(jpeg) => (jpeg.dimensions(), jpeg.decoded_bytes(), jpeg.working_bytes()),
+        };
+        let pixels = u64::from(width) * u64::from(height);
+        if pixels > MAX_PIXELS || width.max(height) > MAX_SIDE {
+            let limits = format!("at most {MAX_PIXELS}, and {MAX_SIDE} a side, are read");
+            return Err(failed(format!("it has {width}×{height} pixels, and {limits}")));
+        }
+        // The image as decoded, and then turned, or converted and divided into planes.
+        let converted = if colors == Color::Rgb { 6 * pixels } else { 4 * pixels };
+        let memory = decoded + working.max(decoded).max(converted);
+        if memory > MAX_MEMORY {
+            return Err(failed(format!("it would take {memory} bytes, and at most {MAX_MEMORY} are used")));
+        }
+        Ok(ImageHeader { width: width as usize, height: height as usize, memory })
     }
-    // The image as decoded, and then turned, or converted and divided into planes.
-    let converted = if colors == Color::Rgb { 6 * pixels } else { 4 * pixels };
-    let memory = decoded + working.max(decoded).max(converted);
-    if memory > MAX_MEMORY {
-        return Err(failed(format!("it would take {memory} bytes, and at most {MAX_MEMORY} are used")));
+
+    fn orientation(&self) -> Orientation {
+        match self {
+            File::Png(_, bytes) => orientation(|reader| reader.read_from_container(&mut Cursor::new(bytes))),
+            File::Jpeg(jpeg) => orientation(|reader| reader.read_raw(jpeg.exif.to_vec())),
+        }
     }
-    Ok(())
+
+    fn decode(self) -> Result<DynamicImage> {
+        match self {
+            File::Png(decoder, _) => DynamicImage::from_decoder(*decoder).map_err(|error| failed(error.to_string())),
+            File::Jpeg(jpeg) => jpeg.decode().map_err(failed),
+        }
+    }
 }
 
 /// Returns the orientation that EXIF metadata name. None, or damaged ones, leave the image as it is.

@@ -13,11 +13,11 @@ use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
 /// The image of a JPEG file.
-pub(super) struct Jpeg {
-    /// What a decoder needs of the file, followed by ones.
-    data: Vec<u8>,
+pub(super) struct Jpeg<'a> {
+    /// What a decoder needs of the file: markers with their segments, and scans.
+    parts: Vec<&'a [u8]>,
     /// The EXIF metadata; empty where there are none.
-    pub exif: Vec<u8>,
+    pub exif: &'a [u8],
     frame: Frame,
     /// Number of scans, in which the coefficients arrive.
     scans: usize,
@@ -66,11 +66,11 @@ mod marker {
     }
 }
 
-impl Jpeg {
+impl<'a> Jpeg<'a> {
     /// Reads the markers up to the end of the image, and checks that nothing is missing between them.
-    pub fn find(bytes: &[u8]) -> Result<Self, String> {
-        let mut data = vec![0xff, marker::START];
-        let (mut at, mut exif, mut frame, mut scans) = (2, Vec::new(), None::<Frame>, 0);
+    pub fn find(bytes: &'a [u8]) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let (mut at, mut exif, mut frame, mut scans) = (2, &[][..], None::<Frame>, 0);
         loop {
             let code = next_marker(bytes, &mut at).ok_or(CUT_OFF)?;
             if code == marker::END {
@@ -81,8 +81,8 @@ impl Jpeg {
             let segment = segment(bytes, at).ok_or(CUT_OFF)?;
             at += segment.len();
             if marker::is_needed(code) {
-                data.extend([0xff, code]);
-                data.extend(segment);
+                // With the marker before it.
+                parts.push(&bytes[at - segment.len() - 2..at]);
             }
             let content = &segment[2..];
             match code {
@@ -92,21 +92,16 @@ impl Jpeg {
                     frame.as_mut().ok_or("it has a scan before its frame")?.add_scan(content)?;
                     scans += 1;
                     let end = end_of_scan(bytes, at).ok_or(CUT_OFF)?;
-                    data.extend(&bytes[at..end]);
+                    parts.push(&bytes[at..end]);
                     at = end;
                 }
-                marker::EXIF if exif.is_empty() => {
-                    exif = content.strip_prefix(EXIF_HEADER).unwrap_or_default().to_vec()
-                }
+                marker::EXIF if exif.is_empty() => exif = content.strip_prefix(EXIF_HEADER).unwrap_or_default(),
                 _ => {}
             }
         }
         let frame = frame.ok_or("it has no image")?;
         frame.check_is_complete()?;
-        // Bytes of ones, as they are written within a scan.
-        data.extend([0xff, 0].repeat(32));
-        data.extend([0xff, marker::END]);
-        Ok(Jpeg { data, exif, frame, scans })
+        Ok(Jpeg { parts, exif, frame, scans })
     }
 
     /// Returns width and height in pixels.
@@ -132,16 +127,21 @@ impl Jpeg {
     pub fn working_bytes(&self) -> u64 {
         let coefficients = self.pixels() * self.frame.components.len() as u64;
         let coefficients = if self.frame.is_progressive || self.scans > 1 { 2 * coefficients } else { 0 };
-        coefficients + self.data.len() as u64
+        coefficients + self.parts.iter().map(|part| part.len() as u64).sum::<u64>()
     }
 
     /// Decodes the image.
     pub fn decode(&self) -> Result<DynamicImage, String> {
+        let mut data = vec![0xff, marker::START];
+        self.parts.iter().for_each(|part| data.extend(*part));
+        // Bytes of ones, as they are written within a scan.
+        data.extend([0xff, 0].repeat(32));
+        data.extend([0xff, marker::END]);
         let (width, height) = self.dimensions();
         let color = if self.is_gray() { ColorSpace::Luma } else { ColorSpace::RGB };
         let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(color);
         let options = options.set_max_width(usize::from(u16::MAX)).set_max_height(usize::from(u16::MAX));
-        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&self.data), options);
+        let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&data), options);
         let values = decoder.decode().map_err(|error| format!("it is damaged: {error}"))?;
         let image = match color {
             ColorSpace::Luma => GrayImage::from_raw(width, height, values).map(DynamicImage::from),

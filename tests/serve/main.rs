@@ -1,0 +1,8 @@
+//! The example `serve` under real clients on loopback. Cargo builds it with the feature `serve`.
+#![cfg(all(feature = "serve", feature = "download", target_os = "linux"))]
+
+mod memory;
+mod responses;
+mod server;
+mod shutdown;
+mod silence;
