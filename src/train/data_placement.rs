@@ -11,7 +11,7 @@ pub enum DataPlacement {
     /// In the memory of the host; a step begins with a copy of its batch to the device.
     #[default]
     Host,
-    /// In page-locked memory of the host, from which a GPU copies faster and while the host goes on, as with PyTorch's
+    /// In page-locked memory of the host, from which a GPU copies faster, without the host's waiting, as with PyTorch's
     /// `pin_memory`. The same as `Host` on a CPU. It has not been run on a GPU yet.
     Pinned,
     /// On the device, from the beginning of the run: no step waits for a copy. All samples have to fit into its memory,

@@ -1,11 +1,12 @@
 //! Samples that are kept on the device for a whole run.
 
+use crate::datasets::Changed;
 use crate::small_run::{checkpoints, fit, images, net, resuming, trainer_of};
 use crate::variables::bits;
-use densenet::data::{Batch, Dataset, InMemoryDataset, SampleKey, Subset, Targets, Values};
+use densenet::data::{Batch, InMemoryDataset, Subset, Targets, Values};
 use densenet::error::ConfigError;
 use densenet::train::DataPlacement;
-use densenet::{Error, Preprocess, Result, TrainConfig};
+use densenet::{Error, Preprocess, TrainConfig};
 
 const PLACEMENTS: [DataPlacement; 3] = [DataPlacement::Host, DataPlacement::Pinned, DataPlacement::Device];
 
@@ -67,30 +68,10 @@ fn a_run_is_resumed_with_another_placement() {
     assert!(run(2, DataPlacement::Host, Some(more)) == whole);
 }
 
-/// Samples that may differ between epochs.
-struct Augmented(InMemoryDataset);
-
-impl Dataset for Augmented {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn sample_shape(&self) -> &[usize] {
-        self.0.sample_shape()
-    }
-
-    fn classes(&self) -> &[String] {
-        self.0.classes()
-    }
-
-    fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
-        self.0.fetch(keys)
-    }
-}
-
 #[test]
 fn samples_that_may_change_are_not_kept() {
-    let train = Augmented(images(20, 1));
+    // Nothing is known of what the function changes.
+    let train = Changed::new(images(20, 1), |_, _| Ok(()));
     let mut trainer = trainer_of(&net(), 0.1, config(DataPlacement::Device));
     let error = fit(&mut trainer, &train, &images(6, 2)).unwrap_err();
     assert!(matches!(error, Error::Config(ConfigError::InvalidValue { .. })), "{error}");
