@@ -75,6 +75,7 @@ fn compile(include: &Path) {
                 "convolution",
                 "copy",
                 "cuda",
+                "finite",
                 "memory_format",
                 "optim",
                 "parallel",

@@ -146,6 +146,12 @@ int densenet_configure_cuda(bool tf32, bool benchmark, bool deterministic, char*
 // is true. -1: error.
 int64_t densenet_peak_cuda_memory(int index, bool reset, char** error);
 
+// --- finite.cpp ---
+
+// Writes 1 into `found`, an f32 on the device of the tensors, if any of them holds NaN or an infinity; else `found` keeps
+// its value. The host does not wait for the result. 0: done, -1: error.
+int densenet_find_non_finite(densenet_tensors tensors, at::Tensor* found, char** error);
+
 // --- optim.cpp ---
 
 // One step of SGD for all parameters. With momentum, `momenta` are as many, and 0 before the first step; otherwise they

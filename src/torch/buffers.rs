@@ -21,7 +21,11 @@ impl Buffers {
     pub fn of(vs: &VarStore) -> Self {
         let trainable: BTreeSet<_> = vs.trainable_variables().iter().map(Tensor::data_ptr).collect();
         let is_buffer = |tensor: &Tensor| tensor.numel() > 0 && !trainable.contains(&tensor.data_ptr());
-        let own: Vec<Tensor> = vs.variables().into_values().filter(is_buffer).collect();
+        Buffers::new(vs.variables().into_values().filter(is_buffer).collect())
+    }
+
+    /// Takes tensors of any kind, and saves their values.
+    pub fn new(own: Vec<Tensor>) -> Self {
         let saved = own.iter().map(|buffer| buffer.detach().copy()).collect();
         Buffers { own, saved }
     }

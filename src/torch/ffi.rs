@@ -64,6 +64,11 @@ unsafe extern "C" {
         recorded: *mut *mut torch_sys::C_tensor,
         error: *mut *mut c_char,
     ) -> c_int;
+    pub(super) fn densenet_find_non_finite(
+        tensors: Tensors,
+        found: *mut torch_sys::C_tensor,
+        error: *mut *mut c_char,
+    ) -> c_int;
     pub(super) fn densenet_fused_sgd_step(
         parameters: Tensors,
         gradients: Tensors,

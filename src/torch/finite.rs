@@ -1,6 +1,6 @@
 //! The check that tensors hold neither NaN nor infinities.
 
-use super::{dense_bytes, no_grad, parallel_for};
+use super::{dense_bytes, ffi, no_grad, parallel_for};
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tch::{Kind, Tensor};
@@ -30,6 +30,22 @@ pub(crate) fn all_finite(tensors: &[&Tensor]) -> Result<bool> {
         }
     });
     Ok(finite.into_inner() && no_grad(|| others_finite(&others)).map_err(Error::libtorch("check for finite values"))?)
+}
+
+/// Writes 1 into `found`, an f32 `[1]` on the device of the tensors, where one of them holds NaN or an infinity. The host
+/// does not wait for the result. Tensors are of f16, bf16, f32 or f64; undefined ones are left out.
+///
+/// # Errors
+///
+/// [`Error::Libtorch`].
+pub(crate) fn find_non_finite(tensors: &[&Tensor], found: &mut Tensor) -> Result<()> {
+    let defined: Vec<&Tensor> = tensors.iter().copied().filter(|tensor| tensor.defined()).collect();
+    let mut handles = ffi::handles(&defined);
+    // SAFETY: the handles are live tensors' for the length of the call.
+    ffi::call("check for finite values", |error| unsafe {
+        ffi::densenet_find_non_finite((&mut handles).into(), found.as_mut_ptr(), error)
+    })?;
+    Ok(())
 }
 
 /// Number of bytes that a thread checks at a time, a multiple of every dtype's size.
@@ -139,6 +155,26 @@ mod tests {
                 assert!(is_finite(&x.narrow(1, 0, 3)) && is_finite(&x.slice(3, 1, None, 2)), "{kind:?}");
             }
         }
+    }
+
+    #[test]
+    fn one_bad_value_is_found_without_a_read_and_the_tensors_keep_their_values() {
+        for kind in KINDS {
+            let tensors = [[2, 3], [1, 7]].map(|size| Tensor::full(size, 0.1, (kind, Device::Cpu)));
+            let before = tensors.each_ref().map(Tensor::copy);
+            let find = || {
+                let mut found = Tensor::zeros([1], (Kind::Float, Device::Cpu));
+                find_non_finite(&[&tensors[0], &Tensor::new(), &tensors[1]], &mut found).unwrap();
+                found.double_value(&[0])
+            };
+            assert_eq!(find(), 0.0, "{kind:?}");
+            assert_eq!(tensors, before);
+            for bad in BAD {
+                let _ = tensors[1].get(0).get(6).fill_(bad);
+                assert_eq!(find(), 1.0, "{kind:?}, {bad}");
+            }
+        }
+        find_non_finite(&[], &mut Tensor::zeros([1], (Kind::Float, Device::Cpu))).unwrap();
     }
 
     #[test]

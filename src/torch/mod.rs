@@ -29,7 +29,7 @@ pub(crate) use autocast::{autocast, has_bf16, is_autocast};
 pub(crate) use buffers::Buffers;
 pub(crate) use convolution::{OfConvolution, convolution_backward};
 pub(crate) use device::{check_device, device_name};
-pub(crate) use finite::all_finite;
+pub(crate) use finite::{all_finite, find_non_finite};
 pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
 pub(crate) use memory::{
     Number, bytes, bytes_mut, dense_bytes, for_parts, for_parts_of_two, is_plain, map, release_free_memory, values,

@@ -2,10 +2,10 @@
 
 use super::progress::Place;
 use crate::error::TrainingError;
-use crate::torch::{Buffers, all_finite, named_variables};
+use crate::torch::{Buffers, all_finite, find_non_finite, named_variables};
 use crate::{Error, Result};
-use tch::Tensor;
 use tch::nn::VarStore;
+use tch::{Kind, Tensor};
 
 /// The tensors that every step checks: the trained variables, and the running statistics with a copy of their values.
 #[derive(Debug)]
@@ -32,6 +32,15 @@ impl CheckedTensors {
     /// Gives the running statistics the saved values again.
     pub fn restore(&mut self) -> Result<()> {
         self.statistics.restore()
+    }
+
+    /// Writes 1 into `found` where a gradient, a running statistic or the loss is not finite, without waiting for it.
+    pub fn find_non_finite(&self, loss: &Tensor, found: &mut Tensor) -> Result<()> {
+        let gradients: Vec<Tensor> = self.trained.iter().map(|(_, variable)| variable.grad()).collect();
+        let is_float =
+            |tensor: &&Tensor| matches!(tensor.kind(), Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16);
+        let statistics = self.statistics.tensors().iter().filter(is_float);
+        find_non_finite(&gradients.iter().chain(statistics).chain([loss]).collect::<Vec<_>>(), found)
     }
 
     /// Checks that all gradients and all running statistics are finite, in one pass over them.

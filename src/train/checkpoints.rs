@@ -78,6 +78,11 @@ impl Checkpoints {
         is_due && self.newest.as_ref().is_none_or(|(_, saved)| saved != progress)
     }
 
+    /// Whether a save is due after this number of steps, whatever has been saved before.
+    pub fn is_due_after(&self, steps: u64) -> bool {
+        matches!(self.config.every, SaveEvery::Steps(every) if steps.is_multiple_of(every))
+    }
+
     /// Ranks an evaluated epoch, whose checkpoint is the next one, among the best. Returns whether it is one of them.
     pub fn rank(&mut self, record: &EpochRecord) -> Result<bool> {
         let Some((count, monitor)) = &self.config.keep_best else { return Ok(false) };

@@ -53,6 +53,10 @@ config! {
         /// Where the samples of the training set wait for their step. Changes no result. Default:
         /// [`DataPlacement::Host`].
         pub data_placement: DataPlacement => with_data_placement [serde(skip)],
+        /// Number of steps, 1 to 1,000, after which the host waits for the device: for their losses, metrics and checks
+        /// of finite values, all at once. More steps keep a GPU busy, and take memory for their batches and for a copy of
+        /// variables and optimizer. Changes no result; callbacks get the events of these steps together. Default 1.
+        pub sync_interval: usize => with_sync_interval [serde(skip)],
         /// The learning rate over the run. Default: constant.
         pub schedule: Schedule => with_schedule,
         /// The mode of a training step: [`Mode::Train`], or [`Mode::TrainFrozenNorms`] to fine-tune a trained network.
@@ -80,6 +84,7 @@ impl TrainConfig {
             drop_last: false,
             preprocess: Preprocess::default(),
             data_placement: DataPlacement::default(),
+            sync_interval: 1,
             schedule: Schedule::default(),
             mode: Mode::Train,
             execution: Execution::default(),
@@ -115,6 +120,10 @@ impl TrainConfig {
         if !(1..=1_000_000).contains(&self.epochs) {
             let (value, expected) = (self.epochs.to_string(), "1 to 1,000,000");
             return Err(Error::invalid_value("epochs", value, expected));
+        }
+        if !(1..=1000).contains(&self.sync_interval) {
+            let (value, expected) = (self.sync_interval.to_string(), "1 to 1,000");
+            return Err(Error::invalid_value("sync interval", value, expected));
         }
         if self.mode == Mode::Eval {
             let (field, value, expected) = ("mode", "Eval".to_owned(), "a mode of training");

@@ -21,6 +21,7 @@ mod run_loop;
 mod run_state;
 mod save;
 mod step;
+mod steps;
 mod stop;
 mod trainer;
 

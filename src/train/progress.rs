@@ -84,6 +84,11 @@ impl Progress {
         }
     }
 
+    /// Returns the place of the step after the next `steps` ones.
+    pub fn next_place(&self, steps: usize) -> Place {
+        Place { epoch: self.epoch, step: self.step + 1 + steps }
+    }
+
     /// Advances by a step.
     pub fn end_step(&mut self, samples: usize, duration: Duration) {
         self.step += 1;

@@ -5,6 +5,7 @@ use super::checkpoints::SaveTrigger;
 use super::progress::{End, Place};
 use super::run_data::RunData;
 use super::run_state::RunState;
+use super::steps::{StepBatch, Steps};
 use super::{EpochRecord, Evaluation, Trainer};
 use crate::data::{Batch, Dataset};
 use crate::error::TrainingError;
@@ -67,13 +68,18 @@ impl<'a, M: Model> RunLoop<'a, M> {
             let is_stopped = move || stop.is_stopped();
             let mut started = Instant::now();
             let samples = data.samples.dataset(data.datasets.train);
+            let mut steps = Steps::new(self.trainer.config.sync_interval);
             for batch in data.loader.batches_until(scope, samples, epoch, position, is_stopped)? {
-                self.train_step(&batch?, started)?;
+                match batch.and_then(|batch| self.samples(&batch, started)) {
+                    Ok(batch) => steps.train(self, batch)?,
+                    Err(error) => return steps.finish(self).and(Err(error)),
+                }
                 if self.is_ending() {
                     break;
                 }
                 started = Instant::now();
             }
+            steps.finish(self)?;
             let progress = &mut self.trainer.progress;
             progress.is_evaluating = !data.has_batch_after(progress.samples);
             // Not only after the scope, which waits for a worker whose sample may never come.
@@ -84,31 +90,42 @@ impl<'a, M: Model> RunLoop<'a, M> {
         })
     }
 
-    /// Runs one step, which began with the wait for its batch.
-    fn train_step(&mut self, batch: &Batch, started: Instant) -> Result<()> {
-        let trainer = &mut *self.trainer;
-        let place = Place { epoch: trainer.progress.epoch, step: trainer.progress.step + 1 };
-        let learning_rate = trainer.learning_rate(self.data, place);
+    /// Copies a batch to the device. Its step began with the wait for it.
+    fn samples(&self, batch: &Batch, started: Instant) -> Result<StepBatch> {
+        let trainer = &*self.trainer;
         let (inputs, targets) = self.data.samples.tensors(batch, &trainer.config.preprocess, trainer.vs.device())?;
-        let loss = trainer.step(&inputs, &targets, learning_rate, place);
-        let duration = started.elapsed();
-        let (Place { epoch, step }, samples) = (place, batch.len());
+        Ok(StepBatch { inputs, targets, samples: batch.len(), started })
+    }
+
+    /// Runs one step, and reads its results.
+    pub fn train_step(&mut self, batch: &StepBatch) -> Result<()> {
+        let trainer = &mut *self.trainer;
+        let place = trainer.progress.next_place(0);
+        let learning_rate = trainer.learning_rate(self.data, place);
+        let loss = trainer.step(&batch.inputs, &batch.targets, learning_rate, place);
         match loss {
             Ok(loss) => {
-                if let Some(checkpoints) = &mut trainer.checkpoints {
-                    checkpoints.confirm();
-                }
-                trainer.end_step(samples, duration);
-                self.notify(Event::StepEnded { epoch, step, loss, samples, learning_rate, duration })?;
+                trainer.end_step(batch.samples, batch.started.elapsed());
+                self.step_ended(place, loss, batch, learning_rate)?;
             }
             Err(error) if error.is_non_finite() && trainer.config.skip_non_finite => {
                 trainer.progress.skipped_steps += 1;
-                trainer.end_step(samples, duration);
+                trainer.end_step(batch.samples, batch.started.elapsed());
+                let Place { epoch, step } = place;
                 self.notify(Event::StepSkipped { epoch, step, error: &error })?;
             }
             Err(error) => return Err(error),
         }
         self.save_if_due(SaveTrigger::StepEnded)
+    }
+
+    /// Tells the callbacks of a step whose loss is finite.
+    pub fn step_ended(&mut self, place: Place, loss: f64, batch: &StepBatch, learning_rate: f64) -> Result<()> {
+        if let Some(checkpoints) = &mut self.trainer.checkpoints {
+            checkpoints.confirm();
+        }
+        let (Place { epoch, step }, samples, duration) = (place, batch.samples, batch.started.elapsed());
+        self.notify(Event::StepEnded { epoch, step, loss, samples, learning_rate, duration })
     }
 
     /// Evaluates after the steps of an epoch, and advances to the next epoch, unless the run is interrupted before.
@@ -216,7 +233,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
         let _ = self.notify(Event::FitFailed { error });
     }
 
-    fn save_if_due(&mut self, trigger: SaveTrigger) -> Result<()> {
+    pub fn save_if_due(&mut self, trigger: SaveTrigger) -> Result<()> {
         let trainer = &mut *self.trainer;
         let Some(checkpoints) = &mut trainer.checkpoints else { return Ok(()) };
         if !checkpoints.is_due(trigger, &trainer.progress) {

@@ -24,11 +24,7 @@ impl<M: Model> Trainer<M> {
     }
 
     fn update(&mut self, inputs: &Tensor, targets: &Tensor, learning_rate: f64, place: Place) -> Result<f64> {
-        // Every random number of the model, such as those of dropout, is a function of the seed and the step.
-        let ctx = self.config.context(self.config.mode).with_seed(step_seed(self.config.seed, place));
-        self.optimizer.zero_grad()?;
-        let outputs = self.model.forward(inputs, &ctx)?;
-        let BatchLoss { mean, weight } = checked_loss(self.loss.as_ref(), &outputs, targets)?;
+        let (outputs, BatchLoss { mean, weight }) = self.forward(inputs, targets, place)?;
         let value = mean.double_value(&[]);
         if !value.is_finite() {
             let (Place { epoch, step }, samples) = (place, self.progress.samples);
@@ -44,6 +40,42 @@ impl<M: Model> Trainer<M> {
         self.optimizer.step(learning_rate)?;
         Ok(value)
     }
+
+    /// Runs one step without waiting for its results: nothing is checked but by `found`, which becomes 1 where a value is
+    /// not finite. Metrics are not updated.
+    pub(super) fn step_unread(
+        &mut self,
+        inputs: &Tensor,
+        targets: &Tensor,
+        learning_rate: f64,
+        place: Place,
+        found: &mut Tensor,
+    ) -> Result<Unread> {
+        let (outputs, BatchLoss { mean, weight }) = self.forward(inputs, targets, place)?;
+        mean.f_backward().map_err(Error::libtorch("backward pass"))?;
+        self.checked.find_non_finite(&mean, found)?;
+        self.optimizer.step(learning_rate)?;
+        Ok(Unread { outputs: outputs.detach(), mean: mean.detach(), weight })
+    }
+
+    /// Removes the gradients, and computes outputs and loss.
+    fn forward(&mut self, inputs: &Tensor, targets: &Tensor, place: Place) -> Result<(Tensor, BatchLoss)> {
+        // Every random number of the model, such as those of dropout, is a function of the seed and the step.
+        let ctx = self.config.context(self.config.mode).with_seed(step_seed(self.config.seed, place));
+        self.optimizer.zero_grad()?;
+        let outputs = self.model.forward(inputs, &ctx)?;
+        let loss = checked_loss(self.loss.as_ref(), &outputs, targets)?;
+        Ok((outputs, loss))
+    }
+}
+
+/// The results of a step that are not read from the device yet.
+pub(super) struct Unread {
+    pub outputs: Tensor,
+    /// The mean loss, a scalar.
+    pub mean: Tensor,
+    /// The weight of the mean.
+    pub weight: f64,
 }
 
 /// Returns the seed of a step's random numbers. Odd multipliers give different steps different seeds.

@@ -32,6 +32,7 @@ mod run_ends;
 mod run_folder;
 mod run_identity;
 mod support;
+mod sync_interval;
 mod timm;
 mod trainer;
 mod trainer_errors;
