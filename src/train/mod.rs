@@ -24,6 +24,7 @@ mod step;
 mod steps;
 mod stop;
 mod trainer;
+mod unread_steps;
 
 pub use callback::{Callback, Event, Outcome, Run};
 pub use checkpoint_config::{Change, CheckpointConfig, SaveEvery};

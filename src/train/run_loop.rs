@@ -5,7 +5,7 @@ use super::checkpoints::SaveTrigger;
 use super::progress::{End, Place};
 use super::run_data::RunData;
 use super::run_state::RunState;
-use super::steps::{StepBatch, Steps};
+use super::steps::{StepBatch, UnreadSteps};
 use super::{EpochRecord, Evaluation, Trainer};
 use crate::data::{Batch, Dataset};
 use crate::error::TrainingError;
@@ -20,6 +20,8 @@ pub(super) struct RunLoop<'a, M> {
     pub trainer: &'a mut Trainer<M>,
     pub data: &'a RunData<'a>,
     pub callbacks: &'a mut [Box<dyn Callback>],
+    /// The steps whose results are not read yet.
+    pub unread: UnreadSteps,
     /// Whether each callback has failed, and is not called any more.
     has_failed: Vec<bool>,
     /// The name of the callback that ends the run.
@@ -30,7 +32,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
     /// Creates a run before its first step.
     pub fn new(trainer: &'a mut Trainer<M>, data: &'a RunData<'a>, callbacks: &'a mut [Box<dyn Callback>]) -> Self {
         let has_failed = vec![false; callbacks.len()];
-        RunLoop { trainer, data, callbacks, has_failed, ended_by: None }
+        RunLoop { trainer, data, callbacks, unread: UnreadSteps::default(), has_failed, ended_by: None }
     }
 
     /// Trains until the run ends or is interrupted. Its state is saved then, and after an error too.
@@ -68,18 +70,17 @@ impl<'a, M: Model> RunLoop<'a, M> {
             let is_stopped = move || stop.is_stopped();
             let mut started = Instant::now();
             let samples = data.samples.dataset(data.datasets.train);
-            let mut steps = Steps::new(self.trainer.config.sync_interval);
             for batch in data.loader.batches_until(scope, samples, epoch, position, is_stopped)? {
                 match batch.and_then(|batch| self.samples(&batch, started)) {
-                    Ok(batch) => steps.train(self, batch)?,
-                    Err(error) => return steps.finish(self).and(Err(error)),
+                    Ok(batch) => self.train_batch(batch)?,
+                    Err(error) => return self.finish_steps().and(Err(error)),
                 }
                 if self.is_ending() {
                     break;
                 }
                 started = Instant::now();
             }
-            steps.finish(self)?;
+            self.finish_steps()?;
             let progress = &mut self.trainer.progress;
             progress.is_evaluating = !data.has_batch_after(progress.samples);
             // Not only after the scope, which waits for a worker whose sample may never come.

@@ -2,6 +2,7 @@
 
 use super::loss::checked_loss;
 use super::progress::Place;
+use super::steps::Unread;
 use super::{BatchLoss, Trainer};
 use crate::error::TrainingError;
 use crate::metrics::BatchOutput;
@@ -67,15 +68,6 @@ impl<M: Model> Trainer<M> {
         let loss = checked_loss(self.loss.as_ref(), &outputs, targets)?;
         Ok((outputs, loss))
     }
-}
-
-/// The results of a step that are not read from the device yet.
-pub(super) struct Unread {
-    pub outputs: Tensor,
-    /// The mean loss, a scalar.
-    pub mean: Tensor,
-    /// The weight of the mean.
-    pub weight: f64,
 }
 
 /// Returns the seed of a step's random numbers. Odd multipliers give different steps different seeds.
