@@ -8,7 +8,7 @@ config! {
     /// Settings of libtorch on CUDA, for the whole process. They change nothing before [`apply`](Self::apply), and the
     /// results of a CPU in no case.
     ///
-    /// Without a call libtorch keeps its own defaults, which are PyTorch's: convolutions of f32 run in TF32, matrix
+    /// They have not been tried on a GPU yet. Without a call libtorch keeps its own defaults, which are PyTorch's: convolutions of f32 run in TF32, matrix
     /// products do not, and algorithms are neither timed nor deterministic.
     ///
     /// # Examples

@@ -58,12 +58,16 @@ fn run(args: &Args) -> Result<bool> {
     match args.stage {
         Stage::Device => {
             let Versions { densenet, libtorch, tch, threads, .. } = Versions::current();
-            let device = format!("{device:?}");
+            let default = densenet::default_device();
+            let holds = default == device || !is_gpu(device);
             print(
                 "device",
-                json!({ "device": device, "densenet": densenet, "libtorch": libtorch, "tch": tch, "threads": threads }),
+                json!({
+                    "device": format!("{device:?}"), "default_device": format!("{default:?}"), "holds": holds,
+                    "densenet": densenet, "libtorch": libtorch, "tch": tch, "threads": threads,
+                }),
             );
-            Ok(true)
+            Ok(holds)
         }
         Stage::Parity => parity::check(device, args.small),
         Stage::Training => training::check(device),
