@@ -36,7 +36,7 @@ class Block(nn.Module):
 def tutorial():
     """The network of the tutorial on Fashion-MNIST: four plain blocks of four layers with growth rate 32."""
     channels = 64
-    parts = [nn.Conv2d(1, channels, 7, stride=2, padding=3), nn.BatchNorm2d(channels), nn.ReLU(True), nn.MaxPool2d(3, 2, 1)]
+    parts = [nn.Conv2d(1, channels, 7, stride=2, padding=1), nn.BatchNorm2d(channels), nn.ReLU(True), nn.MaxPool2d(3, 2, 1)]
     for number in range(4):
         parts.append(Block(channels, 32, 4))
         channels += 4 * 32
