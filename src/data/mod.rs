@@ -1,6 +1,7 @@
 //! Data sets, and the loader that makes batches of them.
 //!
-//! A [`Dataset`] is anything that returns samples by index. The crate's own are [`FashionMnist`], the
+//! A [`Dataset`] is anything that returns samples by index. The crate's own are [`FashionMnist`] (its relatives MNIST and
+//! KMNIST are [IDX files](InMemoryDataset::open_idx) too), [`Cifar10`] and [`Cifar100`], the
 //! [`InMemoryDataset`] for arrays and for [IDX files](InMemoryDataset::open_idx), and the [`SyntheticConfig`] for
 //! tests. [`split_validation`] splits one at random, and [`Subset`] selects samples.
 //!
@@ -9,6 +10,7 @@
 
 mod batch;
 mod check;
+mod cifar;
 mod dataset;
 #[cfg(feature = "download")]
 mod download;
@@ -30,6 +32,7 @@ mod validation;
 
 pub use batch::{Batch, Targets, Values};
 pub(crate) use check::check_keys;
+pub use cifar::{Cifar10, Cifar100};
 pub use dataset::Dataset;
 pub(crate) use dataset::fetch;
 pub use fashion_mnist::{FashionMnist, Split};

@@ -77,6 +77,14 @@ pub enum DataError {
         /// What is wrong with the batch.
         problem: IdxProblem,
     },
+    /// A file is not one of CIFAR's binary format.
+    #[error("{}: {problem}", path.display())]
+    Cifar {
+        /// Path of the file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A gzip file is truncated, or its checksum or length is wrong.
     #[error("{} is a damaged gzip file", path.display())]
     DamagedGzip {

@@ -5,6 +5,7 @@ mod builder_errors;
 mod callbacks;
 mod checkpoints;
 mod counts;
+mod data_cifar;
 mod data_fashion_mnist;
 mod data_fetch;
 mod data_idx;
