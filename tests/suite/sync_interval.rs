@@ -41,19 +41,22 @@ fn outcome(mut trainer: Trainer<densenet::models::DenseNet>, train: &dyn Dataset
 }
 
 #[test]
-fn a_run_is_the_same_with_every_interval() {
+fn a_run_and_its_saves_are_the_same_with_every_interval() {
     let run = |interval| {
+        let folder = tempfile::tempdir().unwrap();
         let net = net().with_dropout(Dropout::new(0.3));
-        outcome(trainer_of(&net, 0.1, config(interval)), &train_set())
+        let checkpoints = checkpoints(folder.path()).with_every(SaveEvery::Steps(5));
+        outcome(trainer_of(&net, 0.1, config(interval)).with_checkpoints(checkpoints), &train_set())
     };
     let one = run(1);
+    assert!(one.contains("\"saved 5\"") && one.contains("\"saved 25\""), "{one}");
     for interval in INTERVALS {
         assert!(run(interval) == one, "{interval}");
     }
 }
 
 #[test]
-fn a_run_with_adamw_saves_and_resumes_at_the_same_steps_with_every_interval() {
+fn a_run_with_adamw_that_is_stopped_and_resumed_ends_the_same_with_every_interval() {
     let trainer = |interval, folder: &std::path::Path, is_resumed| {
         let (vs, model) = crate::small_run::built(&net());
         let optimizer = AdamWConfig::new(0.01).build(&vs).unwrap();
