@@ -1,6 +1,7 @@
 //! CIFAR-10 and CIFAR-100 in their binary format: records of labels and an image, one after the other.
 
-use super::{Batch, Dataset, InMemoryDataset, SampleKey, Split, Targets, Values};
+use super::in_memory::in_memory_datasets;
+use super::{Batch, InMemoryDataset, Split, Targets, Values};
 use crate::error::DataError;
 use crate::{Error, Result};
 use std::fs::File;
@@ -150,34 +151,4 @@ impl Format {
     }
 }
 
-macro_rules! forward_to_dataset {
-    ($($type:ty),*) => {$(
-        impl Dataset for $type {
-            fn len(&self) -> usize {
-                self.dataset.len()
-            }
-
-            fn sample_shape(&self) -> &[usize] {
-                self.dataset.sample_shape()
-            }
-
-            fn classes(&self) -> &[String] {
-                self.dataset.classes()
-            }
-
-            fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
-                self.dataset.fetch(keys)
-            }
-
-            fn is_fixed(&self) -> bool {
-                true
-            }
-
-            fn targets(&self) -> Result<Targets> {
-                self.dataset.targets()
-            }
-        }
-    )*};
-}
-
-forward_to_dataset!(Cifar10, Cifar100);
+in_memory_datasets!(Cifar10, Cifar100);

@@ -1,8 +1,9 @@
 //! Fashion-MNIST: 70,000 gray images of clothes, 28×28 pixels, ten classes.
 
 use super::idx::{open, pair_dataset};
+use super::in_memory::in_memory_datasets;
 use super::known_file::KnownFile;
-use super::{Batch, Dataset, InMemoryDataset, SampleKey, Targets, locate};
+use super::{InMemoryDataset, locate};
 use crate::error::DataError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -119,31 +120,7 @@ impl FashionMnist {
     }
 }
 
-impl Dataset for FashionMnist {
-    fn len(&self) -> usize {
-        self.dataset.len()
-    }
-
-    fn sample_shape(&self) -> &[usize] {
-        self.dataset.sample_shape()
-    }
-
-    fn classes(&self) -> &[String] {
-        self.dataset.classes()
-    }
-
-    fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
-        self.dataset.fetch(keys)
-    }
-
-    fn is_fixed(&self) -> bool {
-        true
-    }
-
-    fn targets(&self) -> Result<Targets> {
-        self.dataset.targets()
-    }
-}
+in_memory_datasets!(FashionMnist);
 
 /// The data set's name in messages.
 pub(super) const NAME: &str = "Fashion-MNIST";

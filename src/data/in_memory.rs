@@ -128,3 +128,30 @@ impl fmt::Debug for InMemoryDataset {
             .finish_non_exhaustive()
     }
 }
+
+/// Implements [`Dataset`] for types whose field `dataset` is a data set in memory.
+macro_rules! in_memory_datasets {
+    ($($type:ty),*) => {$(
+        impl $crate::data::Dataset for $type {
+            fn len(&self) -> usize {
+                self.dataset.len()
+            }
+            fn sample_shape(&self) -> &[usize] {
+                self.dataset.sample_shape()
+            }
+            fn classes(&self) -> &[String] {
+                self.dataset.classes()
+            }
+            fn fetch(&self, keys: &[$crate::data::SampleKey]) -> $crate::Result<$crate::data::Batch> {
+                self.dataset.fetch(keys)
+            }
+            fn is_fixed(&self) -> bool {
+                true
+            }
+            fn targets(&self) -> $crate::Result<$crate::data::Targets> {
+                self.dataset.targets()
+            }
+        }
+    )*};
+}
+pub(super) use in_memory_datasets;
