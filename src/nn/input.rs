@@ -15,6 +15,11 @@ pub(crate) fn check_tensor(x: &Tensor, variable: &Tensor) -> Result<()> {
     if is_tracing() && variable.requires_grad() {
         return Err(Error::Input(InputError::TracedVariables));
     }
+    let describe = |tensor: &Tensor| format!("{:?} on {}", tensor.kind(), device_name(tensor.device()));
+    if !x.defined() {
+        let (actual, expected) = ("no dtype, undefined".to_owned(), describe(variable));
+        return Err(Error::Input(InputError::IncompatibleTensor { actual, expected }));
+    }
     let (access, kind, expected) = (Access::to(x), x.kind(), variable.kind());
     let fits = match kind {
         Kind::Double => expected == kind,
@@ -26,7 +31,6 @@ pub(crate) fn check_tensor(x: &Tensor, variable: &Tensor) -> Result<()> {
     if fits && access != Access::Special && x.device() == variable.device() {
         return Ok(());
     }
-    let describe = |tensor: &Tensor| format!("{:?} on {}", tensor.kind(), device_name(tensor.device()));
     let special = if access == Access::Special { " that is sparse, quantized or opaque" } else { "" };
     let (actual, expected) = (describe(x) + special, describe(variable));
     Err(Error::Input(InputError::IncompatibleTensor { actual, expected }))

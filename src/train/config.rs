@@ -55,7 +55,9 @@ config! {
         pub data_placement: DataPlacement => with_data_placement [serde(skip)],
         /// Number of steps, 1 to 1,000, after which the host waits for the device: for their losses, metrics and checks
         /// of finite values, all at once. More steps keep a GPU busy, and take memory for their batches and for a copy of
-        /// variables and optimizer. Changes no result; callbacks get the events of these steps together. Default 1.
+        /// variables and optimizer. Changes no number of the run. Callbacks get the events of these steps together: one
+        /// that ends the run, or a stop, ends it after them, and after a callback's error the last save is the newest
+        /// state. Default 1.
         pub sync_interval: usize => with_sync_interval [serde(skip)],
         /// The learning rate over the run. Default: constant.
         pub schedule: Schedule => with_schedule,

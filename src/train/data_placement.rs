@@ -15,7 +15,7 @@ pub enum DataPlacement {
     /// `pin_memory`. The same as `Host` on a CPU. It has not been run on a GPU yet.
     Pinned,
     /// On the device, from the beginning of the run: no step waits for a copy. All samples have to fit into its memory,
-    /// as bytes or f32, and have to be [fixed](Dataset::is_fixed).
+    /// as bytes or f32, twice while they are copied, and have to be [fixed](Dataset::is_fixed).
     Device,
 }
 

@@ -129,6 +129,21 @@ fn tensors_that_stand_for_others_give_the_outputs_of_those() {
 }
 
 #[test]
+fn an_undefined_tensor_is_an_error_in_every_part() {
+    let vs = VarStore::new(Device::Cpu);
+    let block = DenseBlockConfig::new(1, 2).build(&(vs.root() / "block")).unwrap();
+    let transition = TransitionBlockConfig::new(1, 5).build(&(vs.root() / "transition")).unwrap();
+    for execution in [Execution::Fused, Execution::Reference] {
+        let ctx = ForwardContext::new(Mode::Eval).with_execution(execution);
+        let undefined = || Features::new(Tensor::new());
+        for result in [block.forward(undefined(), &ctx), transition.forward(&undefined(), &ctx)] {
+            let error = result.unwrap_err();
+            assert!(matches!(error, Error::Input(InputError::IncompatibleTensor { .. })), "{error}");
+        }
+    }
+}
+
+#[test]
 fn inputs_of_another_dtype_or_layout_are_errors_that_name_both() {
     let (_vs, net) = built(&net());
     let vs = VarStore::new(Device::Cpu);
