@@ -4,14 +4,23 @@
 mod decode;
 #[cfg(feature = "images")]
 mod jpeg;
+mod pixels;
+#[cfg(feature = "images")]
+mod resize;
 
 #[cfg(feature = "images")]
-pub use decode::{Color, ImageHeader};
+pub use decode::{Alpha, Color, ImageHeader};
+pub(crate) use pixels::{Pixels, Rectangle};
+#[cfg(feature = "images")]
+pub use resize::Interpolation;
 
 use super::Values;
 use crate::error::InputError;
 use crate::{Error, Result};
 use tch::{Device, Kind, TchError, Tensor};
+
+/// The longest side of an image in pixels.
+pub(super) const MAX_SIDE: usize = 16_384;
 
 /// A single image `[C, H, W]` in plain memory, of bytes from 0 to 255 or of numbers.
 ///

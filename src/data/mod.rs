@@ -40,7 +40,8 @@ pub(crate) use fingerprint::Fingerprint;
 pub use image::Image;
 #[cfg(feature = "images")]
 #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
-pub use image::{Color, ImageHeader};
+pub use image::{Alpha, Color, ImageHeader, Interpolation};
+pub(crate) use image::{Pixels, Rectangle};
 pub use in_memory::InMemoryDataset;
 pub use key::{Phase, SampleKey};
 pub use loader::{Loader, LoaderConfig};

@@ -1,5 +1,6 @@
 //! Conversion of a batch in plain memory to tensors on the training device.
 
+use super::image::MAX_SIDE;
 use super::{Batch, Targets, Values};
 use crate::torch::check_device;
 use crate::{Error, Result};
@@ -172,9 +173,6 @@ pub(crate) fn raw_tensors(batch: &Batch, device: Device, pinned: bool) -> Result
     let failed = Error::libtorch("copy of a batch to the device");
     copy(values).and_then(|values| Ok((values, copy(targets)?))).map_err(failed)
 }
-
-/// The longest side of an image in pixels.
-const MAX_SIDE: usize = 16_384;
 
 #[cfg(test)]
 mod tests {

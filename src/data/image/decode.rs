@@ -1,13 +1,14 @@
 //! The decoder of image files.
 
 use super::jpeg::Jpeg;
-use super::{Image, Values};
+use super::{Image, MAX_SIDE, Pixels};
 use crate::error::DataError;
 use crate::{Error, Result};
 use exif::{In, Tag};
 use image::codecs::png::PngDecoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageFormat, Limits};
+use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, Limits, Luma, LumaA, Pixel, Rgb, RgbImage, Rgba};
+use serde::{Deserialize, Serialize};
 use std::io::Cursor;
 
 /// The channels of a decoded image, whatever its file has.
@@ -19,10 +20,19 @@ pub enum Color {
     Rgb,
 }
 
+/// What becomes of the transparency of an image.
+#[cfg_attr(docsrs, doc(cfg(feature = "images")))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Alpha {
+    /// It is dropped, as by PIL's `convert("RGB")`: each pixel has its color, whether it is visible or not.
+    #[default]
+    Drop,
+    /// The image is put over a background of this color: red, green and blue.
+    Over([u8; 3]),
+}
+
 /// Largest file in bytes.
 const MAX_BYTES: usize = 64 << 20;
-/// Largest side in pixels.
-const MAX_SIDE: u32 = 16_384;
 /// Largest number of pixels.
 const MAX_PIXELS: u64 = 1 << 26;
 /// Largest memory of decoding in bytes.
@@ -54,30 +64,39 @@ impl ImageHeader {
 
 #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
 impl Image {
-    /// Decodes a PNG or JPEG file, which is recognized by its content, into bytes. Transparency is dropped, 16 bits
-    /// become 8, and the image is turned as its EXIF orientation says. What follows the end of a JPEG is ignored, such
-    /// as the video of a phone's motion photo.
+    /// Decodes a PNG or JPEG file, which is recognized by its content, into bytes. [Transparency is
+    /// dropped](Alpha::Drop), of 16 bits the upper 8 are kept, and the image is turned as its EXIF orientation says.
+    /// What follows the end of a JPEG is ignored, such as the video of a phone's motion photo.
+    ///
+    /// The pixels are those of PIL after `ImageOps.exif_transpose` and `convert("RGB")` or `convert("L")`; those of a
+    /// JPEG differ by at most 3 of 255.
     ///
     /// # Errors
     ///
     /// [`DataError::Image`] for any other or damaged file, for a JPEG of which a part is missing, and for a file that is
     /// too large: more than 64 MiB, 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is decoded.
     pub fn decode(bytes: &[u8], colors: Color) -> Result<Self> {
+        Pixels::decode(bytes, colors, Alpha::Drop).map(Pixels::into_image)
+    }
+}
+
+impl Pixels {
+    /// Decodes a file as [`Image::decode`] does.
+    pub fn decode(bytes: &[u8], colors: Color, alpha: Alpha) -> Result<Self> {
         let file = File::open(bytes)?;
         file.header(colors)?;
         let orientation = file.orientation();
-        let mut image = file.decode()?;
+        let mut image = eight_bits(file.decode()?);
+        if let Alpha::Over(background) = alpha {
+            image = over(image, background);
+        }
         image.apply_orientation(orientation);
         let (width, height) = (image.width() as usize, image.height() as usize);
-        Ok(match colors {
-            Color::Gray => Image { shape: [1, height, width], values: Values::U8(gray(image)) },
-            Color::Rgb => {
-                let interleaved = image.into_rgb8().into_raw();
-                let mut planes = Vec::with_capacity(interleaved.len());
-                (0..3).for_each(|channel| planes.extend(interleaved.iter().skip(channel).step_by(3)));
-                Image { shape: [3, height, width], values: Values::U8(planes) }
-            }
-        })
+        let (channels, values) = match colors {
+            Color::Gray => (1, gray(image)),
+            Color::Rgb => (3, image.into_rgb8().into_raw()),
+        };
+        Ok(Pixels { width, height, channels, values })
     }
 }
 
@@ -99,7 +118,7 @@ impl<'a> File<'a> {
         match image::guess_format(bytes) {
             Ok(ImageFormat::Png) => {
                 let mut limits = Limits::default();
-                (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE), Some(MAX_SIDE));
+                (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE as u32), Some(MAX_SIDE as u32));
                 limits.max_alloc = Some(MAX_MEMORY);
                 let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits);
                 Ok(File::Png(Box::new(decoder.map_err(|error| failed(error.to_string()))?), bytes))
@@ -117,7 +136,7 @@ impl<'a> File<'a> {
             File::Jpeg(jpeg) => (jpeg.dimensions(), jpeg.decoded_bytes(), jpeg.working_bytes()),
         };
         let pixels = u64::from(width) * u64::from(height);
-        if pixels > MAX_PIXELS || width.max(height) > MAX_SIDE {
+        if pixels > MAX_PIXELS || width.max(height) as usize > MAX_SIDE {
             let limits = format!("at most {MAX_PIXELS}, and {MAX_SIDE} a side, are read");
             return Err(failed(format!("it has {width}×{height} pixels, and {limits}")));
         }
@@ -151,6 +170,41 @@ fn orientation(read: impl FnOnce(&exif::Reader) -> Result<exif::Exif, exif::Erro
     let value = value.and_then(|exif| exif.get_field(Tag::Orientation, In::PRIMARY)?.value.get_uint(0));
     let orientation = value.and_then(|value| Orientation::from_exif(value.try_into().ok()?));
     orientation.unwrap_or(Orientation::NoTransforms)
+}
+
+/// Keeps the upper 8 of 16 bits.
+fn eight_bits(image: DynamicImage) -> DynamicImage {
+    fn upper<P: Pixel<Subpixel = u16>, Q: Pixel<Subpixel = u8>>(
+        image: &ImageBuffer<P, Vec<u16>>,
+    ) -> ImageBuffer<Q, Vec<u8>> {
+        let values = image.as_raw().iter().map(|value| (value >> 8) as u8).collect();
+        ImageBuffer::from_raw(image.width(), image.height(), values).expect("as many values")
+    }
+    match image {
+        DynamicImage::ImageLuma16(image) => upper::<_, Luma<u8>>(&image).into(),
+        DynamicImage::ImageLumaA16(image) => upper::<_, LumaA<u8>>(&image).into(),
+        DynamicImage::ImageRgb16(image) => upper::<_, Rgb<u8>>(&image).into(),
+        DynamicImage::ImageRgba16(image) => upper::<_, Rgba<u8>>(&image).into(),
+        image => image,
+    }
+}
+
+/// Puts an image over a color.
+fn over(image: DynamicImage, background: [u8; 3]) -> DynamicImage {
+    if !image.color().has_alpha() {
+        return image;
+    }
+    let image = image.into_rgba8();
+    let mut values = Vec::with_capacity(image.pixels().len() * 3);
+    for Rgba([red, green, blue, alpha]) in image.pixels() {
+        let (visible, hidden) = (u32::from(*alpha), 255 - u32::from(*alpha));
+        let mixed = [red, green, blue].into_iter().zip(background).map(|(&color, background)| {
+            // With rounding to the nearest.
+            ((u32::from(color) * visible + u32::from(background) * hidden + 127) / 255) as u8
+        });
+        values.extend(mixed);
+    }
+    RgbImage::from_raw(image.width(), image.height(), values).expect("as many values").into()
 }
 
 /// Returns the luma of each pixel.

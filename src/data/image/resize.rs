@@ -1,0 +1,114 @@
+//! Resizing of images, antialiased as by PIL and torchvision.
+
+use super::pixels::{Pixels, Rectangle};
+use super::{Image, MAX_SIDE, Values};
+use crate::{Error, Result};
+use fast_image_resize::images::{CroppedImage, Image as Buffer, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+
+/// The way in which new pixels are computed from those of an image.
+#[cfg_attr(docsrs, doc(cfg(feature = "images")))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Interpolation {
+    /// The nearest pixel.
+    Nearest,
+    /// Linear interpolation; over all pixels that a new one covers where an image becomes smaller.
+    #[default]
+    Bilinear,
+    /// Cubic interpolation, with −0.5 as its parameter, over the pixels in the same way.
+    Bicubic,
+    /// Lanczos' filter of three lobes, over the pixels in the same way.
+    Lanczos,
+}
+
+impl Interpolation {
+    fn algorithm(self) -> ResizeAlg {
+        match self {
+            Interpolation::Nearest => ResizeAlg::Nearest,
+            Interpolation::Bilinear => ResizeAlg::Convolution(FilterType::Bilinear),
+            Interpolation::Bicubic => ResizeAlg::Convolution(FilterType::CatmullRom),
+            Interpolation::Lanczos => ResizeAlg::Convolution(FilterType::Lanczos3),
+        }
+    }
+}
+
+#[cfg_attr(docsrs, doc(cfg(feature = "images")))]
+impl Image {
+    /// Resizes an image of bytes to a height and width in pixels, whatever its aspect ratio. Where it becomes smaller,
+    /// it is antialiased: the result is that of PIL and of torchvision's `resize`, up to a rounding of 1 in 255.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a side that is not from 1 to 16,384,
+    /// and for an image of f32.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::data::{Image, Interpolation, Values};
+    ///
+    /// let image = Image::new([3, 480, 640], Values::U8(vec![128; 3 * 480 * 640]))?;
+    /// assert_eq!(image.resize([224, 224], Interpolation::Bilinear)?.shape(), [3, 224, 224]);
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    pub fn resize(&self, [height, width]: [usize; 2], interpolation: Interpolation) -> Result<Image> {
+        let sides = 1..=MAX_SIDE;
+        if !(sides.contains(&height) && sides.contains(&width)) {
+            let value = format!("{height}×{width}");
+            return Err(Error::invalid_value("size of an image", value, "1 to 16384 pixels a side"));
+        }
+        let Some(bytes) = self.bytes() else {
+            let expected = "bytes: resize before the conversion to f32";
+            return Err(Error::invalid_value("image to resize", format!("f32 {:?}", self.shape), expected));
+        };
+        let [channels, old_height, old_width] = self.shape;
+        // Each channel by itself, so that there may be any number of them.
+        let planes = bytes.chunks_exact(old_height * old_width).flat_map(|plane| {
+            let pixels = Pixels { width: old_width, height: old_height, channels: 1, values: plane.to_vec() };
+            pixels.resize([height, width], interpolation).values
+        });
+        Ok(Image { shape: [channels, height, width], values: Values::U8(planes.collect()) })
+    }
+}
+
+thread_local! {
+    /// Keeps its buffers between images.
+    static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
+}
+
+impl Pixels {
+    /// Resizes pixels of 1 to 4 channels to a height and width of 1 to 16,384.
+    pub fn resize(&self, size: [usize; 2], interpolation: Interpolation) -> Pixels {
+        let whole = Rectangle { left: 0, top: 0, width: self.width, height: self.height };
+        self.resize_part(whole, size, interpolation)
+    }
+
+    /// Does the same with a rectangle of the pixels, whose surroundings have no influence.
+    pub fn resize_part(&self, part: Rectangle, [height, width]: [usize; 2], interpolation: Interpolation) -> Pixels {
+        if (part.width, part.height) == (width, height) {
+            return self.crop(part);
+        }
+        let pixel_type = match self.channels {
+            1 => PixelType::U8,
+            2 => PixelType::U8x2,
+            3 => PixelType::U8x3,
+            _ => PixelType::U8x4,
+        };
+        let size = |size: usize| size as u32;
+        let mut values = vec![0; width * height * self.channels];
+        let result = (|| {
+            let image = ImageRef::new(size(self.width), size(self.height), &self.values, pixel_type).ok()?;
+            let Rectangle { left, top, width: part_width, height: part_height } = part;
+            let (left, top) = (size(left), size(top));
+            let part = CroppedImage::new(&image, left, top, size(part_width), size(part_height)).ok()?;
+            let mut resized = Buffer::from_slice_u8(size(width), size(height), &mut values, pixel_type).ok()?;
+            let options = ResizeOptions::new().resize_alg(interpolation.algorithm()).use_alpha(false);
+            RESIZER.with_borrow_mut(|resizer| resizer.resize(&part, &mut resized, &options)).ok()
+        })();
+        result.expect("a rectangle within pixels of 1 to 4 channels");
+        Pixels { width, height, channels: self.channels, values }
+    }
+}
