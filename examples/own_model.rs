@@ -6,7 +6,7 @@
 //! Expect three epochs with a test accuracy above 0.95 at the end, in a few seconds.
 
 use clap::Parser;
-use densenet::data::{Batch, SampleKey, Targets, Values};
+use densenet::data::{Batch, SampleKey, Targets};
 use densenet::error::DataError;
 use densenet::models::ModuleModel;
 use densenet::report::ConsoleLog;
@@ -46,9 +46,9 @@ impl Dataset for Shapes {
             return Err(Error::Data(DataError::IndexOutOfRange { index: key.index, len: self.len }));
         }
         let numbers = keys.iter().map(|key| self.first + key.index);
-        let values = numbers.clone().flat_map(draw).collect();
+        let values: Vec<u8> = numbers.clone().flat_map(draw).collect();
         let classes = numbers.map(|number| (number % 2) as u32).collect();
-        Ok(Batch { sample_shape: vec![1, SIDE, SIDE], values: Values::U8(values), targets: Targets::Classes(classes) })
+        Ok(Batch::new([1, SIDE, SIDE], values, Targets::Classes(classes)))
     }
 }
 

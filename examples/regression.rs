@@ -7,7 +7,7 @@
 //! less than half a pixel off.
 
 use clap::Parser;
-use densenet::data::{Batch, InMemoryDataset, Targets, Values};
+use densenet::data::{Batch, InMemoryDataset, Targets};
 use densenet::optim::Schedule;
 use densenet::predict::{PredictConfig, predict};
 use densenet::report::ConsoleLog;
@@ -34,7 +34,7 @@ fn discs(first: usize, count: usize) -> (Batch, Vec<f32>) {
         radii.push(radius as f32);
     }
     let targets = Targets::Values { data: radii.clone(), width: 1 };
-    (Batch { sample_shape: vec![1, SIDE, SIDE], values: Values::U8(values), targets }, radii)
+    (Batch::new([1, SIDE, SIDE], values, targets), radii)
 }
 
 /// Trains a DenseNet to find the radius of a disc, with a loss of your own.

@@ -97,8 +97,28 @@ impl Targets {
     }
 }
 
+/// A sample that could not be read, and whose place another one took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedSample {
+    /// 0-based index of the sample.
+    pub index: usize,
+    /// Why it could not be read, with the name of its file where it has one.
+    pub problem: String,
+}
+
 /// Several samples and their targets, in plain memory.
+///
+/// # Examples
+///
+/// ```
+/// use densenet::data::{Batch, Targets};
+///
+/// // Two gray images of 1×2 pixels, and their classes.
+/// let batch = Batch::new([1, 1, 2], vec![0_u8, 255, 255, 0], Targets::Classes(vec![3, 7]));
+/// assert_eq!(batch.len(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Batch {
     /// The shape of one sample, `[C, H, W]` for images.
     pub sample_shape: Vec<usize>,
@@ -106,9 +126,24 @@ pub struct Batch {
     pub values: Values,
     /// The targets of the samples.
     pub targets: Targets,
+    /// Samples that could not be read, and whose places in this batch others took. A run counts and reports them.
+    pub skipped: Vec<SkippedSample>,
 }
 
 impl Batch {
+    /// Creates a batch from the shape of one sample, the values of all samples, and their targets. Whether they fit is
+    /// checked where the batch is used.
+    pub fn new(sample_shape: impl Into<Vec<usize>>, values: impl Into<Values>, targets: Targets) -> Self {
+        Batch { sample_shape: sample_shape.into(), values: values.into(), targets, skipped: Vec::new() }
+    }
+
+    /// Notes samples that could not be read, and whose places others took.
+    #[must_use]
+    pub fn with_skipped(mut self, skipped: Vec<SkippedSample>) -> Self {
+        self.skipped = skipped;
+        self
+    }
+
     /// Returns the batch size: the number of samples.
     pub fn len(&self) -> usize {
         self.targets.len()

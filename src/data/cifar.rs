@@ -1,7 +1,7 @@
 //! CIFAR-10 and CIFAR-100 in their binary format: records of labels and an image, one after the other.
 
 use super::in_memory::in_memory_datasets;
-use super::{Batch, InMemoryDataset, Split, Targets, Values};
+use super::{Batch, InMemoryDataset, Split, Targets};
 use crate::error::DataError;
 use crate::{Error, Result};
 use std::fs::File;
@@ -120,8 +120,7 @@ impl Format {
         for path in &paths {
             self.read_file(path, &mut values, &mut classes)?;
         }
-        let samples =
-            Batch { sample_shape: vec![3, 32, 32], values: Values::U8(values), targets: Targets::Classes(classes) };
+        let samples = Batch::new([3, 32, 32], values, Targets::Classes(classes));
         InMemoryDataset::new(samples, self.classes)
     }
 

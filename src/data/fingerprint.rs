@@ -59,11 +59,11 @@ mod tests {
 
     /// A thousand samples of two values, of three classes.
     fn samples() -> Batch {
-        Batch {
-            sample_shape: vec![2],
-            values: Values::U8((0..2000).map(|value| (value % 251) as u8).collect()),
-            targets: Targets::Classes((0..1000).map(|index| index % 3).collect()),
-        }
+        Batch::new(
+            [2],
+            (0..2000).map(|value| (value % 251) as u8).collect::<Vec<_>>(),
+            Targets::Classes((0..1000).map(|index| index % 3).collect()),
+        )
     }
 
     /// A data set of one's own: it knows only how to fetch.

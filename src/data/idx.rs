@@ -93,7 +93,7 @@ pub(super) fn pair_dataset(
         let problem = IdxProblem::LabelOutOfRange { position, label: targets[position], classes: classes.len() };
         return Err(at(labels_path, problem));
     }
-    InMemoryDataset::new(Batch { sample_shape, values, targets: Targets::Classes(targets) }, classes)
+    InMemoryDataset::new(Batch::new(sample_shape, values, Targets::Classes(targets)), classes)
 }
 
 /// The content of an IDX file.

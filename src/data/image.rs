@@ -9,6 +9,8 @@ mod pixels;
 mod resize;
 
 #[cfg(feature = "images")]
+pub(super) use decode::luma;
+#[cfg(feature = "images")]
 pub use decode::{Alpha, Color, ImageHeader};
 pub(crate) use pixels::{Pixels, Rectangle};
 #[cfg(feature = "images")]

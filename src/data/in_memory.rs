@@ -15,11 +15,7 @@ use std::sync::Arc;
 /// ```
 /// use densenet::data::{Batch, Dataset, InMemoryDataset, Targets, Values};
 ///
-/// let samples = Batch {
-///     sample_shape: vec![1, 1, 2],
-///     values: Values::U8(vec![10, 20, 30, 40, 50, 60]),
-///     targets: Targets::Classes(vec![0, 1, 1]),
-/// };
+/// let samples = Batch::new([1, 1, 2], vec![10_u8, 20, 30, 40, 50, 60], Targets::Classes(vec![0, 1, 1]));
 /// let dataset = InMemoryDataset::new(samples, &["cat", "dog"])?;
 /// assert_eq!(dataset.len(), 3);
 /// # Ok::<(), densenet::Error>(())
@@ -72,10 +68,10 @@ impl InMemoryDataset {
     where
         Values: From<Vec<T>>,
     {
-        let sample_shape = samples.shape().iter().skip(1).copied().collect();
+        let sample_shape: Vec<usize> = samples.shape().iter().skip(1).copied().collect();
         // In row-major order, whatever order the array has.
         let values = Values::from(samples.iter().cloned().collect::<Vec<T>>());
-        InMemoryDataset::new(Batch { sample_shape, values, targets: Targets::Classes(labels) }, classes)
+        InMemoryDataset::new(Batch::new(sample_shape, values, Targets::Classes(labels)), classes)
     }
 
     /// Returns all samples as one batch.
@@ -102,11 +98,7 @@ impl Dataset for InMemoryDataset {
         let all = self.samples();
         let width = all.sample_shape.iter().product();
         let indices: Vec<usize> = keys.iter().map(|key| key.index).collect();
-        Ok(Batch {
-            sample_shape: all.sample_shape.clone(),
-            values: all.values.select(width, &indices),
-            targets: all.targets.select(&indices),
-        })
+        Ok(Batch::new(all.sample_shape.clone(), all.values.select(width, &indices), all.targets.select(&indices)))
     }
 
     fn is_fixed(&self) -> bool {

@@ -19,6 +19,8 @@ mod fingerprint;
 mod gzip;
 mod idx;
 mod image;
+#[cfg(feature = "images")]
+mod image_folder;
 mod in_memory;
 mod key;
 mod known_file;
@@ -30,7 +32,7 @@ mod subset;
 mod synthetic;
 mod validation;
 
-pub use batch::{Batch, Targets, Values};
+pub use batch::{Batch, SkippedSample, Targets, Values};
 pub(crate) use check::check_keys;
 pub use cifar::{Cifar10, Cifar100};
 pub use dataset::Dataset;
@@ -42,6 +44,9 @@ pub use image::Image;
 #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
 pub use image::{Alpha, Color, ImageHeader, Interpolation};
 pub(crate) use image::{Pixels, Rectangle};
+#[cfg(feature = "images")]
+#[cfg_attr(docsrs, doc(cfg(feature = "images")))]
+pub use image_folder::{BadFile, BadFilePolicy, Fit, ImageConfig, ImageFolder, ImageTable, ScanReport};
 pub use in_memory::InMemoryDataset;
 pub use key::{Phase, SampleKey};
 pub use loader::{Loader, LoaderConfig};

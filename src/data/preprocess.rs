@@ -37,11 +37,7 @@ impl Normalize {
 /// use densenet::data::{Batch, Preprocess, Targets, Values};
 /// use densenet::tch::Device;
 ///
-/// let batch = Batch {
-///     sample_shape: vec![1, 2, 2],
-///     values: Values::U8(vec![0, 51, 102, 255]),
-///     targets: Targets::Classes(vec![7]),
-/// };
+/// let batch = Batch::new([1, 2, 2], vec![0_u8, 51, 102, 255], Targets::Classes(vec![7]));
 /// let preprocess = Preprocess::new().with_size([4, 4]).with_normalize([0.5], [0.25]);
 /// let (x, y) = preprocess.tensors(&batch, Device::Cpu)?;
 /// assert_eq!((x.size(), y.size()), (vec![1, 1, 4, 4], vec![1]));

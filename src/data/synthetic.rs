@@ -1,7 +1,7 @@
 //! Generated images, for tests, benchmarks and first steps.
 
 use super::random::{Purpose, Random};
-use super::{Batch, InMemoryDataset, Targets, Values};
+use super::{Batch, InMemoryDataset, Targets};
 use crate::error::ConfigError;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -73,11 +73,7 @@ impl SyntheticConfig {
         let mut pixels = Vec::with_capacity(total.ok_or(overflow)?);
         (0..self.len).for_each(|index| self.draw(index, &mut pixels));
         let targets = (0..self.len).map(|index| (index % self.classes) as u32).collect();
-        let samples = Batch {
-            sample_shape: self.sample_shape.to_vec(),
-            values: Values::U8(pixels),
-            targets: Targets::Classes(targets),
-        };
+        let samples = Batch::new(self.sample_shape.to_vec(), pixels, Targets::Classes(targets));
         let names: Vec<String> = (0..self.classes).map(|class| format!("pattern {class}")).collect();
         InMemoryDataset::new(samples, &names.iter().map(String::as_str).collect::<Vec<_>>())
     }

@@ -1,7 +1,7 @@
 //! Errors in samples, data sets or their files.
 
 use super::join;
-use super::{BatchProblem, Error, IdxProblem};
+use super::{BatchProblem, Error, FolderProblem, IdxProblem};
 use std::path::PathBuf;
 
 /// Errors in samples, data sets or their files.
@@ -157,6 +157,59 @@ pub enum DataError {
         set: &'static str,
         /// The other data set's classes.
         other: Vec<String>,
+    },
+    /// The folder of an image data set does not have the folders or files that it should have.
+    #[error("folder of images {}: {problem}", path.display())]
+    ImageFolder {
+        /// Path of the folder.
+        path: PathBuf,
+        /// The problem with the folder.
+        problem: FolderProblem,
+    },
+    /// A file of an image data set is no image, or a damaged one.
+    #[error("the image {} cannot be used: {problem}", path.display())]
+    ImageFile {
+        /// Path of the file.
+        path: PathBuf,
+        /// What is wrong with the file.
+        problem: String,
+    },
+    /// Files of an image data set are no images.
+    #[error(
+        "{count} files cannot be used as images, the first is {}: {problem}; remove them, or leave them out with          BadFilePolicy::Skip", path.display()
+    )]
+    BadFiles {
+        /// The number of files.
+        count: usize,
+        /// Path of the first one.
+        path: PathBuf,
+        /// What is wrong with the first one.
+        problem: String,
+    },
+    /// The images of a data set differ in size, and no size was chosen for the samples.
+    #[error(
+        "the images differ in size, {} has {}×{} pixels and {} has {}×{}: choose the size of the samples with \
+         ImageConfig::with_size", path.display(), size[0], size[1], other.display(), other_size[0], other_size[1]
+    )]
+    MixedSizes {
+        /// Path of the first image.
+        path: PathBuf,
+        /// Its height and width in pixels.
+        size: [usize; 2],
+        /// Path of the first image of another size.
+        other: PathBuf,
+        /// Its height and width in pixels.
+        other_size: [usize; 2],
+    },
+    /// A table of images cannot be read.
+    #[error("table {}{}: {problem}", path.display(), line.map_or(String::new(), |line| format!(", line {line}")))]
+    ImageTable {
+        /// Path of the table.
+        path: PathBuf,
+        /// The 1-based number of the line, where the problem is in one.
+        line: Option<u64>,
+        /// The problem with the table.
+        problem: String,
     },
     /// An image cannot be decoded or used.
     #[error("an image cannot be read: {problem}")]

@@ -1,7 +1,7 @@
 //! Batched inference over data sets and tensors.
 
 use super::config::PredictConfig;
-use crate::data::{Dataset, LoaderConfig, Phase};
+use crate::data::{Dataset, LoaderConfig, Phase, SkippedSample};
 use crate::error::{DataError, PredictionError};
 use crate::metrics::{ClassPrediction, class_predictions};
 use crate::models::Model;
@@ -40,7 +40,8 @@ impl Predictions {
 ///
 /// # Errors
 ///
-/// Those of the data set and of the model; [`DataError::EmptyDataset`]; [`PredictionError::OutputShape`] for a model
+/// Those of the data set and of the model; [`DataError::EmptyDataset`]; [`DataError::SampleUnavailable`] for a sample that
+/// the data set skips; [`PredictionError::OutputShape`] for a model
 /// whose output does not have one row per sample; [`Error::Config`] for a batch size out of range.
 ///
 /// # Examples
@@ -69,13 +70,17 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
         context: config.context(),
     };
     let (mut outputs, mut samples) = (Vec::new(), 0);
-    inference.run(dataset, &|| false, |_, batch, targets| {
+    let skipped = inference.run(dataset, &|| false, |_, batch, targets| {
         let rows = targets.size()[0] as usize;
         check_rows(batch, rows)?;
         samples += rows;
         outputs.push(batch.to_device(Device::Cpu));
         Ok(())
     })?;
+    if let Some(SkippedSample { index, problem }) = skipped.into_iter().next() {
+        // Another sample would be predicted in its stead.
+        return Err(Error::Data(DataError::SampleUnavailable { index, source: problem.into() }));
+    }
     if outputs.is_empty() {
         return Err(Error::Data(DataError::EmptyDataset));
     }

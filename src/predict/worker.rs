@@ -126,12 +126,9 @@ impl<M: Model> Worker<M> {
 
     /// Preprocesses images of one shape and dtype, and checks that the model accepts them.
     fn preprocess(&self, images: &[&Image]) -> Result<Tensor> {
-        let batch = Batch {
-            sample_shape: images[0].shape().to_vec(),
-            values: joined(images),
-            // A batch needs targets; these are not used.
-            targets: Targets::Classes(vec![0; images.len()]),
-        };
+        // A batch needs targets; these are not used.
+        let targets = Targets::Classes(vec![0; images.len()]);
+        let batch = Batch::new(images[0].shape(), joined(images), targets);
         let (inputs, _) = self.config.predict.preprocess.tensors(&batch, self.config.predict.device)?;
         self.model.check_input(&inputs.size(), Mode::Eval)?;
         Ok(inputs)

@@ -19,7 +19,7 @@ impl HistoryFile {
     ///
     /// The columns are `epoch`, then every metric of the training, the validation and the test set (`train_loss`,
     /// `train_accuracy`, …, `test_accuracy`, …), `learning_rate`, `train_seconds`, `evaluation_seconds`,
-    /// `images_per_second` and `skipped_steps`. A value that a run does not have is an empty cell.
+    /// `images_per_second`, `skipped_steps` and `skipped_samples`. A value that a run does not have is an empty cell.
     pub fn csv(path: impl Into<PathBuf>) -> Self {
         HistoryFile { path: path.into(), format: csv }
     }
@@ -46,12 +46,13 @@ const SETS: [Set; 3] =
 
 type Column = (&'static str, fn(&EpochRecord) -> f64);
 
-const LAST_COLUMNS: [Column; 5] = [
+const LAST_COLUMNS: [Column; 6] = [
     ("learning_rate", |r| r.learning_rate),
     ("train_seconds", |r| r.train_seconds),
     ("evaluation_seconds", |r| r.evaluation_seconds),
     ("images_per_second", EpochRecord::samples_per_second),
     ("skipped_steps", |r| r.skipped_steps as f64),
+    ("skipped_samples", |r| r.skipped_samples as f64),
 ];
 
 fn csv(history: &History, metrics: &[String]) -> String {

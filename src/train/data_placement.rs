@@ -1,6 +1,6 @@
 //! Where the samples of a training set wait for their step.
 
-use crate::data::{Batch, Dataset, Phase, Preprocess, SampleKey, Targets, Values, check_keys, fetch, raw_tensors};
+use crate::data::{Batch, Dataset, Phase, Preprocess, SampleKey, Targets, check_keys, fetch, raw_tensors};
 use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
@@ -127,6 +127,6 @@ impl Dataset for Indices {
         check_keys(keys, self.len)?;
         let indices: Vec<f32> = keys.iter().map(|key| key.index as f32).collect();
         let targets = Targets::Values { data: vec![0.0; keys.len()], width: 1 };
-        Ok(Batch { sample_shape: vec![1], values: Values::F32(indices), targets })
+        Ok(Batch::new([1], indices, targets))
     }
 }

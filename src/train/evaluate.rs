@@ -2,7 +2,7 @@
 
 use super::loss::checked_loss;
 use super::{BatchLoss, Loss, TrainConfig};
-use crate::data::{Dataset, LoaderConfig, Preprocess};
+use crate::data::{Dataset, LoaderConfig, Preprocess, SkippedSample};
 use crate::error::{BatchProblem, DataError, TrainingError};
 use crate::metrics::{BatchOutput, ClassPrediction, ConfusionMatrix, MetricSet, Metrics, class_predictions};
 use crate::models::Model;
@@ -24,6 +24,8 @@ pub struct Evaluation {
     pub predictions: Vec<Option<ClassPrediction>>,
     /// The confusion matrix; `None` where the targets are not classes.
     pub confusion: Option<ConfusionMatrix>,
+    /// Samples that could not be read, and whose places others took: they were evaluated in their stead.
+    pub skipped: Vec<SkippedSample>,
 }
 
 /// A model in evaluation mode with the preprocessing of its inputs.
@@ -53,21 +55,24 @@ type Stop<'a> = &'a dyn Fn() -> bool;
 
 impl Inference<'_> {
     /// Calls `each` with inputs, outputs and targets of every batch, in order, until `stop` is true. No sample is dropped, and
-    /// no variable changes.
+    /// no variable changes. Returns the samples that could not be read.
     pub fn run(
         &self,
         dataset: &dyn Dataset,
         stop: Stop,
         mut each: impl FnMut(&Tensor, &Tensor, &Tensor) -> Result<()>,
-    ) -> Result<()> {
+    ) -> Result<Vec<SkippedSample>> {
         let loader = self.loader.clone().build()?;
+        let mut skipped = Vec::new();
         thread::scope(|scope| {
             for batch in loader.batches_until(scope, dataset, 0, 0, stop)? {
-                let (inputs, targets) = self.preprocess.tensors(&batch?, self.device)?;
+                let batch = batch?;
+                let (inputs, targets) = self.preprocess.tensors(&batch, self.device)?;
+                skipped.extend(batch.skipped);
                 let outputs = no_grad(|| self.model.forward(&inputs, &self.context))?;
                 each(&inputs, &outputs, &targets)?;
             }
-            Ok(())
+            Ok(skipped)
         })
     }
 
@@ -88,7 +93,7 @@ impl Inference<'_> {
     ) -> Result<Option<Evaluation>> {
         let mut predictions = Vec::new();
         let mut confusion = None;
-        self.run(dataset, stop, |inputs, outputs, targets| {
+        let skipped = self.run(dataset, stop, |inputs, outputs, targets| {
             let BatchLoss { mean, weight } = no_grad(|| checked_loss(loss, outputs, targets))?;
             // A batch of weight 0 counts for nothing; its mean may be 0/0.
             let mean = if weight == 0.0 { 0.0 } else { mean.double_value(&[]) };
@@ -111,7 +116,7 @@ impl Inference<'_> {
             return Ok(None);
         }
         let metrics = metrics.compute().ok_or(Error::Data(DataError::EmptyDataset))?;
-        Ok(Some(Evaluation { metrics, predictions, confusion }))
+        Ok(Some(Evaluation { metrics, predictions, confusion, skipped }))
     }
 }
 

@@ -24,6 +24,10 @@ pub struct EpochRecord {
     /// Number of steps that made no update, see
     /// [`TrainConfig::with_skip_non_finite`](super::TrainConfig::with_skip_non_finite).
     pub skipped_steps: usize,
+    /// Number of samples, of training and evaluation, that could not be read and whose places others took, see
+    /// [`Batch::skipped`](crate::data::Batch::skipped). A sample counts each time.
+    #[serde(default)]
+    pub skipped_samples: usize,
 }
 
 impl EpochRecord {

@@ -26,6 +26,9 @@ pub(super) struct Progress {
     pub steps: u64,
     /// Number of steps of this epoch that made no update, because a value was not finite.
     pub skipped_steps: usize,
+    /// Number of samples of this epoch whose places others took.
+    #[serde(default)]
+    pub skipped_samples: usize,
     /// Duration of the steps of this epoch in seconds.
     pub seconds: f64,
     /// History of the finished epochs.
@@ -78,6 +81,7 @@ impl Progress {
             is_evaluating: false,
             steps: 0,
             skipped_steps: 0,
+            skipped_samples: 0,
             seconds: 0.0,
             history: History::default(),
             end: None,
@@ -100,6 +104,6 @@ impl Progress {
     /// Advances to the next epoch.
     pub fn end_epoch(&mut self) {
         (self.epoch, self.step, self.samples) = (self.epoch + 1, 0, 0);
-        (self.is_evaluating, self.skipped_steps, self.seconds) = (false, 0, 0.0);
+        (self.is_evaluating, self.skipped_steps, self.skipped_samples, self.seconds) = (false, 0, 0, 0.0);
     }
 }

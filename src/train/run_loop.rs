@@ -7,13 +7,16 @@ use super::run_data::RunData;
 use super::run_state::RunState;
 use super::steps::{StepBatch, UnreadSteps};
 use super::{EpochRecord, Evaluation, Trainer};
-use crate::data::{Batch, Dataset};
+use crate::data::{Batch, Dataset, SkippedSample};
 use crate::error::TrainingError;
 use crate::metrics::Metrics;
 use crate::models::Model;
 use crate::{Error, Result};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// Number of samples of an epoch that are warned of where they are skipped.
+const WARNINGS: usize = 10;
 
 /// One call of [`Trainer::fit`].
 pub(super) struct RunLoop<'a, M> {
@@ -95,7 +98,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
     fn samples(&self, batch: &Batch, started: Instant) -> Result<StepBatch> {
         let trainer = &*self.trainer;
         let (inputs, targets) = self.data.samples.tensors(batch, &trainer.config.preprocess, trainer.vs.device())?;
-        Ok(StepBatch { inputs, targets, samples: batch.len(), started })
+        Ok(StepBatch { inputs, targets, samples: batch.len(), skipped: batch.skipped.clone(), started })
     }
 
     /// Runs one step, and reads its results.
@@ -107,11 +110,13 @@ impl<'a, M: Model> RunLoop<'a, M> {
         match loss {
             Ok(loss) => {
                 trainer.end_step(batch.samples, batch.started.elapsed());
+                self.count_skipped(&batch.skipped)?;
                 self.step_ended(place, loss, batch, learning_rate)?;
             }
             Err(error) if error.is_non_finite() && trainer.config.skip_non_finite => {
                 trainer.progress.skipped_steps += 1;
                 trainer.end_step(batch.samples, batch.started.elapsed());
+                self.count_skipped(&batch.skipped)?;
                 let Place { epoch, step } = place;
                 self.notify(Event::StepSkipped { epoch, step, error: &error })?;
             }
@@ -129,6 +134,25 @@ impl<'a, M: Model> RunLoop<'a, M> {
         self.notify(Event::StepEnded { epoch, step, loss, samples, learning_rate, duration })
     }
 
+    /// Counts samples that could not be read, and warns of the first of an epoch.
+    pub fn count_skipped(&mut self, skipped: &[SkippedSample]) -> Result<()> {
+        for SkippedSample { index, problem } in skipped {
+            let progress = &mut self.trainer.progress;
+            progress.skipped_samples += 1;
+            let message = match progress.skipped_samples {
+                count if count <= WARNINGS => {
+                    format!("sample {index} is skipped, and another takes its place: {problem}")
+                }
+                count if count == WARNINGS + 1 => {
+                    "further samples that are skipped in this epoch are only counted".to_owned()
+                }
+                _ => continue,
+            };
+            self.notify(Event::Warning { message: &message })?;
+        }
+        Ok(())
+    }
+
     /// Evaluates after the steps of an epoch, and advances to the next epoch, unless the run is interrupted before.
     fn evaluate_epoch(&mut self) -> Result<()> {
         let (data, epoch) = (self.data, self.trainer.progress.epoch);
@@ -141,6 +165,9 @@ impl<'a, M: Model> RunLoop<'a, M> {
         let started = Instant::now();
         let Some(validation) = self.evaluate(data.datasets.validation)? else { return Ok(()) };
         let Some(test) = self.evaluate(data.datasets.test)? else { return Ok(()) };
+        for evaluation in validation.iter().chain(&test) {
+            self.count_skipped(&evaluation.skipped)?;
+        }
         let record = self.record(train, validation.as_ref(), test.as_ref(), started.elapsed());
 
         let trainer = &mut *self.trainer;
@@ -190,6 +217,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
             train_seconds: progress.seconds,
             evaluation_seconds: evaluation.as_secs_f64(),
             skipped_steps: progress.skipped_steps,
+            skipped_samples: progress.skipped_samples,
         }
     }
 

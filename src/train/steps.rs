@@ -1,5 +1,6 @@
 //! Steps of which the host reads the results together.
 
+use crate::data::SkippedSample;
 use crate::optim::Optimizer;
 use crate::torch::Buffers;
 use crate::{Error, Result};
@@ -12,6 +13,8 @@ pub(super) struct StepBatch {
     pub inputs: Tensor,
     pub targets: Tensor,
     pub samples: usize,
+    /// Samples that could not be read, and whose places others took.
+    pub skipped: Vec<SkippedSample>,
     /// The beginning of its step: of the wait for the batch.
     pub started: Instant,
 }

@@ -54,6 +54,7 @@ impl<M: Model> RunLoop<'_, M> {
             let output = BatchOutput::new(&results.outputs, &batch.targets, loss, results.weight);
             trainer.metrics.update(&output)?;
             trainer.progress.end_step(batch.samples, batch.started.elapsed());
+            self.count_skipped(&batch.skipped)?;
             self.step_ended(place, loss, &batch, learning_rate)?;
         }
         self.trainer.is_updating = false;

@@ -140,11 +140,7 @@ impl Model for Notes {
 
 #[test]
 fn a_data_set_that_augments_in_training_only_is_not_augmented_in_evaluation_or_prediction() {
-    let samples = Batch {
-        sample_shape: vec![1, 1, 2],
-        values: Values::U8(vec![51; 16]),
-        targets: Targets::Classes(vec![0, 1, 0, 1, 0, 1, 0, 1]),
-    };
+    let samples = Batch::new([1, 1, 2], vec![51; 16], Targets::Classes(vec![0, 1, 0, 1, 0, 1, 0, 1]));
     let dataset = Changed::new(InMemoryDataset::new(samples, &["a", "b"]).unwrap(), augment);
     let vs = nn::VarStore::new(Device::Cpu);
     let largest = Arc::<Mutex<Vec<_>>>::default();

@@ -3,7 +3,7 @@
 use crate::datasets::Changed;
 use crate::small_run::{checkpoints, fit, images, net, resuming, trainer_of};
 use crate::variables::bits;
-use densenet::data::{Batch, InMemoryDataset, Subset, Targets, Values};
+use densenet::data::{Batch, InMemoryDataset, Subset, Targets};
 use densenet::error::ConfigError;
 use densenet::train::DataPlacement;
 use densenet::{Error, Preprocess, TrainConfig};
@@ -31,11 +31,11 @@ fn a_run_gives_the_same_bits_wherever_its_samples_wait() {
 
 #[test]
 fn bytes_and_regression_targets_are_kept_too() {
-    let samples = Batch {
-        sample_shape: vec![1, 16, 16],
-        values: Values::U8((0..7 * 256).map(|i| (i * 31 % 251) as u8).collect()),
-        targets: Targets::Values { data: (0..28).map(|i| i as f32 / 28.0).collect(), width: 4 },
-    };
+    let samples = Batch::new(
+        [1, 16, 16],
+        (0..7 * 256).map(|i| (i * 31 % 251) as u8).collect::<Vec<_>>(),
+        Targets::Values { data: (0..28).map(|i| i as f32 / 28.0).collect(), width: 4 },
+    );
     let train = InMemoryDataset::new(samples, &[]).unwrap();
     let runs = PLACEMENTS.map(|placement| {
         let loss = |outputs: &densenet::tch::Tensor, targets: &densenet::tch::Tensor| {

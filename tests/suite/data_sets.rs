@@ -12,7 +12,7 @@ fn keys(indices: &[usize]) -> Vec<SampleKey> {
 }
 
 fn batch(sample_shape: &[usize], values: Values, targets: Targets) -> Batch {
-    Batch { sample_shape: sample_shape.to_vec(), values, targets }
+    Batch::new(sample_shape.to_vec(), values, targets)
 }
 
 #[test]

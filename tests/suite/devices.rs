@@ -1,7 +1,7 @@
 //! Devices that a machine does not have: each way into the crate is an error that names the device.
 
 use crate::small_run::{images, net};
-use densenet::data::{Batch, Targets, Values};
+use densenet::data::{Batch, Targets};
 use densenet::error::ConfigError;
 use densenet::models::DenseNet;
 use densenet::predict::{PredictConfig, Predictor, PredictorConfig, predict};
@@ -36,6 +36,6 @@ fn a_missing_device_is_an_error_that_names_the_remedy() {
     let config = PredictConfig::default().with_device(DEVICE);
     refused(predict(&model(), &images(4, 1), &config), "predict");
     refused(Predictor::start(model(), PredictorConfig::new(config)), "predictor");
-    let batch = Batch { sample_shape: vec![1, 1, 1], values: Values::U8(vec![1]), targets: Targets::Classes(vec![0]) };
+    let batch = Batch::new([1, 1, 1], vec![1_u8], Targets::Classes(vec![0]));
     refused(Preprocess::new().tensors(&batch, DEVICE), "preprocessing");
 }

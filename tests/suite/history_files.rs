@@ -41,7 +41,7 @@ fn check_csv(file: &Path, history: &History) {
     let mut rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let names = rows.next().unwrap();
     let expected = "epoch,train_loss,train_accuracy,validation_loss,validation_accuracy,test_loss,test_accuracy,learning_rate,\
-                    train_seconds,evaluation_seconds,images_per_second,skipped_steps";
+                    train_seconds,evaluation_seconds,images_per_second,skipped_steps,skipped_samples";
     assert_eq!(names.join(","), expected);
     let rows: Vec<_> = rows.collect();
     assert_eq!(rows.len(), history.epochs.len());
@@ -67,7 +67,7 @@ fn check_json_lines(file: &Path, history: &History) {
 }
 
 /// All numbers of a record in the order of the table's columns.
-fn numbers(record: &EpochRecord) -> [f64; 12] {
+fn numbers(record: &EpochRecord) -> [f64; 13] {
     let (validation, test) = (record.validation.as_ref().unwrap(), record.test.as_ref().unwrap());
     [
         record.epoch as f64,
@@ -82,6 +82,7 @@ fn numbers(record: &EpochRecord) -> [f64; 12] {
         record.evaluation_seconds,
         record.samples_per_second(),
         record.skipped_steps as f64,
+        record.skipped_samples as f64,
     ]
 }
 
@@ -93,5 +94,5 @@ fn csv_leaves_empty_what_a_run_does_not_have() {
     fit(&mut trainer, &images(20, 0), &images(8, 1)).unwrap();
     let text = fs::read_to_string(csv).unwrap();
     let row: Vec<&str> = text.lines().nth(1).unwrap().split(',').collect();
-    assert_eq!((row[3], row[4], row.len()), ("", "", 12));
+    assert_eq!((row[3], row[4], row.len()), ("", "", 13));
 }

@@ -20,6 +20,10 @@ mod fused;
 mod gradient_mode;
 mod history_files;
 #[cfg(feature = "images")]
+mod image_folder;
+#[cfg(feature = "images")]
+mod image_table;
+#[cfg(feature = "images")]
 mod images;
 mod layers;
 mod non_finite;

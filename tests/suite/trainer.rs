@@ -68,7 +68,7 @@ fn loss_and_accuracy_count_samples_not_batches() {
     let z = [1.0_f32, 2.0, 0.5, -1.0, -3.0];
     let values = Values::F32(z.iter().flat_map(|&z| [z, 0.0]).collect());
     let targets = Targets::Classes(vec![0; 5]);
-    let dataset = InMemoryDataset::new(Batch { sample_shape: vec![2], values, targets }, &["a", "b"]).unwrap();
+    let dataset = InMemoryDataset::new(Batch::new([2], values, targets), &["a", "b"]).unwrap();
     let expected = z.iter().map(|&z| (-f64::from(z)).exp().ln_1p()).sum::<f64>() / 5.0;
 
     let mut trainer = identity(TrainConfig::new(1).with_batch_size(2));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use std::io::Cursor;
 
 /// The channels of a decoded image, whatever its file has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Color {
     /// One channel of luma after Rec. 601, as PIL and torchvision compute it: 0.299 red, 0.587 green and 0.114 blue.
     Gray,
@@ -81,6 +81,28 @@ impl Image {
 }
 
 impl Pixels {
+    /// Checks that the beginning of a file is that of a format that is read.
+    pub fn check_format(beginning: &[u8]) -> Result<()> {
+        format(beginning).map(drop)
+    }
+
+    /// Whether a name's extension is one of the format of the file, or none of a format.
+    pub fn has_extension(bytes: &[u8], extension: &str) -> bool {
+        let named = ImageFormat::from_extension(extension);
+        named.is_none() || named == image::guess_format(bytes).ok()
+    }
+
+    /// Returns height and width of the image in a file, turned as its EXIF orientation says.
+    pub fn size_in(bytes: &[u8]) -> Result<[usize; 2]> {
+        let file = File::open(bytes)?;
+        let ImageHeader { width, height, .. } = file.header(Color::Rgb)?;
+        let is_turned = matches!(
+            file.orientation(),
+            Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+        );
+        Ok(if is_turned { [width, height] } else { [height, width] })
+    }
+
     /// Decodes a file as [`Image::decode`] does.
     pub fn decode(bytes: &[u8], colors: Color, alpha: Alpha) -> Result<Self> {
         let file = File::open(bytes)?;
@@ -104,6 +126,22 @@ fn failed(problem: String) -> Error {
     Error::Data(DataError::Image { problem })
 }
 
+/// A format that is read.
+enum Format {
+    Png,
+    Jpeg,
+}
+
+/// Recognizes the format of a file by its beginning.
+fn format(beginning: &[u8]) -> Result<Format> {
+    match image::guess_format(beginning) {
+        Ok(ImageFormat::Png) => Ok(Format::Png),
+        Ok(ImageFormat::Jpeg) => Ok(Format::Jpeg),
+        Ok(other) => Err(failed(format!("it is {other:?}, and PNG and JPEG are read"))),
+        Err(_) => Err(failed("it is neither PNG nor JPEG".to_owned())),
+    }
+}
+
 /// A file whose header has been read.
 enum File<'a> {
     Png(Box<PngDecoder<Cursor<&'a [u8]>>>, &'a [u8]),
@@ -115,17 +153,15 @@ impl<'a> File<'a> {
         if bytes.len() > MAX_BYTES {
             return Err(failed(format!("it has {} bytes, and at most {MAX_BYTES} are read", bytes.len())));
         }
-        match image::guess_format(bytes) {
-            Ok(ImageFormat::Png) => {
+        match format(bytes)? {
+            Format::Png => {
                 let mut limits = Limits::default();
                 (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE as u32), Some(MAX_SIDE as u32));
                 limits.max_alloc = Some(MAX_MEMORY);
                 let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits);
                 Ok(File::Png(Box::new(decoder.map_err(|error| failed(error.to_string()))?), bytes))
             }
-            Ok(ImageFormat::Jpeg) => Jpeg::find(bytes).map(File::Jpeg).map_err(failed),
-            Ok(other) => Err(failed(format!("it is {other:?}, and PNG and JPEG are read"))),
-            Err(_) => Err(failed("it is neither PNG nor JPEG".to_owned())),
+            Format::Jpeg => Jpeg::find(bytes).map(File::Jpeg).map_err(failed),
         }
     }
 
@@ -212,7 +248,11 @@ fn gray(image: DynamicImage) -> Vec<u8> {
     if !image.color().has_color() {
         return image.into_luma8().into_raw();
     }
-    // The weights and the rounding of PIL.
-    let luma = |[r, g, b]: [u32; 3]| (19_595 * r + 38_470 * g + 7_471 * b + 0x8000) >> 16;
-    image.into_rgb8().pixels().map(|pixel| luma(pixel.0.map(u32::from)) as u8).collect()
+    image.into_rgb8().pixels().map(|pixel| luma(pixel.0)).collect()
+}
+
+/// Returns the luma of a color after Rec. 601, with the weights and the rounding of PIL.
+pub(in crate::data) fn luma(color: [u8; 3]) -> u8 {
+    let [red, green, blue] = color.map(u32::from);
+    ((19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16) as u8
 }

@@ -87,10 +87,29 @@ impl Pixels {
     }
 
     /// Does the same with a rectangle of the pixels, whose surroundings have no influence.
-    pub fn resize_part(&self, part: Rectangle, [height, width]: [usize; 2], interpolation: Interpolation) -> Pixels {
-        if (part.width, part.height) == (width, height) {
+    pub fn resize_part(&self, part: Rectangle, size: [usize; 2], interpolation: Interpolation) -> Pixels {
+        if [part.height, part.width] == size {
             return self.crop(part);
         }
+        self.resized(part, size, ResizeOptions::new().resize_alg(interpolation.algorithm()))
+    }
+
+    /// Resizes to a height and width, and computes only a part of the result.
+    pub fn resize_to_part(&self, resized: [usize; 2], part: Rectangle, interpolation: Interpolation) -> Pixels {
+        let whole = Rectangle { left: 0, top: 0, width: self.width, height: self.height };
+        if [self.height, self.width] == resized {
+            return self.crop(part);
+        }
+        let (y, x) = (self.height as f64 / resized[0] as f64, self.width as f64 / resized[1] as f64);
+        let (left, top) = (part.left as f64 * x, part.top as f64 * y);
+        // Rounding must not lead beyond the edge.
+        let width = (part.width as f64 * x).min(self.width as f64 - left);
+        let height = (part.height as f64 * y).min(self.height as f64 - top);
+        let options = ResizeOptions::new().resize_alg(interpolation.algorithm()).crop(left, top, width, height);
+        self.resized(whole, [part.height, part.width], options)
+    }
+
+    fn resized(&self, part: Rectangle, [height, width]: [usize; 2], options: ResizeOptions) -> Pixels {
         let pixel_type = match self.channels {
             1 => PixelType::U8,
             2 => PixelType::U8x2,
@@ -105,7 +124,7 @@ impl Pixels {
             let (left, top) = (size(left), size(top));
             let part = CroppedImage::new(&image, left, top, size(part_width), size(part_height)).ok()?;
             let mut resized = Buffer::from_slice_u8(size(width), size(height), &mut values, pixel_type).ok()?;
-            let options = ResizeOptions::new().resize_alg(interpolation.algorithm()).use_alpha(false);
+            let options = options.use_alpha(false);
             RESIZER.with_borrow_mut(|resizer| resizer.resize(&part, &mut resized, &options)).ok()
         })();
         result.expect("a rectangle within pixels of 1 to 4 channels");

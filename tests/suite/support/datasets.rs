@@ -19,7 +19,7 @@ impl Dataset for Indices {
     }
     fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
         let values = Values::F32(keys.iter().map(|key| key.index as f32).collect());
-        Ok(Batch { sample_shape: vec![1], values, targets: Targets::Classes(vec![0; keys.len()]) })
+        Ok(Batch::new([1], values, Targets::Classes(vec![0; keys.len()])))
     }
 }
 

@@ -88,5 +88,5 @@ pub fn with_targets(dataset: &dyn Dataset, targets: Targets, classes: &[&str]) -
     let key = |index| SampleKey { index, epoch: 0, seed: 0, phase: Phase::Evaluation };
     let keys: Vec<_> = (0..dataset.len()).map(key).collect();
     let batch = dataset.fetch(&keys).unwrap();
-    InMemoryDataset::new(Batch { targets, ..batch }, classes).unwrap()
+    InMemoryDataset::new(Batch::new(batch.sample_shape, batch.values, targets), classes).unwrap()
 }
