@@ -22,6 +22,8 @@ mod history_files;
 #[cfg(feature = "images")]
 mod image_folder;
 #[cfg(feature = "images")]
+mod image_kinds;
+#[cfg(feature = "images")]
 mod image_table;
 #[cfg(feature = "images")]
 mod images;

@@ -4,7 +4,7 @@ use super::pixels::{Pixels, Rectangle};
 use super::{Image, MAX_SIDE, Values};
 use crate::{Error, Result};
 use fast_image_resize::images::{CroppedImage, Image as Buffer, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::{CropBox, FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 
@@ -91,12 +91,12 @@ impl Pixels {
         if [part.height, part.width] == size {
             return self.crop(part);
         }
-        self.resized(part, size, ResizeOptions::new().resize_alg(interpolation.algorithm()))
+        let whole = CropBox { left: 0.0, top: 0.0, width: part.width as f64, height: part.height as f64 };
+        self.resize_box(part, whole, size, interpolation)
     }
 
     /// Resizes to a height and width, and computes only a part of the result.
     pub fn resize_to_part(&self, resized: [usize; 2], part: Rectangle, interpolation: Interpolation) -> Pixels {
-        let whole = Rectangle { left: 0, top: 0, width: self.width, height: self.height };
         if [self.height, self.width] == resized {
             return self.crop(part);
         }
@@ -105,11 +105,33 @@ impl Pixels {
         // Rounding must not lead beyond the edge.
         let width = (part.width as f64 * x).min(self.width as f64 - left);
         let height = (part.height as f64 * y).min(self.height as f64 - top);
-        let options = ResizeOptions::new().resize_alg(interpolation.algorithm()).crop(left, top, width, height);
-        self.resized(whole, [part.height, part.width], options)
+        let whole = Rectangle { left: 0, top: 0, width: self.width, height: self.height };
+        let size = [part.height, part.width];
+        self.resize_box(whole, CropBox { left, top, width, height }, size, interpolation)
     }
 
-    fn resized(&self, part: Rectangle, [height, width]: [usize; 2], options: ResizeOptions) -> Pixels {
+    /// Resizes what is in a box of a rectangle of the pixels; only pixels of the rectangle have an influence.
+    fn resize_box(&self, part: Rectangle, area: CropBox, size: [usize; 2], interpolation: Interpolation) -> Pixels {
+        let [height, width] = size;
+        if matches!(interpolation, Interpolation::Nearest | Interpolation::Bilinear) {
+            return self.resize_axes(part, area, size, interpolation);
+        }
+        // Where a filter has negative weights, and values are cut off between the axes, their order matters: it is PIL's.
+        let CropBox { left, top, width: area_width, height: area_height } = area;
+        let rows = CropBox { left, top: 0.0, width: area_width, height: part.height as f64 };
+        let wide = self.resize_axes(part, rows, [part.height, width], interpolation);
+        let part = Rectangle { left: 0, top: 0, width, height: part.height };
+        let columns = CropBox { left: 0.0, top, width: width as f64, height: area_height };
+        wide.resize_axes(part, columns, [height, width], interpolation)
+    }
+
+    fn resize_axes(
+        &self,
+        part: Rectangle,
+        area: CropBox,
+        [height, width]: [usize; 2],
+        interpolation: Interpolation,
+    ) -> Pixels {
         let pixel_type = match self.channels {
             1 => PixelType::U8,
             2 => PixelType::U8x2,
@@ -121,10 +143,10 @@ impl Pixels {
         let result = (|| {
             let image = ImageRef::new(size(self.width), size(self.height), &self.values, pixel_type).ok()?;
             let Rectangle { left, top, width: part_width, height: part_height } = part;
-            let (left, top) = (size(left), size(top));
-            let part = CroppedImage::new(&image, left, top, size(part_width), size(part_height)).ok()?;
+            let part = CroppedImage::new(&image, size(left), size(top), size(part_width), size(part_height)).ok()?;
             let mut resized = Buffer::from_slice_u8(size(width), size(height), &mut values, pixel_type).ok()?;
-            let options = options.use_alpha(false);
+            let options = ResizeOptions::new().resize_alg(interpolation.algorithm()).use_alpha(false);
+            let options = options.crop(area.left, area.top, area.width, area.height);
             RESIZER.with_borrow_mut(|resizer| resizer.resize(&part, &mut resized, &options)).ok()
         })();
         result.expect("a rectangle within pixels of 1 to 4 channels");
