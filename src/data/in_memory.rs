@@ -4,9 +4,18 @@ use super::check::{check_batch, check_keys};
 use super::{Batch, Dataset, SampleKey, Targets, Values};
 use crate::error::DataError;
 use crate::{Error, Result};
-use ndarray::{Array, Dimension};
+use ndarray::{Array, Array4, Dimension};
 use std::fmt;
 use std::sync::Arc;
+
+/// The order of the axes of images in an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// `[N, C, H, W]`, as tensors of libtorch have it: image, channel, row, column.
+    ChannelsFirst,
+    /// `[N, H, W, C]`, as image libraries and TensorFlow have it: image, row, column, channel.
+    ChannelsLast,
+}
 
 /// A data set of samples and targets in memory, which its clones share.
 ///
@@ -46,7 +55,8 @@ impl InMemoryDataset {
         Ok(InMemoryDataset { shared: Arc::new(Shared { samples, classes }) })
     }
 
-    /// Creates a data set of an array of samples `[N, …]` (`[N, C, H, W]` for images) with elements u8 or f32, one
+    /// Creates a data set of an array of samples `[N, …]` (`[N, C, H, W]` for images, see
+    /// [`from_images`](Self::from_images) for another order) with elements u8 or f32, one
     /// class index per sample, and the names of the classes in the order of their indices.
     ///
     /// # Errors
@@ -72,6 +82,38 @@ impl InMemoryDataset {
         // In row-major order, whatever order the array has.
         let values = Values::from(samples.iter().cloned().collect::<Vec<T>>());
         InMemoryDataset::new(Batch::new(sample_shape, values, Targets::Classes(labels)), classes)
+    }
+
+    /// Creates a data set of images in an array of u8 or f32, whose axes are in this order, one class index per image,
+    /// and the names of the classes in the order of their indices. The samples have their channels first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`from_array`](Self::from_array).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::data::{Dataset, InMemoryDataset, Layout};
+    /// use densenet::ndarray::Array4;
+    ///
+    /// // Bytes as image libraries have them: 20 images of 32×48 pixels, the colors of each pixel together.
+    /// let bytes: Vec<u8> = vec![128; 20 * 32 * 48 * 3];
+    /// let images = Array4::from_shape_vec([20, 32, 48, 3], bytes).unwrap();
+    /// let labels = (0..20).map(|index| index % 2).collect();
+    /// let dataset = InMemoryDataset::from_images(images, Layout::ChannelsLast, labels, &["cat", "dog"])?;
+    /// assert_eq!(dataset.sample_shape(), [3, 32, 48]);
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    pub fn from_images<T: Clone>(images: Array4<T>, layout: Layout, labels: Vec<u32>, classes: &[&str]) -> Result<Self>
+    where
+        Values: From<Vec<T>>,
+    {
+        let images = match layout {
+            Layout::ChannelsFirst => images,
+            Layout::ChannelsLast => images.permuted_axes([0, 3, 1, 2]),
+        };
+        InMemoryDataset::from_array(images, labels, classes)
     }
 
     /// Returns all samples as one batch.

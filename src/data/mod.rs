@@ -47,7 +47,7 @@ pub(crate) use image::{Pixels, Rectangle};
 #[cfg(feature = "images")]
 #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
 pub use image_folder::{BadFile, BadFilePolicy, Fit, ImageConfig, ImageFolder, ImageTable, ScanReport};
-pub use in_memory::InMemoryDataset;
+pub use in_memory::{InMemoryDataset, Layout};
 pub use key::{Phase, SampleKey};
 pub use loader::{Loader, LoaderConfig};
 pub use preprocess::Preprocess;

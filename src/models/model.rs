@@ -108,5 +108,9 @@ fn in_f32(outputs: &Tensor) -> Tensor {
 
 /// Returns the error of an input of the wrong rank or number of channels.
 pub(super) fn input_shape_error(actual: &[i64], channels: usize) -> Error {
-    Error::Input(InputError::InputShape { actual: actual.to_vec(), expected: format!("[N, {channels}, H, W]") })
+    let mut expected = format!("[N, {channels}, H, W], channels first");
+    if actual.len() == 4 && actual[3] == channels as i64 {
+        expected += "; its channels seem to be last";
+    }
+    Error::Input(InputError::InputShape { actual: actual.to_vec(), expected })
 }

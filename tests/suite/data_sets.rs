@@ -246,3 +246,31 @@ fn targets_of_two_types_are_an_error_that_names_the_samples() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn images_of_either_layout_become_the_same_samples() {
+    use densenet::data::Layout;
+    use densenet::ndarray::Array4;
+    let value = |image: usize, channel: usize, row: usize, column: usize| {
+        (1000 * image + 100 * channel + 10 * row + column) as f32
+    };
+    let first = Array4::from_shape_fn([2, 3, 4, 5], |(n, c, h, w)| value(n, c, h, w));
+    let last = Array4::from_shape_fn([2, 4, 5, 3], |(n, h, w, c)| value(n, c, h, w));
+    let dataset = |images, layout| InMemoryDataset::from_images(images, layout, vec![0, 1], &["a", "b"]).unwrap();
+    let (first, last) = (dataset(first, Layout::ChannelsFirst), dataset(last, Layout::ChannelsLast));
+    assert_eq!(first.sample_shape(), [3, 4, 5]);
+    assert_eq!(first.samples(), last.samples());
+}
+
+#[test]
+fn channels_that_come_last_are_named_in_the_error_before_training() {
+    use densenet::{Datasets, DenseNetConfig, SgdConfig, TrainConfig, Trainer};
+    let images = densenet::ndarray::Array4::<u8>::zeros([4, 32, 32, 3]);
+    let dataset = InMemoryDataset::from_array(images, vec![0, 1, 0, 1], &["a", "b"]).unwrap();
+    let vs = tch::nn::VarStore::new(tch::Device::Cpu);
+    let model = DenseNetConfig::new(2).with_growth_rate(2).with_layers_per_block([1]).build(&vs.root()).unwrap();
+    let optimizer = SgdConfig::new(0.1).build(&vs).unwrap();
+    let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(1)).unwrap();
+    let error = trainer.fit(&Datasets::new(&dataset)).unwrap_err().to_string();
+    assert!(error.contains("channels first") && error.contains("channels seem to be last"), "{error}");
+}

@@ -71,7 +71,7 @@ fn images_that_do_not_fit_the_network_are_refused() {
 
     match refused(config(), &sized(16, [3, 16, 16], 4), &images(4, 1)) {
         Error::Input(InputError::InputShape { actual, expected }) => {
-            assert_eq!((actual, expected.as_str()), (vec![16, 3, 16, 16], "[N, 1, H, W]"))
+            assert_eq!((actual, expected.as_str()), (vec![16, 3, 16, 16], "[N, 1, H, W], channels first"))
         }
         other => panic!("{other:?}"),
     }

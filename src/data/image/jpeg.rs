@@ -7,6 +7,7 @@
 //! data than there is meets an invalid code.
 
 use image::{DynamicImage, GrayImage, RgbImage};
+use memchr::memchr;
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -216,7 +217,7 @@ fn segment(bytes: &[u8], at: usize) -> Option<&[u8]> {
 /// Returns the place of the marker that ends a scan; markers of restart are within it.
 fn end_of_scan(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xff)?;
+        at += memchr(0xff, bytes.get(at..)?)?;
         match bytes.get(at + 1)? {
             0 | 0xd0..=0xd7 => at += 2,
             0xff => at += 1,

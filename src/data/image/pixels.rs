@@ -37,10 +37,7 @@ impl Pixels {
         let size = self.width * self.height;
         if let (3, Some((red, rest))) = (self.channels, planes.split_at_mut_checked(size)) {
             let (green, blue) = rest.split_at_mut(size);
-            let planes = red.iter_mut().zip(green).zip(blue);
-            for (pixel, ((red, green), blue)) in self.values.chunks_exact(3).zip(planes) {
-                (*red, *green, *blue) = (pixel[0], pixel[1], pixel[2]);
-            }
+            write_three(&self.values, red, green, blue);
             return;
         }
         for (channel, plane) in planes.chunks_exact_mut(size).enumerate() {
@@ -68,6 +65,24 @@ impl Pixels {
                 .extend_from_slice(&self.values[(row * self.width + left) * self.channels..][..width * self.channels]);
         }
         Pixels { width, height, channels: self.channels, values }
+    }
+}
+
+/// Separates three channels. Blocks of a fixed size let the compiler use vector instructions.
+fn write_three(values: &[u8], red: &mut [u8], green: &mut [u8], blue: &mut [u8]) {
+    const BLOCK: usize = 32;
+    let (blocks, rest) = values.as_chunks::<{ 3 * BLOCK }>();
+    let (red, red_rest) = red.as_chunks_mut::<BLOCK>();
+    let (green, green_rest) = green.as_chunks_mut::<BLOCK>();
+    let (blue, blue_rest) = blue.as_chunks_mut::<BLOCK>();
+    for (((block, red), green), blue) in blocks.iter().zip(red).zip(green).zip(blue) {
+        for i in 0..BLOCK {
+            (red[i], green[i], blue[i]) = (block[3 * i], block[3 * i + 1], block[3 * i + 2]);
+        }
+    }
+    let rests = red_rest.iter_mut().zip(green_rest).zip(blue_rest);
+    for (pixel, ((red, green), blue)) in rest.chunks_exact(3).zip(rests) {
+        (*red, *green, *blue) = (pixel[0], pixel[1], pixel[2]);
     }
 }
 

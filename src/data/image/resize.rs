@@ -65,14 +65,21 @@ impl Image {
             return Err(Error::invalid_value("image to resize", format!("f32 {:?}", self.shape), expected));
         };
         let [channels, old_height, old_width] = self.shape;
-        // Each channel by itself, so that there may be any number of them.
-        let planes = bytes.chunks_exact(old_height * old_width).flat_map(|plane| {
-            let pixels = Pixels { width: old_width, height: old_height, channels: 1, values: plane.to_vec() };
-            pixels.resize([height, width], interpolation).values
-        });
-        Ok(Image { shape: [channels, height, width], values: Values::U8(planes.collect()) })
+        // Up to four channels together, which is the most that are resized at once.
+        let mut resized = Vec::with_capacity(channels * height * width);
+        for planes in bytes.chunks(MAX_CHANNELS * old_height * old_width) {
+            let pixels = Pixels::from_planes([planes.len() / (old_height * old_width), old_height, old_width], planes);
+            let pixels = pixels.resize([height, width], interpolation);
+            let start = resized.len();
+            resized.resize(start + pixels.values.len(), 0);
+            pixels.write_planes(&mut resized[start..]);
+        }
+        Ok(Image { shape: [channels, height, width], values: Values::U8(resized) })
     }
 }
+
+/// Most channels that are resized together.
+const MAX_CHANNELS: usize = 4;
 
 thread_local! {
     /// Keeps its buffers between images.
