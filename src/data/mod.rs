@@ -53,6 +53,7 @@ pub use key::{Phase, SampleKey};
 pub use loader::{Loader, LoaderConfig};
 pub use preprocess::Preprocess;
 pub(crate) use preprocess::raw_tensors;
+pub(crate) use random::{Purpose, Random};
 pub use subset::Subset;
 pub use synthetic::SyntheticConfig;
 pub use validation::split_validation;

@@ -8,27 +8,28 @@ use crate::kernels::{STEP, scramble};
 
 /// The purpose of random numbers. Each has streams of its own, so that equal seeds do not give related choices.
 #[derive(Clone, Copy)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     EpochOrder = 1,
     ValidationSplit = 2,
     SyntheticSample = 3,
     Augmentation = 4,
+    Mixing = 5,
 }
 
 /// SplitMix64: a counter that is scrambled by a bijection.
-pub(super) struct Random {
+pub(crate) struct Random {
     counter: u64,
 }
 
 impl Random {
     /// Creates the generator of stream `number` of a purpose and a seed.
-    pub(super) fn new(purpose: Purpose, seed: u64, number: u64) -> Self {
+    pub fn new(purpose: Purpose, seed: u64, number: u64) -> Self {
         let stream = scramble(seed.wrapping_add((purpose as u64).wrapping_mul(STEP)));
         Random { counter: scramble(stream ^ number) }
     }
 
     /// Creates the generator of one operation's augmentation of a sample, by its `position` among the operations.
-    pub(super) fn of_sample(key: &SampleKey, position: usize) -> Self {
+    pub fn of_sample(key: &SampleKey, position: usize) -> Self {
         // Each step is a bijection, so that two keys which differ in one number have different streams.
         let sample = scramble((key.index as u64).wrapping_add(STEP));
         let epoch = scramble(sample ^ key.epoch);
@@ -36,7 +37,7 @@ impl Random {
     }
 
     /// Draws 64 random bits.
-    pub(super) fn bits(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.counter = self.counter.wrapping_add(STEP);
         scramble(self.counter)
     }
@@ -46,7 +47,7 @@ impl Random {
     /// # Source
     ///
     /// Lemire: Fast random integer generation in an interval (2019), section 4.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         // The first 2⁶⁴ mod `bound` fractions are one too many for some results: they are drawn again.
         let surplus = bound.wrapping_neg() % bound;
         loop {
@@ -58,23 +59,23 @@ impl Random {
     }
 
     /// Draws a number from 0 to 1, without the 1.
-    pub(super) fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         // The 53 bits of an f64's significand.
         (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Draws a number from `low` to `high`.
-    pub(super) fn between(&mut self, [low, high]: [f64; 2]) -> f64 {
+    pub fn between(&mut self, [low, high]: [f64; 2]) -> f64 {
         low + (high - low) * self.unit()
     }
 
     /// Draws whether something happens that has this probability.
-    pub(super) fn happens(&mut self, probability: f64) -> bool {
+    pub fn happens(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
     /// Draws an order of the numbers from 0 to `len` − 1, each with the same probability (Fisher–Yates).
-    pub(super) fn permutation(&mut self, len: usize) -> Vec<usize> {
+    pub fn permutation(&mut self, len: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..len).collect();
         for last in (1..len).rev() {
             order.swap(last, self.below(last as u64 + 1) as usize);
