@@ -4,12 +4,13 @@ use super::dataset::{fetch, fetch_targets};
 use super::{Dataset, SampleKey, Targets, Values};
 use crate::Result;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Number of samples whose values are in a digest: enough to notice other samples, and few enough to take no time.
 const SAMPLES: usize = 64;
 
-/// The size of a data set, and a digest of its classes, all of its targets and some of its samples.
+/// The size of a data set, a digest of its classes, all of its targets and some of its samples, and its settings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Fingerprint {
     samples: usize,
@@ -17,6 +18,9 @@ pub(crate) struct Fingerprint {
     /// SHA-256 over the class names, the targets of all samples, and the values of up to 64 evenly spaced samples; 64
     /// hexadecimal digits.
     sha256: String,
+    /// The data set's settings that change its samples; absent where there are none.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    configuration: Value,
 }
 
 impl Fingerprint {
@@ -48,7 +52,8 @@ impl Fingerprint {
             Values::F32(values) => values.iter().for_each(|value| digest.update(value.to_le_bytes())),
         }
         let sample_shape = dataset.sample_shape().to_vec();
-        Ok(Fingerprint { samples, sample_shape, sha256: hex::encode(digest.finalize()) })
+        let (sha256, configuration) = (hex::encode(digest.finalize()), dataset.configuration());
+        Ok(Fingerprint { samples, sample_shape, sha256, configuration })
     }
 }
 

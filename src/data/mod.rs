@@ -5,9 +5,13 @@
 //! [`InMemoryDataset`] for arrays and for [IDX files](InMemoryDataset::open_idx), and the [`SyntheticConfig`] for
 //! tests. [`split_validation`] splits one at random, and [`Subset`] selects samples.
 //!
+//! [`Augmented`] changes the images of another data set at random in training; [`augment`] has the operations.
+//!
 //! A [`Loader`] iterates over a data set in batches, epoch by epoch, with worker threads. A [`Batch`] is plain memory;
 //! [`Preprocess`] converts it to tensors on the training device.
 
+pub mod augment;
+mod augmented;
 mod batch;
 mod check;
 mod cifar;
@@ -32,6 +36,8 @@ mod subset;
 mod synthetic;
 mod validation;
 
+pub use augment::Augment;
+pub use augmented::Augmented;
 pub use batch::{Batch, SkippedSample, Targets, Values};
 pub(crate) use check::check_keys;
 pub use cifar::{Cifar10, Cifar100};
@@ -52,6 +58,7 @@ pub use key::{Phase, SampleKey};
 pub use loader::{Loader, LoaderConfig};
 pub use preprocess::Preprocess;
 pub(crate) use preprocess::raw_tensors;
+pub(crate) use random::{Purpose, Random};
 pub use subset::Subset;
 pub use synthetic::SyntheticConfig;
 pub use validation::split_validation;

@@ -74,6 +74,10 @@ impl<D: Dataset> Dataset for Subset<D> {
         self.dataset.is_fixed()
     }
 
+    fn configuration(&self) -> serde_json::Value {
+        self.dataset.configuration()
+    }
+
     fn targets(&self) -> Result<Targets> {
         Ok(fetch_targets(&self.dataset)?.select(&self.indices))
     }

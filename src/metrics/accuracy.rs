@@ -4,7 +4,8 @@ use super::{BatchOutput, Direction, Metric, correct_predictions};
 use crate::Result;
 use serde::{Deserialize, Serialize};
 
-/// The share of samples whose predicted class is the true one, from 0 to 1; no value where the targets are not classes.
+/// The share of samples whose predicted class is the true one, from 0 to 1; no value where the targets are not classes. In
+/// a mixed batch the true class is that of the largest probability.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Accuracy {
     correct: u64,
@@ -26,8 +27,8 @@ impl Metric for Accuracy {
     }
 
     fn update(&mut self, batch: &BatchOutput) -> Result<()> {
-        if batch.is_classification() {
-            self.correct += correct_predictions(batch.outputs, batch.targets) as u64;
+        if let Some(classes) = batch.class_targets() {
+            self.correct += correct_predictions(batch.outputs, &classes) as u64;
             self.samples += batch.samples();
         }
         Ok(())
@@ -68,6 +69,17 @@ mod tests {
         let mut accuracy = Accuracy::default();
         accuracy.update(&BatchOutput::new(&values, &values, 0.0, 1.0)).unwrap();
         assert_eq!(accuracy.compute(), None);
+    }
+
+    #[test]
+    fn a_mixed_batch_counts_against_the_class_of_the_largest_probability() {
+        let logits = Tensor::from_slice(&[2.0_f32, 1.0, 0.0, 1.0]).view([2, 2]);
+        let probabilities = Tensor::from_slice(&[0.6_f32, 0.4, 0.7, 0.3]).view([2, 2]);
+        let mut accuracy = Accuracy::default();
+        let output = BatchOutput::new(&logits, &probabilities, 0.0, 2.0).with_mixing(true);
+        accuracy.update(&output).unwrap();
+        assert_eq!(accuracy.compute(), Some(0.5));
+        assert!(!output.is_classification());
     }
 
     #[test]

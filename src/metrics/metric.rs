@@ -138,17 +138,35 @@ impl fmt::Display for Direction {
 pub struct BatchOutput<'a> {
     /// The model's outputs, such as logits `[N, classes]`.
     pub outputs: &'a Tensor,
-    /// The targets, such as class indices `[N]`.
+    /// The targets, such as class indices `[N]`. Where the training [mixes](crate::train::Mixing) samples, they are
+    /// probabilities `[N, classes]` in its batches; [`class_targets`](Self::class_targets) returns classes in either case.
     pub targets: &'a Tensor,
     /// The mean loss over the batch.
     pub loss: f64,
     /// The weight of the loss in the mean over batches: the number of samples, or the sum of their weights.
     pub loss_weight: f64,
+    /// Whether the targets are probabilities of a mixed batch.
+    is_mixed: bool,
 }
 
 impl<'a> BatchOutput<'a> {
     pub(crate) fn new(outputs: &'a Tensor, targets: &'a Tensor, loss: f64, loss_weight: f64) -> Self {
-        BatchOutput { outputs, targets, loss, loss_weight }
+        BatchOutput { outputs, targets, loss, loss_weight, is_mixed: false }
+    }
+
+    /// Sets whether the targets are probabilities of a mixed batch.
+    pub(crate) fn with_mixing(self, is_mixed: bool) -> Self {
+        BatchOutput { is_mixed, ..self }
+    }
+
+    /// Returns the true classes `[N]` of a [classification](Self::is_classification): the targets, or the class of the
+    /// largest probability where the training mixes samples. `None` where targets are not classes.
+    pub fn class_targets(&self) -> Option<Tensor> {
+        if self.is_classification() {
+            return Some(self.targets.shallow_clone());
+        }
+        let is_row_of_classes = self.outputs.dim() == 2 && self.outputs.size() == self.targets.size();
+        (self.is_mixed && is_row_of_classes).then(|| self.targets.argmax(-1, false))
     }
 
     /// Returns the number of samples in the batch, `N`.
@@ -157,7 +175,8 @@ impl<'a> BatchOutput<'a> {
     }
 
     /// Whether outputs are rows of at least two logits, `[N, classes]`, and targets are class indices `[N]`, so that a
-    /// share of correct predictions makes sense. One logit per sample has no largest one.
+    /// share of correct predictions makes sense. One logit per sample has no largest one. False for mixed batches, whose
+    /// targets are probabilities.
     pub fn is_classification(&self) -> bool {
         let has_classes = self.targets.kind() == Kind::Int64 && self.targets.dim() == 1;
         has_classes

@@ -68,6 +68,7 @@ pub fn predict(model: &dyn Model, dataset: &dyn Dataset, config: &PredictConfig)
         loader: LoaderConfig::new(config.batch_size).with_workers(1).with_phase(Phase::Evaluation),
         device: config.device,
         context: config.context(),
+        test_time_augment: config.test_time_augment,
     };
     let (mut outputs, mut samples) = (Vec::new(), 0);
     let skipped = inference.run(dataset, &|| false, |_, batch, targets| {

@@ -4,6 +4,7 @@ use crate::Result;
 use crate::data::{LoaderConfig, Preprocess};
 use crate::nn::{ForwardContext, Mode, Precision};
 use crate::torch::{check_device, default_device};
+use crate::train::TestTimeAugment;
 use std::time::Duration;
 use tch::Device;
 
@@ -20,6 +21,8 @@ config! {
         pub device: Device => with_device,
         /// Precision that the model computes in. Default: f32.
         pub precision: Precision => with_precision,
+        /// Views of each image over which the outputs are averaged. Default: the image itself.
+        pub test_time_augment: TestTimeAugment => with_test_time_augment,
     }
 }
 
@@ -30,6 +33,7 @@ impl Default for PredictConfig {
             preprocess: Preprocess::new(),
             device: default_device(),
             precision: Precision::default(),
+            test_time_augment: TestTimeAugment::new(),
         }
     }
 }

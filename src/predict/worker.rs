@@ -8,7 +8,6 @@ use crate::data::{Batch, Image, Targets, Values};
 use crate::error::{InputError, PredictionError, panic_message};
 use crate::models::Model;
 use crate::nn::Mode;
-use crate::torch::no_grad;
 use crate::{Error, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -96,7 +95,8 @@ impl<M: Model> Worker<M> {
     fn outputs(&self, images: &[&Image]) -> Result<Vec<Vec<f32>>> {
         let rows = catch_unwind(AssertUnwindSafe(|| {
             let inputs = self.inputs(images)?;
-            let outputs = no_grad(|| self.model.forward(&inputs, &self.config.predict.context()))?;
+            let predict = &self.config.predict;
+            let outputs = predict.test_time_augment.forward(&self.model, &inputs, &predict.context())?;
             to_rows(&outputs, images.len())
         }));
         let rows = rows.unwrap_or_else(|panic| {

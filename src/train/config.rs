@@ -1,6 +1,6 @@
 //! The configuration of a run: everything that changes its result, apart from model, optimizer and data.
 
-use super::DataPlacement;
+use super::{DataPlacement, Mixing, TestTimeAugment};
 use crate::data::{LoaderConfig, Phase, Preprocess};
 use crate::nn::{Execution, ForwardContext, Memory, Mode, Precision};
 use crate::optim::Schedule;
@@ -50,6 +50,11 @@ config! {
         pub(crate) drop_last: bool,
         /// Preprocessing of each batch on the training device: resizing and normalization.
         pub preprocess: Preprocess => with_preprocess,
+        /// Mixing of the samples of each training batch, for data sets of classes. Default: [`Mixing::None`].
+        pub mixing: Mixing => with_mixing [serde(default, skip_serializing_if = "Mixing::is_none")],
+        /// Views of each validation and test image over which the outputs are averaged. Default: the image itself.
+        pub test_time_augment: TestTimeAugment => with_test_time_augment
+            [serde(default, skip_serializing_if = "TestTimeAugment::is_none")],
         /// Where the samples of the training set wait for their step. Changes no result. Default:
         /// [`DataPlacement::Host`].
         pub data_placement: DataPlacement => with_data_placement [serde(skip)],
@@ -85,6 +90,8 @@ impl TrainConfig {
             skip_non_finite: false,
             drop_last: false,
             preprocess: Preprocess::default(),
+            mixing: Mixing::None,
+            test_time_augment: TestTimeAugment::new(),
             data_placement: DataPlacement::default(),
             sync_interval: 1,
             schedule: Schedule::default(),
@@ -131,6 +138,7 @@ impl TrainConfig {
             let (field, value, expected) = ("mode", "Eval".to_owned(), "a mode of training");
             return Err(Error::invalid_value(field, value, expected));
         }
+        self.mixing.check()?;
         self.schedule.check()?;
         self.train_loader().build()?;
         Ok(())

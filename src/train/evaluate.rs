@@ -1,7 +1,7 @@
 //! Evaluation of a model on a data set.
 
 use super::loss::checked_loss;
-use super::{BatchLoss, Loss, TrainConfig};
+use super::{BatchLoss, Loss, TestTimeAugment, TrainConfig};
 use crate::data::{Dataset, LoaderConfig, Preprocess, SkippedSample};
 use crate::error::{BatchProblem, DataError, TrainingError};
 use crate::metrics::{BatchOutput, ClassPrediction, ConfusionMatrix, MetricSet, Metrics, class_predictions};
@@ -35,6 +35,7 @@ pub(crate) struct Inference<'a> {
     pub loader: LoaderConfig,
     pub device: Device,
     pub context: ForwardContext,
+    pub test_time_augment: TestTimeAugment,
 }
 
 impl<'a> Inference<'a> {
@@ -46,6 +47,7 @@ impl<'a> Inference<'a> {
             loader: config.evaluation_loader(),
             device: vs.device(),
             context: config.context(Mode::Eval),
+            test_time_augment: config.test_time_augment,
         }
     }
 }
@@ -69,7 +71,7 @@ impl Inference<'_> {
                 let batch = batch?;
                 let (inputs, targets) = self.preprocess.tensors(&batch, self.device)?;
                 skipped.extend(batch.skipped);
-                let outputs = no_grad(|| self.model.forward(&inputs, &self.context))?;
+                let outputs = self.test_time_augment.forward(self.model, &inputs, &self.context)?;
                 each(&inputs, &outputs, &targets)?;
             }
             Ok(skipped)

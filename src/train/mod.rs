@@ -14,6 +14,7 @@ mod evaluate;
 mod history;
 mod identity;
 mod loss;
+mod mixing;
 mod monitor;
 mod progress;
 mod run_data;
@@ -23,6 +24,7 @@ mod save;
 mod step;
 mod steps;
 mod stop;
+mod test_time;
 mod trainer;
 mod unread_steps;
 
@@ -35,9 +37,11 @@ pub use early_stop::EarlyStop;
 pub use evaluate::Evaluation;
 pub use history::{EpochRecord, History};
 pub use loss::{BatchLoss, Loss};
+pub use mixing::Mixing;
 pub use monitor::Monitor;
 pub use save::SaveWeights;
 pub use stop::StopHandle;
+pub use test_time::{Average, TestTimeAugment};
 pub use trainer::Trainer;
 
 pub(crate) use evaluate::Inference;

@@ -94,10 +94,13 @@ impl<'a, M: Model> RunLoop<'a, M> {
         })
     }
 
-    /// Copies a batch to the device. Its step began with the wait for it.
+    /// Copies a batch to the device, and mixes its samples. Its step began with the wait for it.
     fn samples(&self, batch: &Batch, started: Instant) -> Result<StepBatch> {
         let trainer = &*self.trainer;
-        let (inputs, targets) = self.data.samples.tensors(batch, &trainer.config.preprocess, trainer.vs.device())?;
+        let config = &trainer.config;
+        let tensors = self.data.samples.tensors(batch, &config.preprocess, trainer.vs.device())?;
+        let place = trainer.progress.next_place(self.unread.steps.len());
+        let (inputs, targets) = config.mixing.apply(tensors, self.data.outputs, config.seed, place)?;
         Ok(StepBatch { inputs, targets, samples: batch.len(), skipped: batch.skipped.clone(), started })
     }
 

@@ -37,7 +37,8 @@ impl<M: Model> Trainer<M> {
         mean.f_backward().map_err(Error::libtorch("backward pass"))?;
         self.checked.check_finite(&self.vs, place)?;
         self.is_updating = true;
-        self.metrics.update(&BatchOutput::new(&outputs, targets, value, weight))?;
+        let output = BatchOutput::new(&outputs, targets, value, weight);
+        self.metrics.update(&output.with_mixing(!self.config.mixing.is_none()))?;
         self.optimizer.step(learning_rate)?;
         Ok(value)
     }

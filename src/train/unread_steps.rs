@@ -52,7 +52,7 @@ impl<M: Model> RunLoop<'_, M> {
             let place = trainer.progress.next_place(0);
             let learning_rate = trainer.learning_rate(self.data, place);
             let output = BatchOutput::new(&results.outputs, &batch.targets, loss, results.weight);
-            trainer.metrics.update(&output)?;
+            trainer.metrics.update(&output.with_mixing(!trainer.config.mixing.is_none()))?;
             trainer.progress.end_step(batch.samples, batch.started.elapsed());
             self.count_skipped(&batch.skipped)?;
             self.step_ended(place, loss, &batch, learning_rate)?;

@@ -1,5 +1,7 @@
 //! Public behavior, one file per subject.
 
+mod augment;
+mod augment_runs;
 mod autograd;
 mod builder_errors;
 mod callbacks;
@@ -22,12 +24,15 @@ mod history_files;
 #[cfg(feature = "images")]
 mod image_folder;
 #[cfg(feature = "images")]
+mod image_folder_runs;
+#[cfg(feature = "images")]
 mod image_kinds;
 #[cfg(feature = "images")]
 mod image_table;
 #[cfg(feature = "images")]
 mod images;
 mod layers;
+mod mixing;
 mod non_finite;
 mod optimizers;
 mod parity;
@@ -40,6 +45,7 @@ mod run_folder;
 mod run_identity;
 mod support;
 mod sync_interval;
+mod test_time;
 mod timm;
 mod trainer;
 mod trainer_errors;

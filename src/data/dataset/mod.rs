@@ -6,6 +6,7 @@ pub(crate) use fetch::{fetch, fetch_targets};
 
 use super::{Batch, SampleKey, Targets};
 use crate::Result;
+use serde_json::Value;
 use std::sync::Arc;
 
 /// A finite, indexable source of labeled samples, such as an array in memory, a file or a folder of images.
@@ -77,6 +78,12 @@ pub trait Dataset: Send + Sync {
         false
     }
 
+    /// Returns the settings that change the samples, such as those of [`Augmented`](super::Augmented), as JSON. A run with
+    /// checkpoints is resumed only with the same ones. The provided implementation returns null, for no settings.
+    fn configuration(&self) -> Value {
+        Value::Null
+    }
+
     /// Returns the targets of all samples in the order of their indices, as an evaluation fetches them.
     ///
     /// A run with checkpoints compares them with those of the run that it resumes. The provided implementation fetches
@@ -109,6 +116,9 @@ macro_rules! forward_to_inner {
             }
             fn is_fixed(&self) -> bool {
                 (**self).is_fixed()
+            }
+            fn configuration(&self) -> Value {
+                (**self).configuration()
             }
             fn targets(&self) -> Result<Targets> {
                 (**self).targets()

@@ -2,7 +2,7 @@
 
 use super::fit::Fit;
 use crate::data::image::MAX_SIDE;
-use crate::data::{Alpha, Color, Interpolation};
+use crate::data::{Alpha, Augment, Color, Interpolation};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +34,10 @@ config! {
         pub color: Color => with_color,
         /// What becomes of transparency. Default: it is dropped.
         pub alpha: Alpha => with_alpha,
+        /// Augmentation of the samples in training; evaluation never augments. One that begins with a
+        /// [`RandomResizedCrop`](crate::data::augment::RandomResizedCrop) gets the images in their own size, and others
+        /// get them in the size of the samples. Default: none.
+        pub augment: Augment => with_augment,
         /// What happens where a file is no image, or a damaged one. Default: it is an error.
         pub bad_files: BadFilePolicy => with_bad_files,
         /// Most bytes of decoded images that are kept in memory, so that further epochs need not decode them. Images
@@ -58,7 +62,7 @@ pub enum BadFilePolicy {
 }
 
 impl ImageConfig {
-    /// Creates a configuration for images of one size, in color, that keeps none in memory.
+    /// Creates a configuration for images of one size, in color, without augmentation, that keeps none in memory.
     pub fn new() -> Self {
         ImageConfig::default()
     }
@@ -88,6 +92,7 @@ impl Default for ImageConfig {
             interpolation: Interpolation::Bilinear,
             color: Color::Rgb,
             alpha: Alpha::Drop,
+            augment: Augment::new(),
             bad_files: BadFilePolicy::Error,
             cache_bytes: 0,
         }

@@ -15,10 +15,11 @@ pub use fit::Fit;
 pub use scan::ScanReport;
 pub use table::ImageTable;
 
-use super::{Batch, Color, Dataset, Pixels, SampleKey, SkippedSample, Targets, check_keys};
+use super::{Batch, Color, Dataset, Phase, Pixels, SampleKey, SkippedSample, Targets, check_keys};
 use crate::error::DataError;
 use crate::{Error, Result};
 use cache::Cache;
+use serde_json::{Value, json};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -106,7 +107,7 @@ impl ImageFolder {
         Pixels::decode(&bad_file::read(path)?, color, alpha).map_err(|error| bad_file::bad(path, &error))
     }
 
-    /// Loads the image of a sample in the size of the samples.
+    /// Loads the image of a sample: in the size of the samples, or in its own, where the augmentation takes any.
     fn load(&self, index: usize) -> Result<Arc<Pixels>, BadFile> {
         let Shared { config, cache, sample_shape, .. } = &*self.shared;
         let size = [sample_shape[1], sample_shape[2]];
@@ -118,8 +119,27 @@ impl ImageFolder {
                 let problem = format!("it has {height}×{width} pixels, and had {}×{} before", size[0], size[1]);
                 return Err(BadFile::new(path, problem));
             }
-            Ok(config.fit.apply(pixels, size, config.interpolation))
+            Ok(if config.augment.takes_any_size() { pixels } else { self.fit(pixels) })
         })
+    }
+
+    /// Gives an image the size of the samples.
+    fn fit(&self, pixels: Pixels) -> Pixels {
+        let Shared { config, sample_shape, .. } = &*self.shared;
+        config.fit.apply(pixels, [sample_shape[1], sample_shape[2]], config.interpolation)
+    }
+
+    /// Writes a sample as planes: augmented in training, and as it is in evaluation.
+    fn write(&self, pixels: Arc<Pixels>, key: &SampleKey, planes: &mut [u8]) -> Result<()> {
+        let augment = &self.shared.config.augment;
+        if key.phase == Phase::Train && !augment.operations().is_empty() {
+            augment.apply_pixels(Arc::unwrap_or_clone(pixels), key)?.write_planes(planes);
+        } else if augment.takes_any_size() {
+            self.fit(Arc::unwrap_or_clone(pixels)).write_planes(planes);
+        } else {
+            pixels.write_planes(planes);
+        }
+        Ok(())
     }
 
     /// Loads a sample; where its file is damaged, by policy, the next readable one of its class.
@@ -161,7 +181,7 @@ impl Dataset for ImageFolder {
         let mut all_skipped = Vec::new();
         for (key, planes) in keys.iter().zip(values.chunks_exact_mut(width)) {
             let (pixels, skipped) = self.sample(key)?;
-            pixels.write_planes(planes);
+            self.write(pixels, key, planes)?;
             all_skipped.extend(skipped);
         }
         let labels = keys.iter().map(|key| self.shared.files.labels[key.index]).collect();
@@ -170,7 +190,11 @@ impl Dataset for ImageFolder {
     }
 
     fn is_fixed(&self) -> bool {
-        true
+        self.config().augment.operations().is_empty()
+    }
+
+    fn configuration(&self) -> Value {
+        json!(self.config())
     }
 
     fn targets(&self) -> Result<Targets> {

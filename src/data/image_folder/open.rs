@@ -102,8 +102,14 @@ impl ImageFolder {
             Some(size) => size,
             None => common_size(first, &files.paths)?,
         };
-        let sample_shape = vec![channels(config.color), height, width];
+        let sample_shape = [channels(config.color), height, width];
+        let augmented = config.augment.output_shape(sample_shape)?;
+        if augmented != sample_shape {
+            let value = format!("{augmented:?} for samples of shape {sample_shape:?}");
+            return Err(Error::invalid_value("shape of augmented samples", value, "the shape of the samples"));
+        }
         let (source, config, cache) = (source.to_owned(), config.clone(), Cache::new(config.cache_bytes));
+        let sample_shape = sample_shape.to_vec();
         Ok(ImageFolder { shared: Arc::new(Shared { source, files, classes, config, sample_shape, cache }) })
     }
 }
