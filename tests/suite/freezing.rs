@@ -49,7 +49,7 @@ const OPTIMIZERS: [Build; 3] = [
 fn two() -> VarStore {
     let vs = VarStore::new(Device::Cpu);
     for (salt, name) in ["body", "head"].into_iter().enumerate() {
-        vs.root().var_copy(name, &numbers(&[3, 2], salt as i64).to_kind(Kind::Float));
+        let _ = vs.root().var_copy(name, &numbers(&[3, 2], salt as i64).to_kind(Kind::Float));
     }
     vs
 }

@@ -2,6 +2,7 @@
 
 mod autograd;
 mod builder_errors;
+mod bundle;
 mod callbacks;
 mod checkpoints;
 mod counts;

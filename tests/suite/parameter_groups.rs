@@ -15,7 +15,7 @@ fn ones(names: &[&str]) -> VarStore {
     for name in names {
         let (path, name) = name.rsplit_once('.').unwrap_or(("", name));
         let path = path.split('.').filter(|part| !part.is_empty()).fold(vs.root(), |path, part| path / part);
-        path.ones(name, &[2]);
+        let _ = path.ones(name, &[2]);
     }
     vs
 }
