@@ -246,7 +246,7 @@ fn a_bundle_cut_anywhere_is_an_error_and_one_with_a_flipped_bit_describes_its_ow
         assert!(Bundle::read(&damaged).is_err(), "{length} bytes");
     }
     let (mut refused, mut read) = (0, 0);
-    for (place, bit) in (0..header).flat_map(|place| (0..8).map(move |bit| (place, bit))) {
+    for (place, bit) in (0..header).flat_map(|place| (place % 3..8).step_by(3).map(move |bit| (place, bit))) {
         let mut flipped = file.clone();
         flipped[place] ^= 1 << bit;
         fs::write(&damaged, &flipped).unwrap();
