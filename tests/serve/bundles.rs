@@ -75,7 +75,7 @@ fn files_and_folders_are_predicted_and_what_is_no_image_is_named_and_does_not_en
     let run = |paths: &[PathBuf], options: &[&str]| -> Output {
         example("predict").arg(&model).args(paths).args(options).output().unwrap()
     };
-    let output = run(&[images.clone()], &[]);
+    let output = run(std::slice::from_ref(&images), &[]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines: Vec<_> = text.lines().collect();

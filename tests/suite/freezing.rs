@@ -9,7 +9,7 @@ use densenet::nn::{Execution, ForwardContext, Mode, freeze, unfreeze};
 use densenet::optim::{AdamWConfig, Optimizer, ParameterGroup, SgdConfig};
 use densenet::tch::{Device, Kind, Tensor, nn::VarStore};
 use densenet::train::{CheckpointConfig, Datasets, Event, Outcome, Run};
-use densenet::{DenseNet, DenseNetConfig, Error, Model, Result, TrainConfig, Trainer};
+use densenet::{DenseNet, Error, Model, Result, TrainConfig, Trainer};
 use std::ops::ControlFlow;
 use std::path::Path;
 
@@ -177,7 +177,7 @@ fn the_fused_engine_computes_the_gradients_of_partly_frozen_blocks_and_no_others
 
 /// The first phase of a run: the classifier alone, under SGD.
 fn first_phase(folder: &Path) -> Trainer<DenseNet> {
-    let (vs, model) = built(&DenseNetConfig::clone(&net()));
+    let (vs, model) = built(&net());
     freeze(&vs, "features").unwrap();
     let optimizer = SgdConfig::new(0.1).with_momentum(0.9).build(&vs).unwrap();
     let config = TrainConfig::new(1).with_batch_size(8).with_mode(Mode::TrainFrozenNorms);
