@@ -5,8 +5,8 @@
 //!
 //! Expect a line such as `folder/shoe.png  sneaker 0.981  ankle boot 0.012  sandal 0.004` per image, or with `--json` a
 //! list of objects such as `{"file": "folder/shoe.png", "predictions": [{"class": 7, "name": "sneaker", "probability":
-//! 0.981}, …]}`. A folder stands for the files in it, sorted by name, without hidden ones and without its subfolders. An
-//! image that cannot be read is named on stderr; the others follow, and the exit code is 1.
+//! 0.981}, …]}`. A folder stands for the files in it, sorted by name, without hidden ones and without its subfolders.
+//! An image that cannot be read is named on stderr; the others follow, and the exit code is 1.
 
 use clap::Parser;
 use densenet::data::{Color, Image};

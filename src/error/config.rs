@@ -42,7 +42,7 @@ pub enum ConfigError {
         known: Vec<String>,
     },
     /// Layer-wise learning-rate decay does not know a variable's stage.
-    #[error("layer decay does not know the stage of {variable:?}, which no DenseNet has: pass LayerDecay::with_stages")]
+    #[error("no DenseNet has {variable:?}, so that layer decay needs its stage: pass LayerDecay::with_stages")]
     UnknownStage {
         /// The variable's full name.
         variable: String,

@@ -77,8 +77,8 @@ pub enum WeightsProblem {
     },
     /// The file has weights without the metadata of a model bundle.
     #[error(
-        "it holds plain weights and no model bundle: build the network, load them with weights::load, and save both with \
-         Bundle::save"
+        "it holds plain weights and no model bundle: build the network, load them with weights::load, and save both \
+         with Bundle::save"
     )]
     NoBundle,
     /// The file is a model bundle of a newer version of this crate.

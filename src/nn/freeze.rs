@@ -9,13 +9,13 @@ use tch::nn::VarStore;
 /// number.
 ///
 /// The prefix consists of whole components of the name: `features.denseblock1` does not freeze `features.denseblock10`.
-/// It may be called before or after an optimizer is built. A frozen parameter has no gradient, and it costs no memory of
-/// an optimizer until it is trained; what an optimizer has saved for it before stays.
+/// It may be called before or after an optimizer is built. A frozen parameter has no gradient, and it costs no memory
+/// of an optimizer until it is trained; what an optimizer has saved for it before stays.
 ///
 /// Running statistics are no parameters: in training, batch norms of a frozen part normalize by the statistics of the
 /// batch and update the running ones, as in PyTorch. With [`Mode::TrainFrozenNorms`](super::Mode) in
-/// [`TrainConfig::with_mode`](crate::TrainConfig::with_mode) all norms of the network use the running statistics that were
-/// loaded and leave them as they are, which is usual where most of the network is frozen.
+/// [`TrainConfig::with_mode`](crate::TrainConfig::with_mode) all norms of the network use the running statistics that
+/// were loaded and leave them as they are, which is usual where most of the network is frozen.
 ///
 /// A resumed run has to freeze the same parameters as the run that was saved.
 ///

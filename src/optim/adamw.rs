@@ -70,8 +70,8 @@ impl AdamWConfig {
         self
     }
 
-    /// Lists the learning rate and the weight decay that the optimizer has for each parameter, which `Display` prints as
-    /// a table.
+    /// Lists the learning rate and the weight decay that the optimizer has for each parameter, which `Display` prints
+    /// as a table.
     ///
     /// # Errors
     ///
@@ -181,8 +181,8 @@ impl Optimizer for AdamW {
 /// The names of the moments.
 const KINDS: [&str; 2] = ["exp_avg", "exp_avg_sq"];
 
-/// Returns the number of its step for each of the parameters that a step changes, as `f32` on its device. Variables with
-/// the same number share a tensor.
+/// Returns the number of its step for each of the parameters that a step changes, as `f32` on its device. Variables
+/// with the same number share a tensor.
 fn numbers(steps: &Tensor, is_stepped: &[bool], parameters: &[&Tensor]) -> Result<Vec<Tensor>> {
     let steps = Vec::<i64>::try_from(steps).map_err(Error::libtorch("numbers of steps"))?;
     let mut tensors = Vec::<(i64, Tensor)>::new();

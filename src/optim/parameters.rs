@@ -103,8 +103,8 @@ pub(super) fn state<const N: usize>(slots: &[Slot<N>], kinds: [&str; N]) -> Vec<
     state
 }
 
-/// Gives state to those of the slots that were frozen at first which `given` has tensors for, and to none of the others.
-/// Returns what there was before, for an error.
+/// Gives state to those of the slots that were frozen at first which `given` has tensors for, and to none of the
+/// others. Returns what there was before, for an error.
 pub(super) fn fit_to<const N: usize>(
     slots: &mut [Slot<N>],
     kinds: [&str; N],

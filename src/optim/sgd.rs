@@ -85,8 +85,8 @@ impl SgdConfig {
         self
     }
 
-    /// Lists the learning rate and the weight decay that the optimizer has for each parameter, which `Display` prints as
-    /// a table.
+    /// Lists the learning rate and the weight decay that the optimizer has for each parameter, which `Display` prints
+    /// as a table.
     ///
     /// # Errors
     ///

@@ -6,8 +6,8 @@ use crate::weights::Bundle;
 use std::path::Path;
 
 impl Predictor {
-    /// Opens a [model bundle](Bundle), and predicts on the [`default_device`](crate::default_device) with default limits.
-    /// Images of any size are resized as the bundle says.
+    /// Opens a [model bundle](Bundle), and predicts on the [`default_device`](crate::default_device) with default
+    /// limits. Images of any size are resized as the bundle says.
     ///
     /// # Errors
     ///

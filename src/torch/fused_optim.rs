@@ -14,9 +14,9 @@ pub(crate) struct SgdStep {
 /// Makes a step of SGD: v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov
 /// momentum.
 ///
-/// There are one gradient and one rate per parameter and, with momentum, one buffer v, which is 0 before the first step; without
-/// momentum `momenta` is empty. Gradients and buffers have the shape, dtype and device of their parameter; buffers also
-/// have its memory format, as `zeros_like` returns them.
+/// There are one gradient and one rate per parameter and, with momentum, one buffer v, which is 0 before the first
+/// step; without momentum `momenta` is empty. Gradients and buffers have the shape, dtype and device of their
+/// parameter; buffers also have its memory format, as `zeros_like` returns them.
 ///
 /// # Errors
 ///
@@ -67,8 +67,8 @@ pub(crate) struct AdamWStep {
 /// gradient.
 ///
 /// `numbers` are the 1-based indices of the parameters' own steps, each a tensor of one f32 on its parameter's device.
-/// There are one rate, one gradient and one of each moment per parameter, of its shape, dtype and device. Moments are 0 before the
-/// first step, and have the parameter's memory format too.
+/// There are one rate, one gradient and one of each moment per parameter, of its shape, dtype and device. Moments are 0
+/// before the first step, and have the parameter's memory format too.
 ///
 /// # Errors
 ///

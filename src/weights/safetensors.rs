@@ -66,8 +66,8 @@ pub(crate) fn save_with_metadata(vs: &VarStore, path: &Path, metadata: BTreeMap<
     files::replace(path, &bytes)
 }
 
-/// Writes the metadata of a file in the order of its keys: the crate `safetensors` writes it in that of a hash map, which
-/// changes from run to run.
+/// Writes the metadata of a file in the order of its keys: the crate `safetensors` writes it in that of a hash map,
+/// which changes from run to run.
 fn sort_metadata(file: &mut [u8], metadata: &BTreeMap<String, String>) {
     let sorted = json!(metadata).to_string();
     let start = 8 + br#"{"__metadata__":"#.len();

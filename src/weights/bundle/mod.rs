@@ -109,8 +109,8 @@ impl Bundle {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](crate::Error::Config) for a configuration that cannot be built, for class names that are not as
-    /// many as the outputs, and for sizes that the network or the preprocessing does not accept.
+    /// [`Error::Config`](crate::Error::Config) for a configuration that cannot be built, for class names that are not
+    /// as many as the outputs, and for sizes that the network or the preprocessing does not accept.
     pub fn metadata(&self) -> Result<(String, String)> {
         self.check()?;
         Ok((metadata::KEY.to_owned(), metadata::text(self)?))

@@ -32,8 +32,8 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Reads a bundle, builds its network on `device`, and loads the weights. What a file describes is compared with its
-    /// tensors before anything is built, so that a network is never larger than its file.
+    /// Reads a bundle, builds its network on `device`, and loads the weights. What a file describes is compared with
+    /// its tensors before anything is built, so that a network is never larger than its file.
     ///
     /// # Errors
     ///
