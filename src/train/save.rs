@@ -63,7 +63,7 @@ impl SaveWeights {
     /// use densenet::weights::Bundle;
     /// use densenet::DenseNetConfig;
     ///
-    /// let bundle = Bundle::new(DenseNetConfig::fashion_mnist()).with_image_size([28, 28]);
+    /// let bundle = Bundle::new(DenseNetConfig::fashion_mnist()).with_image_size([96, 96]);
     /// let (key, value) = bundle.metadata()?;
     /// let save = SaveWeights::to("model.safetensors").with_metadata(key, value);
     /// # let _ = save;
