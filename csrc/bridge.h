@@ -20,6 +20,12 @@ struct densenet_tensors {
   size_t count;
 };
 
+// Learning rate and weight decay of one parameter.
+struct densenet_rate {
+  double learning_rate;
+  double weight_decay;
+};
+
 void densenet_free_message(char* message);
 
 // --- runtime.cpp ---
@@ -157,13 +163,13 @@ int densenet_find_non_finite(densenet_tensors tensors, at::Tensor* found, char**
 // One step of SGD for all parameters. With momentum, `momenta` are as many, and 0 before the first step; otherwise they
 // are ignored. 0: done, -1: error.
 int densenet_fused_sgd_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors momenta,
-                            double learning_rate, double momentum, bool nesterov, double weight_decay, char** error);
+                            const densenet_rate* rates, double momentum, bool nesterov, char** error);
 
 // One step of AdamW for all parameters. `numbers` are as many: the 1-based index of each parameter's own step, a float on
 // its device. 0: done, -1: error.
 int densenet_fused_adamw_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors first_moments,
-                              densenet_tensors second_moments, densenet_tensors numbers, double learning_rate,
-                              double beta1, double beta2, double epsilon, double weight_decay, char** error);
+                              densenet_tensors second_moments, densenet_tensors numbers, const densenet_rate* rates,
+                              double beta1, double beta2, double epsilon, char** error);
 
 // Removes the gradients of the tensors. 0: done, -1: error.
 int densenet_clear_gradients(densenet_tensors tensors, char** error);

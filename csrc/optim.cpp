@@ -4,8 +4,11 @@
 #include <ATen/ops/empty_like.h>
 #include <c10/core/GradMode.h>
 
+#include <initializer_list>
+#include <map>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "guard.h"
@@ -67,25 +70,64 @@ Tensors state(const Tensors& parameters, const densenet_tensors& tensors) {
   return list;
 }
 
+// Refuses, before the first of several calls, what one of them would refuse.
+void check_together(const Tensors& parameters, std::initializer_list<const Tensors*> lists) {
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const auto& parameter = parameters[i];
+    const auto kind = parameter.scalar_type();
+    if (kind != at::kFloat && kind != at::kDouble && kind != at::kHalf && kind != at::kBFloat16) {
+      throw std::runtime_error("parameter " + std::to_string(i) + " has a kind that is not trained");
+    }
+    // The kernels of a GPU take all tensors at once, those of the CPU one by one.
+    const auto& first = parameters[0];
+    if (parameter.device() != first.device() || (!parameter.is_cpu() && kind != first.scalar_type())) {
+      throw std::runtime_error("parameter " + std::to_string(i) + " has another device or kind than parameter 0");
+    }
+    for (const auto* list : lists) {
+      if (!list->empty() && (*list)[i].device() != parameter.device()) {
+        throw std::runtime_error("gradient or state " + std::to_string(i) + " is on another device than its parameter");
+      }
+    }
+  }
+}
+
+// Calls `step` once for each distinct pair of learning rate and weight decay, with the indices of its parameters.
+template <typename Step>
+void for_each_rate(const densenet_rate* rates, size_t count, Step step) {
+  std::map<std::pair<double, double>, std::vector<size_t>> groups;
+  for (size_t i = 0; i < count; ++i) groups[{rates[i].learning_rate, rates[i].weight_decay}].push_back(i);
+  for (const auto& [rate, indices] : groups) step(rate.first, rate.second, indices);
+}
+
+Tensors at_indices(const Tensors& tensors, const std::vector<size_t>& indices) {
+  Tensors list;
+  if (tensors.empty()) return list;
+  for (size_t i : indices) list.push_back(tensors[i]);
+  return list;
+}
+
 }  // namespace
 
 int densenet_fused_sgd_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors momenta,
-                            double learning_rate, double momentum, bool nesterov, double weight_decay, char** error) {
+                            const densenet_rate* rates, double momentum, bool nesterov, char** error) {
   return densenet::guard(error, -1, [&] {
     c10::AutoGradMode no_grad(false);
     const auto p = dense(parameters);
     const auto g = in_order_of(p, gradients);
     const auto v = momentum == 0 ? Tensors() : state(p, momenta);
-    at::_fused_sgd_(p, g, v, weight_decay, momentum, learning_rate, /*dampening=*/0.0, nesterov,
-                    /*maximize=*/false, /*is_first_step=*/false);
+    check_together(p, {&g, &v});
+    for_each_rate(rates, p.size(), [&](double learning_rate, double weight_decay, const std::vector<size_t>& of) {
+      at::_fused_sgd_(at_indices(p, of), at_indices(g, of), at_indices(v, of), weight_decay, momentum, learning_rate,
+                      /*dampening=*/0.0, nesterov, /*maximize=*/false, /*is_first_step=*/false);
+    });
     count_modification(p);
     return 0;
   });
 }
 
 int densenet_fused_adamw_step(densenet_tensors parameters, densenet_tensors gradients, densenet_tensors first_moments,
-                              densenet_tensors second_moments, densenet_tensors numbers, double learning_rate,
-                              double beta1, double beta2, double epsilon, double weight_decay, char** error) {
+                              densenet_tensors second_moments, densenet_tensors numbers, const densenet_rate* rates,
+                              double beta1, double beta2, double epsilon, char** error) {
   return densenet::guard(error, -1, [&] {
     c10::AutoGradMode no_grad(false);
     const auto p = dense(parameters);
@@ -94,8 +136,12 @@ int densenet_fused_adamw_step(densenet_tensors parameters, densenet_tensors grad
     const auto v = state(p, second_moments);
     Tensors steps;
     for (size_t i = 0; i < numbers.count; ++i) steps.push_back(*numbers.first[i]);
-    at::_fused_adamw_(p, g, m, v, /*max_exp_avg_sqs=*/{}, steps, learning_rate, beta1, beta2,
-                      weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
+    check_together(p, {&g, &m, &v, &steps});
+    for_each_rate(rates, p.size(), [&](double learning_rate, double weight_decay, const std::vector<size_t>& of) {
+      at::_fused_adamw_(at_indices(p, of), at_indices(g, of), at_indices(m, of), at_indices(v, of),
+                        /*max_exp_avg_sqs=*/{}, at_indices(steps, of), learning_rate, beta1, beta2, weight_decay,
+                        epsilon, /*amsgrad=*/false, /*maximize=*/false);
+    });
     count_modification(p);
     return 0;
   });

@@ -4,7 +4,8 @@
 //!     cargo run --example fashion_mnist -- --epochs 1 --train-limit 2048 --test-limit 1000
 //!
 //! Expect lines such as `[epoch 1] loss 0.512, train acc 0.811, test acc
-//! 0.842`, and in a new folder under `runs/` the files `history.csv`, `report.html`, `curves.png`, `predictions.png` and `model.safetensors`.
+//! 0.842`, and in a new folder under `runs/` the files `history.csv`, `report.html`, `curves.png`, `predictions.png` and `model.safetensors`,
+//! a model bundle that the examples `predict` and `serve` open.
 //! Ctrl-C ends the run after the current step and leaves what was reached; a second one ends the process at once. With
 //! `--checkpoint-every-steps 100` a run that was killed is resumed by `--resume`, with the same result bit for bit.
 
@@ -14,6 +15,7 @@ use densenet::nn::Precision;
 use densenet::report::{ConsoleLog, HistoryFile, ProgressBar, Report, RunFolder};
 use densenet::torch::{Versions, parse_device};
 use densenet::train::{CheckpointConfig, Datasets, SaveEvery, SaveWeights};
+use densenet::weights::Bundle;
 use densenet::{
     DenseNet, DenseNetConfig, FashionMnist, Preprocess, Result, SgdConfig, Split, TrainConfig, Trainer, tch,
 };
@@ -96,9 +98,11 @@ fn run(args: Args) -> Result<ExitCode> {
     let source = train.images_path().with_file_name("");
     let train = Subset::first(train, args.train_limit.unwrap_or(usize::MAX));
     let test = Subset::first(test, args.test_limit.unwrap_or(usize::MAX));
-    let summary = DenseNetConfig::fashion_mnist().summary([1, args.resize, args.resize])?;
+    let bundle = bundle(&args, train.classes());
+    let summary = bundle.config.summary([1, args.resize, args.resize])?;
     let parameters = summary.parameters();
-    let trainer = trainer(&args, device)?;
+    let trainer = trainer(&args, &bundle, device)?;
+    let (key, description) = bundle.metadata()?;
     // After all other checks of arguments, so that a typing error leaves no empty folder.
     let folder = match &args.out {
         Some(out) if args.resume => RunFolder::resumed(out)?,
@@ -111,7 +115,7 @@ fn run(args: Args) -> Result<ExitCode> {
         .with_callback(ProgressBar::new())
         .with_callback(ConsoleLog::new())
         .with_callback(HistoryFile::csv(folder.file("history.csv")))
-        .with_callback(SaveWeights::to(folder.file("model.safetensors")))
+        .with_callback(SaveWeights::to(folder.file("model.safetensors")).with_metadata(key, description))
         .with_callback(report.with_summary(summary).with_metadata("Data", metadata));
 
     let found = Versions::current();
@@ -128,16 +132,24 @@ fn run(args: Args) -> Result<ExitCode> {
     Ok(stop.signal().map_or(ExitCode::SUCCESS, |signal| (128 + signal as u8).into()))
 }
 
-/// The tutorial's network and how it is trained.
-fn trainer(args: &Args, device: tch::Device) -> Result<Trainer<DenseNet>> {
+/// The tutorial's network, and what a prediction needs beside its weights.
+fn bundle(args: &Args, classes: &[String]) -> Bundle {
+    Bundle::new(DenseNetConfig::fashion_mnist().with_seed(args.seed))
+        .with_classes(classes)
+        .with_preprocess(Preprocess::new().with_size([args.resize; 2]))
+        .with_image_size([28, 28])
+}
+
+/// The network and how it is trained.
+fn trainer(args: &Args, bundle: &Bundle, device: tch::Device) -> Result<Trainer<DenseNet>> {
     let config = TrainConfig::new(args.epochs)
         .with_batch_size(args.batch_size)
         .with_seed(args.seed)
         .with_workers(args.workers)
         .with_precision(if args.bf16 { Precision::BFloat16 } else { Precision::Float32 })
-        .with_preprocess(Preprocess::new().with_size([args.resize; 2]));
+        .with_preprocess(bundle.preprocess.clone());
     let vs = tch::nn::VarStore::new(device);
-    let model = DenseNetConfig::fashion_mnist().with_seed(args.seed).build(&vs.root())?;
+    let model = bundle.config.build(&vs.root())?;
     let optimizer = SgdConfig::new(args.learning_rate).build(&vs)?;
     Trainer::new(vs, model, optimizer, config)
 }

@@ -162,8 +162,12 @@ impl<R: Read + Seek> TensorFile<R> {
     }
 }
 
-/// All keys of a JSON object, duplicates included: a map would hold only the last value of each.
+/// The keys of the header and of its metadata, duplicates included: a map would hold only the last value of each.
+#[derive(Default)]
 struct Keys(Vec<String>);
+
+/// The key of the header that holds the metadata.
+const METADATA: &str = "__metadata__";
 
 impl<'de> Deserialize<'de> for Keys {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -177,7 +181,13 @@ impl<'de> Deserialize<'de> for Keys {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
                 let mut keys = Vec::new();
-                while let Some((key, IgnoredAny)) = map.next_entry()? {
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == METADATA {
+                        let Keys(inner) = map.next_value::<Option<Keys>>()?.unwrap_or_default();
+                        keys.extend(inner.into_iter().map(|inner| format!("{METADATA}.{inner}")));
+                    } else {
+                        let IgnoredAny = map.next_value()?;
+                    }
                     keys.push(key);
                 }
                 Ok(Keys(keys))

@@ -5,18 +5,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Serve predictions over HTTP from a network trained on Fashion-MNIST
+/// Serve predictions over HTTP from a model bundle
 #[derive(Clone, Parser)]
 pub struct Args {
-    /// Weights that the example `fashion_mnist` saved, such as runs/001/model.safetensors
+    /// Model bundle, such as runs/001/model.safetensors of the example `fashion_mnist`
     #[arg(long, value_name = "FILE")]
     pub weights: PathBuf,
     /// IP address and port to listen on; the system chooses a port instead of 0
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Height and width in pixels that images are resized to: those of the training
-    #[arg(long, value_name = "PIXELS", default_value_t = 96)]
-    pub resize: usize,
     /// Most images that go through the network together
     #[arg(long, value_name = "IMAGES", default_value_t = 32)]
     pub batch_size: usize,

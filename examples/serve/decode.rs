@@ -32,18 +32,18 @@ impl Content {
     }
 
     /// Returns the most memory in bytes that decoding takes; an error for an image with too many pixels.
-    pub fn memory(self, bytes: &[u8], args: &Args) -> Result<u64, Failure> {
+    pub fn memory(self, bytes: &[u8], color: Color, args: &Args) -> Result<u64, Failure> {
         match self {
-            Content::Json => json_memory(bytes, args),
-            Content::File => file_memory(bytes, args),
+            Content::Json => json_memory(bytes, color, args),
+            Content::File => file_memory(bytes, color, args),
         }
     }
 
     /// Decodes an image.
-    pub fn decode(self, bytes: &[u8]) -> Result<Image, Failure> {
+    pub fn decode(self, bytes: &[u8], color: Color) -> Result<Image, Failure> {
         match self {
             Content::Json => json_image(bytes),
-            Content::File => Ok(Image::decode(bytes, Color::Gray)?),
+            Content::File => Ok(Image::decode(bytes, color)?),
         }
     }
 }
@@ -65,18 +65,20 @@ fn json_image(bytes: &[u8]) -> Result<Image, Failure> {
 
 /// Values are separated by commas. A vector of f32 that grows has up to twice its values, and the parser copies a text
 /// or a number that has escapes or many digits.
-fn json_memory(bytes: &[u8], args: &Args) -> Result<u64, Failure> {
+fn json_memory(bytes: &[u8], color: Color, args: &Args) -> Result<u64, Failure> {
+    let channels = if color == Color::Gray { 1 } else { 3 };
+    let most = args.max_pixels.saturating_mul(channels);
     let values = bytes.iter().filter(|&&byte| byte == b',').count();
     // Beside the values there are three commas in an image.
-    if values > args.max_pixels + 3 {
-        return Err(invalid(format!("the JSON has {values} values, and at most {} are accepted", args.max_pixels)));
+    if values > most.saturating_add(3) {
+        return Err(invalid(format!("the JSON has {values} values, and at most {most} are accepted")));
     }
     Ok(bytes.len() as u64 + 8 * values as u64)
 }
 
 /// The file, and what its decoder takes.
-fn file_memory(bytes: &[u8], args: &Args) -> Result<u64, Failure> {
-    let ImageHeader { width, height, memory, .. } = ImageHeader::read(bytes, Color::Gray)?;
+fn file_memory(bytes: &[u8], color: Color, args: &Args) -> Result<u64, Failure> {
+    let ImageHeader { width, height, memory, .. } = ImageHeader::read(bytes, color)?;
     if width * height > args.max_pixels {
         let text = format!("the image has {width}×{height} pixels, and at most {} are accepted", args.max_pixels);
         return Err(invalid(text));

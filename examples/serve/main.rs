@@ -1,4 +1,4 @@
-//! Serves predictions over HTTP from a network that `fashion_mnist` trained.
+//! Serves predictions over HTTP from a model bundle, such as the file that `fashion_mnist` saves.
 //!
 //!     cargo run --example serve --features serve -- --weights runs/001/model.safetensors
 //!     curl -s --data-binary @shoe.png -H 'content-type: image/png' http://127.0.0.1:8080/predict?top=3
@@ -25,11 +25,12 @@ mod routes;
 
 use args::Args;
 use clap::Parser;
+use densenet::data::Color;
 use densenet::error::IoError;
 use densenet::predict::{PredictConfig, Predictor, PredictorConfig};
-use densenet::tch::{Device, nn::VarStore};
-use densenet::weights::{LoadConfig, load};
-use densenet::{DenseNetConfig, Error, FashionMnist, Model, Preprocess, Result};
+use densenet::tch::Device;
+use densenet::weights::Bundle;
+use densenet::{Error, Result};
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
     if let Err(error) = environment::complete() {
         eprintln!("the settings of the environment are not completed: {error}");
     }
-    match start_predictor(&args).and_then(|predictor| serve_until_signal(predictor, &args)) {
+    match start_predictor(&args).and_then(|(predictor, color)| serve_until_signal(predictor, color, &args)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", error.with_causes());
@@ -50,28 +51,29 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_predictor(args: &Args) -> Result<Predictor> {
-    let vs = VarStore::new(Device::Cpu);
-    let model = DenseNetConfig::fashion_mnist().build(&vs.root())?;
-    println!("weights: {}", load(&vs, &args.weights, &LoadConfig::new())?);
-    let side = args.resize;
-    model.check_input(&[1, 1, side as i64, side as i64], densenet::nn::Mode::Eval)?;
-    let predict = PredictConfig::default()
-        .with_device(Device::Cpu)
-        .with_batch_size(args.batch_size)
-        .with_preprocess(Preprocess::new().with_size([side, side]));
+/// Starts the predictor of a bundle, and returns the channels that images are decoded to.
+fn start_predictor(args: &Args) -> Result<(Predictor, Color)> {
+    let bundle = Bundle::read(&args.weights)?;
+    let color = match bundle.config.input_channels {
+        1 => Color::Gray,
+        3 => Color::Rgb,
+        channels => return Err(Error::other(format!("the network reads {channels} channels, and images have 1 or 3"))),
+    };
+    let size = bundle.input_shape().map(|[_, height, width]| format!("{height}×{width} pixels"));
+    let size = size.unwrap_or_else(|| "their own size".to_owned());
+    println!("{} classes, images in {color:?} of {size}", bundle.config.classes);
+    let predict = PredictConfig::default().with_device(Device::Cpu).with_batch_size(args.batch_size);
+    let max_values = args.max_pixels.saturating_mul(bundle.config.input_channels);
     let config = PredictorConfig::new(predict)
         .with_queue_capacity(args.queue)
-        .with_max_image_values(args.max_pixels)
+        .with_max_image_values(max_values)
         // Images have their share of a budget until they are predicted, which is at least a byte per value.
         .with_max_queued_values((args.image_memory as usize) << 20)
-        .with_max_batch_values(args.max_pixels)
-        .with_sample_shape([1, side, side])
-        .with_classes(FashionMnist::CLASSES.map(str::to_owned).into());
-    Predictor::start(model, config)
+        .with_max_batch_values(args.max_pixels);
+    Ok((Predictor::open_with(&args.weights, config)?, color))
 }
 
-fn serve_until_signal(predictor: Predictor, args: &Args) -> Result<()> {
+fn serve_until_signal(predictor: Predictor, color: Color, args: &Args) -> Result<()> {
     let failed =
         |source| Error::Io(IoError::Failed { action: "listen on", path: args.listen.to_string().into(), source });
     // Each image in the queue and the batch has a thread that waits for it.
@@ -84,7 +86,7 @@ fn serve_until_signal(predictor: Predictor, args: &Args) -> Result<()> {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let (ending, ended) = watch::channel(());
         let most = connections::most(args);
-        let router = routes::routes(predictor.clone(), args, most);
+        let router = routes::routes(predictor.clone(), color, args, most);
         let mut server = std::pin::pin!(connections::serve(listener, router, args, most, ended));
         tokio::select! {
             () = &mut server => return Ok(()),

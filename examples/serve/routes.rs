@@ -12,6 +12,7 @@ use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use densenet::data::Color;
 use densenet::metrics::ClassPrediction;
 use densenet::predict::Predictor;
 use serde::Deserialize;
@@ -30,16 +31,19 @@ struct Shared {
     /// Requests whose body has arrived. They are fewer than connections, so that one of these can always be closed.
     in_work: Arc<Semaphore>,
     args: Arc<Args>,
+    /// Channels that images are decoded to.
+    color: Color,
 }
 
 /// Creates the routes of a server with this many connections.
-pub fn routes(predictor: Predictor, args: &Args, connections: usize) -> Router {
+pub fn routes(predictor: Predictor, color: Color, args: &Args, connections: usize) -> Router {
     let shared = Shared {
         predictor,
         bodies: Budget::new("bodies", args.body_memory, args.wait_time()),
         images: Budget::new("images", args.image_memory, args.wait_time()),
         in_work: Arc::new(Semaphore::new(connections.div_ceil(2))),
         args: Arc::new(args.clone()),
+        color,
     };
     Router::new()
         .route("/health", get(async || Json(json!({ "status": "ok" }))))
@@ -87,16 +91,16 @@ async fn predict_body(
     received: Received,
     top: usize,
 ) -> Result<Json<Value>, Failure> {
-    let args = Arc::clone(&shared.args);
+    let (args, color) = (Arc::clone(&shared.args), shared.color);
     let (received, memory) = run_blocking(move || {
-        let memory = content.memory(&received.bytes, &args)?;
+        let memory = content.memory(&received.bytes, color, &args)?;
         Ok((received, memory))
     })
     .await?;
     let share = shared.images.share(memory).await?;
     let predictor = shared.predictor.clone();
     run_blocking(move || {
-        let image = content.decode(&received.bytes)?;
+        let image = content.decode(&received.bytes, color)?;
         drop(received);
         let prediction = predictor.try_predict(image)?;
         drop(share);

@@ -1,6 +1,6 @@
 //! Errors in configurations, or in what they require of this machine.
 
-use super::join;
+use super::{Error, join, some};
 
 /// Errors in configurations, or in what they require of this machine.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +33,20 @@ pub enum ConfigError {
     /// A `VarStore` without a trainable variable was given to an optimizer.
     #[error("there is nothing to train: the VarStore holds no trainable variable")]
     NothingToTrain,
+    /// A prefix or a rule selects none of the variables.
+    #[error("{selection} selects no variable: there are {}", some(known))]
+    NothingSelected {
+        /// The prefix or the rule, in words.
+        selection: String,
+        /// The first two components of the names of the variables that there are.
+        known: Vec<String>,
+    },
+    /// Layer-wise learning-rate decay does not know a variable's stage.
+    #[error("no DenseNet has {variable:?}, so that layer decay needs its stage: pass LayerDecay::with_stages")]
+    UnknownStage {
+        /// The variable's full name.
+        variable: String,
+    },
     /// A model has fewer outputs than the training set has classes.
     #[error("the model has {outputs} outputs, but the training set has {classes} classes: build it with {classes}")]
     TooFewOutputs {
@@ -80,4 +94,15 @@ pub enum ConfigError {
         /// The name of the device.
         device: String,
     },
+}
+
+impl ConfigError {
+    /// Creates the error of a selection of variables that is empty, where these are the names of all.
+    pub(crate) fn nothing_selected<'a>(selection: String, names: impl Iterator<Item = &'a str>) -> Error {
+        let mut known: Vec<String> =
+            names.map(|name| name.splitn(3, '.').take(2).collect::<Vec<_>>().join(".")).collect();
+        known.sort();
+        known.dedup();
+        Error::Config(ConfigError::NothingSelected { selection, known })
+    }
 }

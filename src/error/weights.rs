@@ -75,6 +75,23 @@ pub enum WeightsProblem {
         /// The tensors' names in the file.
         tensors: Vec<String>,
     },
+    /// The file has weights without the metadata of a model bundle.
+    #[error(
+        "it holds plain weights and no model bundle: build the network, load them with weights::load, and save both \
+         with Bundle::save"
+    )]
+    NoBundle,
+    /// The file is a model bundle of a newer version of this crate.
+    #[error("it is a model bundle of format version {found}, and this version of densenet reads version {known}")]
+    BundleVersion {
+        /// The version in the file.
+        found: u64,
+        /// The version that is read.
+        known: u64,
+    },
+    /// The metadata of a model bundle is damaged or describes no network that can be built.
+    #[error("its metadata as a model bundle cannot be used: {}", escaped(.0))]
+    BundleMetadata(String),
     /// The file has fewer of the model's variables than required.
     #[error("only {used} of {variables} variables are in it, and at least {percent} % are required")]
     Coverage {

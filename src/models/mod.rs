@@ -6,6 +6,7 @@ mod layout;
 mod model;
 mod presets;
 mod summary;
+mod variables;
 
 pub use config::DenseNetConfig;
 pub use densenet::DenseNet;

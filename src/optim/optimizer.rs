@@ -1,6 +1,8 @@
 //! The interface of an optimizer.
 
 use crate::Result;
+use serde::Serialize;
+use serde_json::{Value, json};
 use std::fmt;
 use tch::Tensor;
 
@@ -36,6 +38,16 @@ pub trait Optimizer {
     /// [`CheckpointError::StateMismatch`](crate::error::CheckpointError::StateMismatch) where a name is missing or
     /// unknown, or a shape or dtype differs.
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()>;
+}
+
+/// Returns the [configuration](Optimizer::configuration) of an optimizer of this name; `rates` are those of all
+/// parameters, where they differ.
+pub(super) fn configuration(name: &str, config: &impl Serialize, rates: Option<&Value>) -> Value {
+    let mut config = json!(config);
+    if let Some(rates) = rates {
+        config["parameters"] = rates.clone();
+    }
+    json!({ name: config })
 }
 
 /// Shows the optimizer's configuration.

@@ -1,9 +1,13 @@
 //! Stochastic gradient descent with momentum.
 
-use super::Optimizer;
-use super::parameters::{self, Slot, WithGradients, check};
+use super::group::ParameterGroup;
+use super::layer_decay::LayerDecay;
+use super::optimizer::{Optimizer, configuration};
+use super::parameters::{self, Slot, Stepped};
+use super::range::check;
+use super::table::{ParameterTable, table};
 use crate::Result;
-use crate::torch::{SgdStep, sgd_step};
+use crate::torch::{Rate, SgdStep, sgd_step};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use tch::nn::VarStore;
@@ -38,13 +42,24 @@ config! {
         pub(crate) nesterov: bool,
         /// Factor of the L2 penalty, at least 0, which is added to the gradient. Default 0.
         pub weight_decay: f64 => with_weight_decay,
+        /// Groups of parameters with values of their own, in the order in which they apply. Default: none.
+        pub groups: Vec<ParameterGroup> [serde(default, skip_serializing_if = "Vec::is_empty")],
+        /// Decay of the learning rates from the last stage of the network to the first.
+        pub(crate) layer_decay: Option<LayerDecay> [serde(default, skip_serializing_if = "Option::is_none")],
     }
 }
 
 impl SgdConfig {
     /// Creates a configuration of plain gradient descent with this base learning rate.
     pub fn new(learning_rate: f64) -> Self {
-        SgdConfig { learning_rate, momentum: 0.0, nesterov: false, weight_decay: 0.0 }
+        SgdConfig {
+            learning_rate,
+            momentum: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+            groups: Vec::new(),
+            layer_decay: None,
+        }
     }
 
     /// Nesterov's momentum instead of the classical one, as in the paper's recipes; in (0, 1).
@@ -54,24 +69,66 @@ impl SgdConfig {
         self
     }
 
-    /// Builds the optimizer for all trainable variables of `vs`.
+    /// Adds a [group](ParameterGroup) of parameters with a learning rate or a weight decay of its own, after those that
+    /// were added before. Default: none.
+    #[must_use]
+    pub fn with_group(mut self, group: ParameterGroup) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// Multiplies the learning rates by a factor in (0, 1] from each stage of the network to the one before it; of a
+    /// model other than a DenseNet, [`LayerDecay::with_stages`] says the stages. Default: without.
+    #[must_use]
+    pub fn with_layer_decay(mut self, decay: impl Into<LayerDecay>) -> Self {
+        self.layer_decay = Some(decay.into());
+        self
+    }
+
+    /// Lists the learning rate and the weight decay that the optimizer has for each parameter, which `Display` prints
+    /// as a table.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue),
-    /// [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain).
+    /// Those of [`build`](Self::build), except that nothing is trainable.
+    pub fn parameters(&self, vs: &VarStore) -> Result<ParameterTable> {
+        self.check()?;
+        let base = Rate { learning_rate: self.learning_rate, weight_decay: self.weight_decay };
+        table(vs, base, &self.groups, self.layer_decay.as_ref())
+    }
+
+    /// Builds the optimizer for all parameters of `vs`. One that is frozen is not changed until it is
+    /// [unfrozen](crate::nn::unfreeze).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue);
+    /// [`ConfigError::NothingSelected`](crate::error::ConfigError::NothingSelected) for a group without parameters;
+    /// [`ConfigError::UnknownStage`](crate::error::ConfigError::UnknownStage);
+    /// [`ConfigError::NothingToTrain`](crate::error::ConfigError::NothingToTrain) where all parameters are frozen.
     pub fn build(&self, vs: &VarStore) -> Result<Box<dyn Optimizer>> {
+        let table = self.parameters(vs)?;
+        let slots = match self.momentum > 0.0 {
+            true => Slots::Momentum(parameters::slots(vs, &table)?),
+            false => Slots::Plain(parameters::slots(vs, &table)?),
+        };
+        let identity = self.has_rates().then(|| table.identity());
+        Ok(Box::new(Sgd { config: self.clone(), identity, slots }))
+    }
+
+    /// Whether parameters may have rates of their own.
+    fn has_rates(&self) -> bool {
+        !self.groups.is_empty() || self.layer_decay.is_some()
+    }
+
+    fn check(&self) -> Result<()> {
         check("learning rate", self.learning_rate, self.learning_rate > 0.0, "a positive number")?;
         check("momentum", self.momentum, (0.0..1.0).contains(&self.momentum), "a number in [0, 1)")?;
         check("weight decay", self.weight_decay, self.weight_decay >= 0.0, "0 or more")?;
         if self.nesterov {
             check("momentum", self.momentum, self.momentum > 0.0, "above 0, as Nesterov's momentum is asked for")?;
         }
-        let slots = match self.momentum > 0.0 {
-            true => Slots::Momentum(parameters::slots(vs)?),
-            false => Slots::Plain(parameters::slots(vs)?),
-        };
-        Ok(Box::new(Sgd { config: self.clone(), slots }))
+        Ok(())
     }
 }
 
@@ -79,6 +136,8 @@ impl SgdConfig {
 #[derive(Debug)]
 struct Sgd {
     config: SgdConfig,
+    /// The rates of all parameters where they differ, for the run's identity.
+    identity: Option<serde_json::Value>,
     slots: Slots,
 }
 
@@ -94,7 +153,7 @@ impl Optimizer for Sgd {
     }
 
     fn configuration(&self) -> serde_json::Value {
-        serde_json::json!({ "sgd": self.config })
+        configuration("sgd", &self.config, self.identity.as_ref())
     }
 
     fn zero_grad(&mut self) -> Result<()> {
@@ -105,16 +164,19 @@ impl Optimizer for Sgd {
     }
 
     fn step(&mut self, learning_rate: f64) -> Result<()> {
-        let SgdConfig { momentum, nesterov, weight_decay, .. } = self.config;
-        let step = SgdStep { learning_rate, momentum, nesterov, weight_decay };
-        match &self.slots {
+        let SgdConfig { momentum, nesterov, learning_rate: base, .. } = self.config;
+        let step = SgdStep { momentum, nesterov };
+        match &mut self.slots {
             Slots::Plain(slots) => {
-                let WithGradients { parameters, gradients, state: [] } = WithGradients::of(slots);
-                sgd_step(&parameters, &gradients, &[], &step)
+                parameters::allocate(slots)?;
+                let Stepped { parameters, gradients, rates, state: [] } = Stepped::of(slots, base, learning_rate);
+                sgd_step(&parameters, &gradients, &[], &rates, &step)
             }
             Slots::Momentum(slots) => {
-                let WithGradients { parameters, gradients, state: [momenta] } = WithGradients::of(slots);
-                sgd_step(&parameters, &gradients, &momenta, &step)
+                parameters::allocate(slots)?;
+                let Stepped { parameters, gradients, rates, state: [momenta] } =
+                    Stepped::of(slots, base, learning_rate);
+                sgd_step(&parameters, &gradients, &momenta, &rates, &step)
             }
         }
     }
@@ -122,11 +184,20 @@ impl Optimizer for Sgd {
     fn state(&self) -> Vec<(String, Tensor)> {
         match &self.slots {
             Slots::Plain(_) => Vec::new(),
-            Slots::Momentum(slots) => parameters::state(slots, ["momentum_buffer"]),
+            Slots::Momentum(slots) => parameters::state(slots, KINDS),
         }
     }
 
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<()> {
-        parameters::load(self.state(), state)
+        let Slots::Momentum(slots) = &mut self.slots else { return parameters::load(Vec::new(), state) };
+        let before = parameters::fit_to(slots, KINDS, state)?;
+        let loaded = parameters::load(parameters::state(slots, KINDS), state);
+        if loaded.is_err() {
+            parameters::revert(slots, before);
+        }
+        loaded
     }
 }
+
+/// The names of the optimizer's tensors.
+const KINDS: [&str; 1] = ["momentum_buffer"];

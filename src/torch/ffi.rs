@@ -73,10 +73,9 @@ unsafe extern "C" {
         parameters: Tensors,
         gradients: Tensors,
         momenta: Tensors,
-        learning_rate: f64,
+        rates: *const Rate,
         momentum: f64,
         nesterov: bool,
-        weight_decay: f64,
         error: *mut *mut c_char,
     ) -> c_int;
     pub(super) fn densenet_fused_adamw_step(
@@ -85,11 +84,10 @@ unsafe extern "C" {
         first_moments: Tensors,
         second_moments: Tensors,
         numbers: Tensors,
-        learning_rate: f64,
+        rates: *const Rate,
         beta1: f64,
         beta2: f64,
         epsilon: f64,
-        weight_decay: f64,
         error: *mut *mut c_char,
     ) -> c_int;
     pub(super) fn densenet_configure_cuda(
@@ -101,6 +99,23 @@ unsafe extern "C" {
     pub(super) fn densenet_peak_cuda_memory(index: c_int, reset: bool, error: *mut *mut c_char) -> i64;
     pub(super) fn densenet_copy_all(from: Tensors, to: Tensors, error: *mut *mut c_char) -> c_int;
     pub(super) fn densenet_clear_gradients(tensors: Tensors, error: *mut *mut c_char) -> c_int;
+}
+
+/// The learning rate and the weight decay of one parameter; the struct `densenet_rate` of `csrc/bridge.h`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rate {
+    pub learning_rate: f64,
+    pub weight_decay: f64,
+}
+
+impl Rate {
+    /// Returns the rate in a step where a schedule changes the learning rate `base` to `scheduled`, by the same factor.
+    pub fn scheduled(self, base: f64, scheduled: f64) -> Rate {
+        let is_base = self.learning_rate == base;
+        let learning_rate = if is_base { scheduled } else { self.learning_rate * (scheduled / base) };
+        Rate { learning_rate, ..self }
+    }
 }
 
 /// The struct `densenet_tensors` of `csrc/bridge.h`.

@@ -1,24 +1,22 @@
 //! Optimizer steps over all parameters in one call.
 
-use super::ffi;
+use super::ffi::{self, Rate};
 use crate::Result;
 use tch::Tensor;
 
-/// The hyperparameters of a step of SGD.
+/// The hyperparameters of a step of SGD that all parameters share.
 pub(crate) struct SgdStep {
-    pub learning_rate: f64,
     /// Factor of momentum; 0 for none.
     pub momentum: f64,
     pub nesterov: bool,
-    pub weight_decay: f64,
 }
 
 /// Makes a step of SGD: v ← m·v + (g + decay·p); p ← p − rate·v, or p ← p − rate·(g + decay·p + m·v) with Nesterov
 /// momentum.
 ///
-/// There is one gradient per parameter and, with momentum, one buffer v, which is 0 before the first step; without
-/// momentum `momenta` is empty. Gradients and buffers have the shape, dtype and device of their parameter; buffers also
-/// have its memory format, as `zeros_like` returns them.
+/// There are one gradient and one rate per parameter and, with momentum, one buffer v, which is 0 before the first
+/// step; without momentum `momenta` is empty. Gradients and buffers have the shape, dtype and device of their
+/// parameter; buffers also have its memory format, as `zeros_like` returns them.
 ///
 /// # Errors
 ///
@@ -31,12 +29,13 @@ pub(crate) fn sgd_step(
     parameters: &[&Tensor],
     gradients: &[Tensor],
     momenta: &[&Tensor],
+    rates: &[Rate],
     step: &SgdStep,
 ) -> Result<()> {
     if parameters.is_empty() {
         return Ok(());
     }
-    assert_eq!(parameters.len(), gradients.len());
+    assert_eq!([gradients.len(), rates.len()], [parameters.len(); 2]);
     assert_eq!(momenta.len(), if step.momentum == 0.0 { 0 } else { parameters.len() });
     let mut gradients = ffi::handles(gradients);
     let [mut parameters, mut momenta] = [parameters, momenta].map(ffi::handles);
@@ -47,10 +46,9 @@ pub(crate) fn sgd_step(
                 (&mut parameters).into(),
                 (&mut gradients).into(),
                 (&mut momenta).into(),
-                step.learning_rate,
+                rates.as_ptr(),
                 step.momentum,
                 step.nesterov,
-                step.weight_decay,
                 error,
             )
         }
@@ -58,21 +56,19 @@ pub(crate) fn sgd_step(
     Ok(())
 }
 
-/// The hyperparameters of a step of AdamW.
+/// The hyperparameters of a step of AdamW that all parameters share.
 pub(crate) struct AdamWStep {
-    pub learning_rate: f64,
     pub beta1: f64,
     pub beta2: f64,
     pub epsilon: f64,
-    pub weight_decay: f64,
 }
 
 /// Makes a step of AdamW: p ← p·(1 − rate·decay) − rate·m̂/(√v̂ + ε), with bias-corrected moments m̂ and v̂ of the
 /// gradient.
 ///
 /// `numbers` are the 1-based indices of the parameters' own steps, each a tensor of one f32 on its parameter's device.
-/// There are one gradient and one of each moment per parameter, of its shape, dtype and device. Moments are 0 before the
-/// first step, and have the parameter's memory format too.
+/// There are one rate, one gradient and one of each moment per parameter, of its shape, dtype and device. Moments are 0
+/// before the first step, and have the parameter's memory format too.
 ///
 /// # Errors
 ///
@@ -87,12 +83,13 @@ pub(crate) fn adamw_step(
     first_moments: &[&Tensor],
     second_moments: &[&Tensor],
     numbers: &[Tensor],
+    rates: &[Rate],
     step: &AdamWStep,
 ) -> Result<()> {
     if parameters.is_empty() {
         return Ok(());
     }
-    for count in [gradients.len(), first_moments.len(), second_moments.len(), numbers.len()] {
+    for count in [gradients.len(), first_moments.len(), second_moments.len(), numbers.len(), rates.len()] {
         assert_eq!(parameters.len(), count);
     }
     let [mut gradients, mut numbers] = [gradients, numbers].map(ffi::handles);
@@ -106,11 +103,10 @@ pub(crate) fn adamw_step(
                 (&mut first).into(),
                 (&mut second).into(),
                 (&mut numbers).into(),
-                step.learning_rate,
+                rates.as_ptr(),
                 step.beta1,
                 step.beta2,
                 step.epsilon,
-                step.weight_decay,
                 error,
             )
         }
@@ -173,14 +169,15 @@ mod tests {
             for (momentum, nesterov, weight_decay) in
                 [(0.0, false, 0.0), (0.0, false, 0.1), (0.9, false, 0.0), (0.9, false, 0.1), (0.9, true, 0.1)]
             {
-                let step = SgdStep { learning_rate: 0.05, momentum, nesterov, weight_decay };
+                let step = SgdStep { momentum, nesterov };
                 let parameters = tensors(kind, 0.0);
                 let mut expected = tensors(Kind::Double, 0.0);
                 let (momenta, mut velocities) = (zeros_like(&parameters), zeros_like(&expected));
                 for number in 1..=4 {
                     let gradients = tensors(kind, number as f64);
                     let used = if momentum == 0.0 { Vec::new() } else { borrowed(&momenta) };
-                    sgd_step(&borrowed(&parameters), &gradients, &used, &step).unwrap();
+                    let rates = [Rate { learning_rate: 0.05, weight_decay }; 5];
+                    sgd_step(&borrowed(&parameters), &gradients, &used, &rates, &step).unwrap();
                     for ((p, v), g) in
                         expected.iter_mut().zip(&mut velocities).zip(tensors(Kind::Double, number as f64))
                     {
@@ -201,7 +198,10 @@ mod tests {
 
     #[test]
     fn a_step_of_adamw_is_what_it_says() {
-        let step = AdamWStep { learning_rate: 0.05, beta1: 0.9, beta2: 0.99, epsilon: 1e-6, weight_decay: 0.1 };
+        let step = AdamWStep { beta1: 0.9, beta2: 0.99, epsilon: 1e-6 };
+        // Two distinct rates, so that there are two calls.
+        let rate = |i: usize| [0.05, 0.02][i % 2];
+        let rates: Vec<_> = (0..5).map(|i| Rate { learning_rate: rate(i), weight_decay: 0.1 }).collect();
         for (kind, tolerance) in TOLERANCES {
             let parameters = tensors(kind, 0.0);
             let mut expected = tensors(Kind::Double, 0.0);
@@ -211,12 +211,12 @@ mod tests {
                 let gradients = tensors(kind, number as f64);
                 let numbers: Vec<_> = parameters.iter().map(|_| Tensor::from(number as f32)).collect();
                 let [parameters, first, second] = [&parameters, &first, &second].map(|list| borrowed(list));
-                adamw_step(&parameters, &gradients, &first, &second, &numbers, &step).unwrap();
+                adamw_step(&parameters, &gradients, &first, &second, &numbers, &rates, &step).unwrap();
                 for (i, g) in tensors(Kind::Double, number as f64).into_iter().enumerate() {
                     m[i] = &m[i] * 0.9 + &g * (1.0 - 0.9);
                     v[i] = &v[i] * 0.99 + g.square() * (1.0 - 0.99);
                     let (m, v) = (&m[i] / (1.0 - 0.9f64.powi(number)), &v[i] / (1.0 - 0.99f64.powi(number)));
-                    expected[i] = &expected[i] * (1.0 - 0.05 * 0.1) - m / (v.sqrt() + 1e-6) * 0.05;
+                    expected[i] = &expected[i] * (1.0 - rate(i) * 0.1) - m / (v.sqrt() + 1e-6) * rate(i);
                 }
             }
             assert_close(&parameters, &expected, tolerance, &format!("{kind:?}, parameter"));
@@ -227,19 +227,21 @@ mod tests {
 
     #[test]
     fn a_gradient_may_have_another_memory_order_and_state_may_not() {
-        let step = SgdStep { learning_rate: 1.0, momentum: 0.5, nesterov: false, weight_decay: 0.0 };
+        let step = SgdStep { momentum: 0.5, nesterov: false };
+        let rate = [Rate { learning_rate: 1.0, weight_decay: 0.0 }];
         let values = Tensor::rand([4, 3, 2, 2], (Kind::Double, Device::Cpu));
         let parameter = to_channels_last(&values).unwrap();
         let momentum = parameter.zeros_like();
-        sgd_step(&[&parameter], &[values.shallow_clone()], &[&momentum], &step).unwrap();
+        sgd_step(&[&parameter], &[values.shallow_clone()], &[&momentum], &rate, &step).unwrap();
         assert_eq!(parameter, values.zeros_like());
         assert_eq!(momentum, values);
-        let text = sgd_step(&[&parameter], &[values.shallow_clone()], &[&values], &step).unwrap_err().to_string();
+        let text =
+            sgd_step(&[&parameter], &[values.shallow_clone()], &[&values], &rate, &step).unwrap_err().to_string();
         assert!(text.contains("state 0 has another shape, order or kind"), "{text}");
-        let text = sgd_step(&[&parameter], &[values.view([6, 8])], &[&momentum], &step).unwrap_err().to_string();
+        let text = sgd_step(&[&parameter], &[values.view([6, 8])], &[&momentum], &rate, &step).unwrap_err().to_string();
         assert!(text.contains("gradient 0 has another shape"), "{text}");
         let narrow = Tensor::zeros([4, 4], (Kind::Double, Device::Cpu)).narrow(1, 0, 2);
-        let text = sgd_step(&[&narrow], &[narrow.shallow_clone()], &[&narrow], &step).unwrap_err().to_string();
+        let text = sgd_step(&[&narrow], &[narrow.shallow_clone()], &[&narrow], &rate, &step).unwrap_err().to_string();
         assert!(text.contains("parameter 0 has gaps"), "{text}");
         assert_eq!(parameter, values.zeros_like());
     }
@@ -248,8 +250,9 @@ mod tests {
     fn parameters_that_require_a_gradient_can_be_stepped_and_cleared() {
         let parameter = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         parameter.square().sum(Kind::Float).backward();
-        let plain = SgdStep { learning_rate: 0.25, momentum: 0.0, nesterov: false, weight_decay: 0.0 };
-        sgd_step(&[&parameter], &[parameter.grad()], &[], &plain).unwrap();
+        let plain = SgdStep { momentum: 0.0, nesterov: false };
+        let rate = [Rate { learning_rate: 0.25, weight_decay: 0.0 }];
+        sgd_step(&[&parameter], &[parameter.grad()], &[], &rate, &plain).unwrap();
         assert_eq!(no_grad(|| parameter.copy()), Tensor::from_slice(&[0.5f32; 3]));
         clear_gradients(&[&parameter]).unwrap();
         assert!(!parameter.grad().defined() && parameter.requires_grad());

@@ -29,6 +29,7 @@ pub(crate) use autocast::{autocast, has_bf16, is_autocast};
 pub(crate) use buffers::Buffers;
 pub(crate) use convolution::{OfConvolution, convolution_backward};
 pub(crate) use device::{check_device, device_name};
+pub(crate) use ffi::Rate;
 pub(crate) use finite::{all_finite, find_non_finite};
 pub(crate) use fused_optim::{AdamWStep, SgdStep, adamw_step, clear_gradients, sgd_step};
 pub(crate) use memory::{
@@ -38,4 +39,4 @@ pub(crate) use memory_format::{empty_channels_last, is_channels_last, to_channel
 pub(crate) use no_grad::no_grad;
 pub(crate) use parallel::{parallel_for, threads};
 pub(crate) use random::{draw, draw_seed};
-pub(crate) use variables::{Variable, named_variables};
+pub(crate) use variables::{Variable, has_prefix, named_variables, parameters};

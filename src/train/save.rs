@@ -2,9 +2,10 @@
 
 use super::monitor::Best;
 use super::{Callback, Event, Monitor, Run};
-use crate::weights::save_safetensors;
+use crate::weights::save_with_metadata;
 use crate::{Result, files};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -32,6 +33,8 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub struct SaveWeights {
     path: PathBuf,
+    /// Further entries of the file's metadata.
+    metadata: BTreeMap<String, String>,
     /// Decides which epochs are saved; `None` for all.
     best: Option<Best>,
 }
@@ -39,7 +42,7 @@ pub struct SaveWeights {
 impl SaveWeights {
     /// Saves to this safetensors file after every epoch and at the end of the run.
     pub fn to(path: impl Into<PathBuf>) -> Self {
-        SaveWeights { path: path.into(), best: None }
+        SaveWeights { path: path.into(), metadata: BTreeMap::new(), best: None }
     }
 
     /// Saves to this safetensors file after each epoch that is the best so far by a metric of the validation set.
@@ -47,7 +50,33 @@ impl SaveWeights {
     /// Without a validation set, or with a [`Monitor`] of a metric that the run does not have, the run ends with an
     /// error before its first step.
     pub fn best_to(path: impl Into<PathBuf>, monitor: Monitor) -> Self {
-        SaveWeights { path: path.into(), best: Some(Best::by(monitor)) }
+        SaveWeights { path: path.into(), metadata: BTreeMap::new(), best: Some(Best::by(monitor)) }
+    }
+
+    /// Adds an entry to the metadata of the file. That of [`Bundle::metadata`](crate::weights::Bundle::metadata) makes
+    /// it a model bundle, which a [`Predictor`](crate::predict::Predictor::open) opens.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use densenet::train::SaveWeights;
+    /// use densenet::weights::Bundle;
+    /// use densenet::DenseNetConfig;
+    ///
+    /// let bundle = Bundle::new(DenseNetConfig::fashion_mnist()).with_image_size([96, 96]);
+    /// let (key, value) = bundle.metadata()?;
+    /// let save = SaveWeights::to("model.safetensors").with_metadata(key, value);
+    /// # let _ = save;
+    /// # Ok::<(), densenet::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    fn save(&self, run: &Run) -> Result<()> {
+        save_with_metadata(run.vs, &self.path, self.metadata.clone())
     }
 }
 
@@ -63,10 +92,10 @@ impl Callback for SaveWeights {
             (Event::EpochEnded { record, .. }, Some(best)) => {
                 let is_best = best.update(record)?;
                 if is_best {
-                    save_safetensors(run.vs, &self.path)?;
+                    self.save(run)?;
                 }
             }
-            (Event::EpochEnded { .. } | Event::FitEnded { .. }, None) => save_safetensors(run.vs, &self.path)?,
+            (Event::EpochEnded { .. } | Event::FitEnded { .. }, None) => self.save(run)?,
             _ => {}
         }
         Ok(ControlFlow::Continue(()))

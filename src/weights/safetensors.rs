@@ -5,6 +5,7 @@ use crate::error::WeightsProblem;
 use crate::tensor_file::{TensorBytes, TensorFile};
 use crate::torch::{all_finite, named_variables};
 use crate::{Error, Result, files};
+use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 use std::fs::File;
@@ -39,7 +40,11 @@ use tch::nn::VarStore;
 /// # Ok::<(), densenet::Error>(())
 /// ```
 pub fn save_safetensors(vs: &VarStore, path: impl AsRef<Path>) -> Result<()> {
-    let path = path.as_ref();
+    save_with_metadata(vs, path.as_ref(), BTreeMap::new())
+}
+
+/// Does the same as [`save_safetensors`], with further entries in the file's metadata.
+pub(crate) fn save_with_metadata(vs: &VarStore, path: &Path, metadata: BTreeMap<String, String>) -> Result<()> {
     let failed = |tensor: &str, problem: &dyn Display| {
         let problem = WeightsProblem::Tensor { tensor: tensor.to_owned(), problem: problem.to_string() };
         Error::Weights { path: path.to_owned(), problem }
@@ -52,10 +57,21 @@ pub fn save_safetensors(vs: &VarStore, path: impl AsRef<Path>) -> Result<()> {
         Ok((variable.name, entry))
     });
     let entries: BTreeMap<String, TensorBytes> = entries.collect::<Result<_>>()?;
+    let mut metadata = metadata;
     // PyTorch's readers look for this entry.
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = ::safetensors::serialize(entries, Some(metadata)).map_err(|error| failed("the file", &error))?;
+    metadata.insert("format".to_owned(), "pt".to_owned());
+    let unsorted: HashMap<String, String> = metadata.clone().into_iter().collect();
+    let mut bytes = ::safetensors::serialize(entries, Some(unsorted)).map_err(|error| failed("the file", &error))?;
+    sort_metadata(&mut bytes, &metadata);
     files::replace(path, &bytes)
+}
+
+/// Writes the metadata of a file in the order of its keys: the crate `safetensors` writes it in that of a hash map,
+/// which changes from run to run.
+fn sort_metadata(file: &mut [u8], metadata: &BTreeMap<String, String>) {
+    let sorted = json!(metadata).to_string();
+    let start = 8 + br#"{"__metadata__":"#.len();
+    file[start..start + sorted.len()].copy_from_slice(sorted.as_bytes());
 }
 
 impl TensorSource for TensorFile<File> {
@@ -66,6 +82,10 @@ impl TensorSource for TensorFile<File> {
             name,
         };
         self.names().into_iter().map(info).collect()
+    }
+
+    fn metadata(&self, key: &str) -> Option<&str> {
+        TensorFile::metadata(self, key)
     }
 
     fn read(&mut self, name: &str) -> Result<Tensor, WeightsProblem> {

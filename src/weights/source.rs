@@ -29,6 +29,11 @@ pub(super) trait TensorSource {
     /// Describes all tensors of the file.
     fn tensors(&self) -> Vec<TensorInfo>;
 
+    /// Returns the value of a key of the file's metadata; `None` where the file has no such key.
+    fn metadata(&self, _key: &str) -> Option<&str> {
+        None
+    }
+
     /// Checks by its description that a tensor can be read; an error of a tensor that cannot says why.
     fn check(&self, _name: &str) -> Result<(), WeightsProblem> {
         Ok(())

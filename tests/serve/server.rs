@@ -1,8 +1,8 @@
 //! The example as a process, and clients of it.
 
-use densenet::DenseNetConfig;
 use densenet::tch::{Device, nn::VarStore};
-use densenet::weights::save_safetensors;
+use densenet::weights::Bundle;
+use densenet::{DenseNetConfig, FashionMnist, Preprocess};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -31,17 +31,25 @@ pub fn serve(side: &str, arguments: &[&str]) -> Server {
 
 /// Starts the example with a limit on its open files.
 pub fn serve_with_open_files(side: &str, arguments: &[&str], files: &str) -> Server {
+    let bundle = Bundle::new(DenseNetConfig::fashion_mnist())
+        .with_classes(FashionMnist::CLASSES)
+        .with_preprocess(Preprocess::new().with_size([side.parse().unwrap(); 2]));
+    serve_bundle(&bundle, arguments, files)
+}
+
+/// Starts the example with the network of a bundle, and a limit on its open files.
+pub fn serve_bundle(bundle: &Bundle, arguments: &[&str], files: &str) -> Server {
     let folder = tempfile::tempdir().unwrap();
     let weights = folder.path().join("model.safetensors");
     let vs = VarStore::new(Device::Cpu);
-    DenseNetConfig::fashion_mnist().build(&vs.root()).unwrap();
-    save_safetensors(&vs, &weights).unwrap();
+    bundle.config.build(&vs.root()).unwrap();
+    bundle.save(&vs, &weights).unwrap();
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().unwrap().with_file_name("examples").join("serve");
     let mut command = Command::new("sh");
     let limited = if files == "unlimited" { String::new() } else { format!("ulimit -n {files}; ") };
     command.args(["-c", &format!("{limited}exec \"$@\""), "sh"]).arg(path);
-    command.args(["--listen", "127.0.0.1:0", "--resize", side, "--weights"]).arg(&weights).args(arguments);
+    command.args(["--listen", "127.0.0.1:0", "--weights"]).arg(&weights).args(arguments);
     let mut child = command.env("OMP_NUM_THREADS", "1").stdout(Stdio::piped()).spawn().expect("the example is built");
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let address =

@@ -3,7 +3,7 @@
 use crate::golden::{cross_entropy, deviation, fill, uniform};
 use crate::variables::named_variables;
 use densenet::nn::{ForwardContext, Mode};
-use densenet::optim::{AdamWConfig, Optimizer, SgdConfig};
+use densenet::optim::{AdamWConfig, Optimizer, ParameterGroup, SgdConfig};
 use densenet::tch::{Device, Kind, Tensor, nn::VarStore};
 use densenet::{DenseNet, DenseNetConfig, Model};
 use serde_json::Value;
@@ -170,6 +170,15 @@ fn bottleneck_net_is_as_exact_as_pytorch_in_f32() {
 }
 
 fn check_ten_steps<O: Optimizer>(name: &str, rate: f64, build: impl FnOnce(&VarStore) -> densenet::Result<O>) {
+    check_ten_scheduled_steps(name, rate, |_| 1.0, build);
+}
+
+fn check_ten_scheduled_steps<O: Optimizer>(
+    name: &str,
+    rate: f64,
+    factor: impl Fn(usize) -> f64,
+    build: impl FnOnce(&VarStore) -> densenet::Result<O>,
+) {
     let golden = &golden()[name];
     let (vs, model, x, y) = bottleneck().build(Kind::Double, 0);
     let mut optimizer = build(&vs).expect("a valid configuration");
@@ -177,7 +186,7 @@ fn check_ten_steps<O: Optimizer>(name: &str, rate: f64, build: impl FnOnce(&VarS
         optimizer.zero_grad().unwrap();
         let loss = cross_entropy(&model.forward(&x, &ForwardContext::new(Mode::Train)).expect("fits"), &y);
         loss.backward();
-        optimizer.step(rate).unwrap();
+        optimizer.step(rate * factor(step)).unwrap();
         let (own, golden) = (loss.double_value(&[]), golden.as_f64().expect("a number"));
         // Ten steps amplify rounding of 1e-16 by a few orders of magnitude.
         assert!((own - golden).abs() <= 1e-9 * golden.abs(), "step {step}: {own}, PyTorch's {golden}");
@@ -202,4 +211,28 @@ fn ten_steps_of_sgd_with_nesterov_momentum_equal_pytorch() {
 #[test]
 fn ten_steps_of_adamw_equal_pytorch() {
     check_ten_steps("adamw", 1e-3, |vs| AdamWConfig::new(1e-3).build(vs));
+}
+
+/// As `halved` of golden.py.
+fn halved(step: usize) -> f64 {
+    if step < 5 { 1.0 } else { 0.5 }
+}
+
+#[test]
+fn ten_steps_of_sgd_with_groups_and_a_schedule_equal_pytorch() {
+    let config = SgdConfig::new(0.01)
+        .with_momentum(0.9)
+        .with_weight_decay(0.1)
+        .with_group(ParameterGroup::prefix("classifier").with_learning_rate(0.05))
+        .with_group(ParameterGroup::norms_and_biases().with_weight_decay(0.0));
+    check_ten_scheduled_steps("sgd_groups", 0.01, halved, |vs| config.build(vs));
+}
+
+#[test]
+fn ten_steps_of_adamw_with_groups_and_a_schedule_equal_pytorch() {
+    let config = AdamWConfig::new(1e-4)
+        .with_weight_decay(0.1)
+        .with_group(ParameterGroup::norms_and_biases().with_weight_decay(0.0))
+        .with_group(ParameterGroup::prefix("classifier").with_learning_rate(1e-3));
+    check_ten_scheduled_steps("adamw_groups", 1e-4, halved, |vs| config.build(vs));
 }
