@@ -1,6 +1,5 @@
 //! Mixing of the samples of a training batch: MixUp and CutMix, with the semantics of torchvision's transforms.
 
-use super::progress::Place;
 use crate::data::{Purpose, Random};
 use crate::error::InputError;
 use crate::{Error, Result};
@@ -95,17 +94,16 @@ impl Mixing {
         }
     }
 
-    /// Mixes a batch of inputs `[N, …]` and class indices `[N]` of the training, by the random numbers of its step.
-    /// Returns the targets as probabilities `[N, outputs]`; without mixing everything as it is.
+    /// Mixes a batch of inputs `[N, …]` and class indices `[N]` of the training, by the random numbers of its step, which
+    /// `stream` counts. Returns the targets as probabilities `[N, outputs]`; without mixing everything as it is.
     pub(super) fn apply(
         &self,
         batch: (Tensor, Tensor),
         outputs: i64,
         seed: u64,
-        place: Place,
+        stream: u64,
     ) -> Result<(Tensor, Tensor)> {
-        let Place { epoch, step } = place;
-        let mut random = Random::new(Purpose::Mixing, seed, ((epoch as u64) << 32) | step as u64);
+        let mut random = Random::new(Purpose::Mixing, seed, stream);
         let (is_mix_up, alpha) = match *self {
             Mixing::None => return Ok(batch),
             Mixing::MixUp { alpha } => (true, alpha),

@@ -3,7 +3,8 @@
 use crate::small_run::{checkpoints, fit, images, resuming, trainer, with_targets};
 use densenet::data::augment::{AlternatingFlip, Augment, ColorJitter, RandomErasing, RandomRotation, RandomShift};
 use densenet::data::{
-    Augmented, Batch, Dataset, InMemoryDataset, LoaderConfig, Phase, SampleKey, Subset, SyntheticConfig, Targets, Values,
+    Augmented, Batch, Dataset, InMemoryDataset, LoaderConfig, Phase, SampleKey, Subset, SyntheticConfig, Targets,
+    Values,
 };
 use densenet::error::{CheckpointError, ConfigError, InputError};
 use densenet::train::DataPlacement;
@@ -52,8 +53,8 @@ fn samples_of_one_image_differ_from_each_other_and_from_epoch_to_epoch_and_evalu
     let one = colored(1);
     let same = Subset::new(one.clone(), vec![0; 3]).unwrap();
     let all = |dataset: &dyn Dataset| {
-        let keys: Vec<_> = (0..dataset.len()).map(|index| SampleKey { index, epoch: 0, seed: 0, phase: Phase::Evaluation });
-        dataset.fetch(&keys.collect::<Vec<_>>()).unwrap()
+        let key = |index| SampleKey { index, epoch: 0, seed: 0, phase: Phase::Evaluation };
+        dataset.fetch(&(0..dataset.len()).map(key).collect::<Vec<_>>()).unwrap()
     };
     let copies = InMemoryDataset::new(all(&same), &["class"; 10]).unwrap();
     let train = Augmented::new(copies, augment()).unwrap();
@@ -76,7 +77,7 @@ fn a_resume_with_another_augmentation_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let config = || TrainConfig::new(1).with_batch_size(8);
     let of = |shift| Augmented::new(images(16, 0), Augment::new().with(RandomShift::new(shift))).unwrap();
-    let mut run = |train: &dyn Dataset, checkpoints| {
+    let run = |train: &dyn Dataset, checkpoints| {
         fit(&mut trainer(config()).with_checkpoints(checkpoints), train, &images(8, 1))
     };
     run(&of(2), checkpoints(folder.path())).unwrap();
@@ -104,7 +105,8 @@ fn data_that_cannot_be_augmented_are_typed_errors_before_the_first_step() {
     let error = Augmented::new(images(8, 0), smaller).unwrap_err();
     assert!(error.to_string().starts_with("shape of augmented samples is [1, 8, 8] for samples of shape [1, 16, 16]"));
 
-    let flat = InMemoryDataset::from_array(densenet::ndarray::Array2::<u8>::zeros([4, 16]), vec![0; 4], &["a"]).unwrap();
+    let flat =
+        InMemoryDataset::from_array(densenet::ndarray::Array2::<u8>::zeros([4, 16]), vec![0; 4], &["a"]).unwrap();
     let error = Augmented::new(flat, Augment::new()).unwrap_err();
     assert!(matches!(error, Error::Input(InputError::SampleShape { actual, .. }) if actual == [16]));
 

@@ -84,7 +84,10 @@ fn evaluation_and_a_predictor_average_over_the_same_views_and_training_does_not(
 fn images_that_are_not_larger_than_the_shift_are_refused_before_the_first_step() {
     let shift = |pixels| TrainConfig::new(1).with_test_time_augment(TestTimeAugment::new().with_shift(pixels));
     let error = fit(&mut trainer(shift(16)), &images(8, 0), &images(8, 1)).unwrap_err();
-    assert!(matches!(&error, Error::Input(InputError::SampleShape { actual, .. }) if *actual == [1, 16, 16]), "{error:?}");
+    assert!(
+        matches!(&error, Error::Input(InputError::SampleShape { actual, .. }) if *actual == [1, 16, 16]),
+        "{error:?}"
+    );
     let error = fit(&mut trainer(shift(usize::MAX)), &images(8, 0), &images(8, 1)).unwrap_err();
     assert!(matches!(&error, Error::Input(InputError::SampleShape { .. })), "{error:?}");
     fit(&mut trainer(shift(15)), &images(8, 0), &images(8, 1)).unwrap();

@@ -4,7 +4,10 @@
 //! data set, in training only. Everything random is a function of the sample's [`SampleKey`] and of the operation's place
 //! in the list, so that neither the number of workers nor a resume changes a sample.
 //!
-//! Operations work on bytes, on the loader's worker threads, before [`Preprocess`](super::Preprocess).
+//! Operations work on bytes, on the loader's worker threads, before [`Preprocess`](super::Preprocess). The other way,
+//! tensor operations on whole batches, was measured with a crop and a flip of 128 images of 3×32×32 on a busy machine of
+//! two cores: 0.53 ms on one thread of libtorch for bytes and 0.97 ms for f32, several times as much on two threads, and
+//! 0.66 ms by a worker, which runs beside the training step instead of before it.
 
 mod affine;
 mod alternating_flip;
