@@ -1,5 +1,6 @@
 //! Benchmarks: images per second of a dense block, of a training step of the tutorial's network, of the loader and
-//! of augmentation, and the time to save a checkpoint. Where it makes sense, the same work in plain tch is measured too.
+//! of augmentation, and the time to save a checkpoint. Where it makes sense, the same work in plain tch is measured
+//! too.
 //!
 //!     cargo bench                      all, in under five minutes
 //!     cargo bench -- training_step     one group

@@ -101,8 +101,8 @@ fn result(case: &Value) -> Pixels {
 
 /// Compares the result of a geometric transformation with torchvision's.
 ///
-/// The nearest pixels are the same. Places between pixels are sums in f32, which libtorch adds in another order, so that an
-/// interpolated value of half a unit may be rounded to the other side, above all at a quarter turn.
+/// The nearest pixels are the same. Places between pixels are sums in f32, which libtorch adds in another order, so
+/// that an interpolated value of half a unit may be rounded to the other side, above all at a quarter turn.
 fn assert_near(own: &Pixels, golden: &Value, is_nearest: bool, what: &str) {
     let golden = hex::decode(golden.as_str().unwrap()).unwrap();
     let own = planes(own);
