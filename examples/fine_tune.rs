@@ -13,7 +13,8 @@
 //! with the weights of the best epoch, which `cargo run --example predict` and `serve` open.
 
 use clap::{Parser, ValueEnum};
-use densenet::data::{Augment, BadFilePolicy, Dataset, Fit, ImageConfig, ImageFolder, split_validation};
+use densenet::data::augment::{Augment, RandomCrop, RandomHorizontalFlip};
+use densenet::data::{BadFilePolicy, Dataset, Fit, ImageConfig, ImageFolder, split_validation};
 use densenet::nn::{Mode, Precision, freeze, unfreeze};
 use densenet::optim::{ParameterGroup, Schedule};
 use densenet::report::{ConsoleLog, HistoryFile, ProgressBar, Report, RunFolder};
@@ -134,7 +135,7 @@ fn open(args: &Args, size: usize) -> Result<(Box<dyn Dataset>, Box<dyn Dataset>)
     let config = ImageConfig::new()
         .with_size([size, size])
         .with_fit(Fit::CenterCrop { resize_size: (size * 8).div_ceil(7) })
-        .with_augment(Augment::imagenet([size, size]))
+        .with_augment(augment(size))
         .with_bad_files(if args.skip_bad_files { BadFilePolicy::Skip } else { BadFilePolicy::Error })
         .with_cache_bytes(args.cache << 20);
     if args.folder.join("train").is_dir() {
@@ -147,6 +148,16 @@ fn open(args: &Args, size: usize) -> Result<(Box<dyn Dataset>, Box<dyn Dataset>)
     let all = ImageFolder::open_with(&args.folder, &config)?;
     let (train, validation) = split_validation(all, 0.2, args.seed)?;
     Ok((Box::new(train), Box::new(validation)))
+}
+
+/// Returns the augmentation of training images: what is left of a crop of a small image would be too little.
+fn augment(size: usize) -> Augment {
+    match size {
+        ..=64 => {
+            Augment::new().with(RandomCrop::new([size, size]).with_padding(size / 8)).with(RandomHorizontalFlip::new())
+        }
+        _ => Augment::imagenet([size, size]),
+    }
 }
 
 /// Describes the network for these classes, and all that a prediction needs beside its weights.
@@ -165,7 +176,8 @@ fn describe(args: &Args, pretrained: Option<Bundle>, size: usize, classes: &[Str
             (net, Preprocess::new().with_normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
         }
     };
-    let bundle = Bundle::new(config.with_classes(count).with_seed(args.seed)).with_classes(classes.iter().map(String::as_str));
+    let bundle =
+        Bundle::new(config.with_classes(count).with_seed(args.seed)).with_classes(classes.iter().map(String::as_str));
     Ok(bundle.with_preprocess(preprocess).with_image_size([size, size]))
 }
 

@@ -1,9 +1,11 @@
-//! Benchmarks: images per second of a dense block, of a training step of the tutorial's network and of the loader, and
-//! the time to save a checkpoint. Where it makes sense, the same work in plain tch is measured too.
+//! Benchmarks: images per second of a dense block, of a training step of the tutorial's network, of the loader and
+//! of augmentation, and the time to save a checkpoint. Where it makes sense, the same work in plain tch is measured
+//! too.
 //!
 //!     cargo bench                      all, in under five minutes
 //!     cargo bench -- training_step     one group
 
+mod augment;
 mod checkpoint;
 mod dense_block;
 mod loader;
@@ -15,7 +17,7 @@ use criterion::{
 };
 use std::time::Duration;
 
-criterion_group!(benches, dense_block::bench, training_step::bench, loader::bench, checkpoint::bench);
+criterion_group!(benches, dense_block::bench, training_step::bench, loader::bench, augment::bench, checkpoint::bench);
 criterion_main!(benches);
 
 /// Creates a group that counts images and whose benchmarks take about `seconds` each.

@@ -7,11 +7,11 @@ use crate::error::InputError;
 use crate::{Error, Result};
 use serde_json::{Value, json};
 
-/// A data set of the samples of `D`, images `[C, H, W]` of bytes, which are augmented in training and stay as they are in
-/// evaluation.
+/// A data set of the samples of `D`, images `[C, H, W]` of bytes, which are augmented in training and stay as they are
+/// in evaluation.
 ///
-/// The same key gives the same sample, so that a run does not depend on the number of workers, and resumes exactly. A run
-/// with checkpoints is resumed only with the same augmentation.
+/// The same key gives the same sample, so that a run does not depend on the number of workers, and resumes exactly. A
+/// run with checkpoints is resumed only with the same augmentation.
 ///
 /// # Examples
 ///
@@ -36,8 +36,8 @@ impl<D: Dataset> Augmented<D> {
     /// # Errors
     ///
     /// [`InputError::SampleShape`] where samples are not images `[C, H, W]`, those of [`Augment::output_shape`], and
-    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where augmented samples would have another
-    /// shape than those in evaluation. Samples of f32 are an error of the first fetch, in any phase.
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) where augmented samples would have
+    /// another shape than those in evaluation. Samples of f32 are an error of the first fetch, in any phase.
     pub fn new(dataset: D, augment: Augment) -> Result<Self> {
         let Ok(sample_shape) = <[usize; 3]>::try_from(dataset.sample_shape()) else {
             let actual = dataset.sample_shape().to_vec();

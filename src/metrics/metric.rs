@@ -139,7 +139,8 @@ pub struct BatchOutput<'a> {
     /// The model's outputs, such as logits `[N, classes]`.
     pub outputs: &'a Tensor,
     /// The targets, such as class indices `[N]`. Where the training [mixes](crate::train::Mixing) samples, they are
-    /// probabilities `[N, classes]` in its batches; [`class_targets`](Self::class_targets) returns classes in either case.
+    /// probabilities `[N, classes]` in its batches; [`class_targets`](Self::class_targets) returns classes in either
+    /// case.
     pub targets: &'a Tensor,
     /// The mean loss over the batch.
     pub loss: f64,
@@ -175,8 +176,8 @@ impl<'a> BatchOutput<'a> {
     }
 
     /// Whether outputs are rows of at least two logits, `[N, classes]`, and targets are class indices `[N]`, so that a
-    /// share of correct predictions makes sense. One logit per sample has no largest one. False for mixed batches, whose
-    /// targets are probabilities.
+    /// share of correct predictions makes sense. One logit per sample has no largest one. False for mixed batches,
+    /// whose targets are probabilities.
     pub fn is_classification(&self) -> bool {
         let has_classes = self.targets.kind() == Kind::Int64 && self.targets.dim() == 1;
         has_classes

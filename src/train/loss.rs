@@ -46,8 +46,8 @@ pub struct BatchLoss {
 /// ```
 pub trait Loss {
     /// Computes the loss of a batch from the model's outputs and the targets. Where the training
-    /// [mixes](super::Mixing) samples, targets of classes are probabilities `[N, outputs]` in training, and class indices
-    /// `[N]` in evaluation.
+    /// [mixes](super::Mixing) samples, targets of classes are probabilities `[N, outputs]` in training, and class
+    /// indices `[N]` in evaluation.
     ///
     /// # Errors
     ///

@@ -1,6 +1,5 @@
 //! Mixing of the samples of a training batch: MixUp and CutMix, with the semantics of torchvision's transforms.
 
-use super::progress::Place;
 use crate::data::{Purpose, Random};
 use crate::error::InputError;
 use crate::{Error, Result};
@@ -10,18 +9,18 @@ use tch::{Kind, Tensor};
 /// Mixing of the samples of each training batch with one another, so that a network learns from mixtures of two images
 /// and of their classes.
 ///
-/// A batch is mixed on the training device, after preprocessing: each sample with the one before it in the batch, all by
-/// one share λ, which is drawn from the distribution Beta(α, α) for each step. Targets become probabilities
-/// `[N, outputs]`, as many as the model has outputs: λ for the sample's own class, and 1 − λ for that of the other one.
-/// Losses and metrics get these; the accuracy of the training counts a prediction as correct where it is the class of the
-/// largest probability. Validation and test samples are never mixed.
+/// A batch is mixed on the training device, after preprocessing: each sample with the one before it in the batch, all
+/// by one share λ, which is drawn from the distribution Beta(α, α) for each step. Targets become probabilities `[N,
+/// outputs]`, as many as the model has outputs: λ for the sample's own class, and 1 − λ for that of the other one.
+/// Losses and metrics get these; the accuracy of the training counts a prediction as correct where it is the class of
+/// the largest probability. Validation and test samples are never mixed.
 ///
 /// α is from 0.001 to 1,000; with 1, all shares are equally likely, and with small values most are near 0 or 1.
 ///
 /// # Source
 ///
-/// Zhang et al.: mixup: beyond empirical risk minimization (2018), with α from 0.1 to 0.4 for ImageNet; Yun et al.: CutMix
-/// (2019), with α = 1. torchvision's default is 1 for both.
+/// Zhang et al.: mixup: beyond empirical risk minimization (2018), with α from 0.1 to 0.4 for ImageNet; Yun et al.:
+/// CutMix (2019), with α = 1. torchvision's default is 1 for both.
 ///
 /// # Examples
 ///
@@ -95,17 +94,16 @@ impl Mixing {
         }
     }
 
-    /// Mixes a batch of inputs `[N, …]` and class indices `[N]` of the training, by the random numbers of its step.
-    /// Returns the targets as probabilities `[N, outputs]`; without mixing everything as it is.
+    /// Mixes a batch of inputs `[N, …]` and class indices `[N]` of the training, by the random numbers of its step,
+    /// which `stream` counts. Returns the targets as probabilities `[N, outputs]`; without mixing everything as it is.
     pub(super) fn apply(
         &self,
         batch: (Tensor, Tensor),
         outputs: i64,
         seed: u64,
-        place: Place,
+        stream: u64,
     ) -> Result<(Tensor, Tensor)> {
-        let Place { epoch, step } = place;
-        let mut random = Random::new(Purpose::Mixing, seed, ((epoch as u64) << 32) | step as u64);
+        let mut random = Random::new(Purpose::Mixing, seed, stream);
         let (is_mix_up, alpha) = match *self {
             Mixing::None => return Ok(batch),
             Mixing::MixUp { alpha } => (true, alpha),
@@ -165,8 +163,8 @@ fn beta(alpha: f64, random: &mut Random) -> f64 {
     1.0 / (1.0 + (other - one).exp())
 }
 
-/// Draws the logarithm of a number with the gamma distribution of shape α. With a small α the number itself is often too
-/// small for an f64.
+/// Draws the logarithm of a number with the gamma distribution of shape α. With a small α the number itself is often
+/// too small for an f64.
 ///
 /// # Source
 ///

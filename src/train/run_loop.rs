@@ -99,8 +99,9 @@ impl<'a, M: Model> RunLoop<'a, M> {
         let trainer = &*self.trainer;
         let config = &trainer.config;
         let tensors = self.data.samples.tensors(batch, &config.preprocess, trainer.vs.device())?;
-        let place = trainer.progress.next_place(self.unread.steps.len());
-        let (inputs, targets) = config.mixing.apply(tensors, self.data.outputs, config.seed, place)?;
+        let Place { epoch, step } = trainer.progress.next_place(self.unread.steps.len());
+        let stream = ((epoch as u64) << 32) | step as u64;
+        let (inputs, targets) = config.mixing.apply(tensors, self.data.outputs, config.seed, stream)?;
         Ok(StepBatch { inputs, targets, samples: batch.len(), skipped: batch.skipped.clone(), started })
     }
 

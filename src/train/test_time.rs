@@ -14,9 +14,9 @@ use tch::{Kind, TchError, Tensor};
 ///
 /// # Source
 ///
-/// Jordan: 94% on CIFAR-10 in 3.29 seconds on a single GPU (2024), section 3.5: mirrored images, and images moved by one
-/// pixel up and left or down and right, with reflection. There the moved views have a smaller weight; here all count
-/// equally.
+/// Jordan: 94% on CIFAR-10 in 3.29 seconds on a single GPU (2024), section 3.5: mirrored images, and images moved by
+/// one pixel up and left or down and right, with reflection. There the moved views have a smaller weight; here all
+/// count equally.
 ///
 /// # Examples
 ///

@@ -59,11 +59,15 @@ pub(super) fn crop(pixels: &Pixels, window: Window, mode: PaddingMode, fill: &[u
     // Columns of the window that lie within the image.
     let first = (-left).clamp(0, width as isize) as usize;
     let last = (pixels.width as isize - left).clamp(first as isize, width as isize) as usize;
-    let start = (left + first as isize).max(0) as usize;
+    let start = (left + first as isize).clamp(0, pixels.width as isize) as usize;
     let mut values = Vec::with_capacity(height * width * channels);
     for y in 0..height {
         let row = mode.source(top + y as isize, pixels.height).map(|y| &pixels.values[y * pixels.width * channels..]);
         let outside = |columns: std::ops::Range<usize>, values: &mut Vec<u8>| {
+            if mode == PaddingMode::Constant && fill.len() == 1 {
+                values.resize(values.len() + columns.len() * channels, fill[0]);
+                return;
+            }
             for x in columns {
                 match (row, mode.source(left + x as isize, pixels.width)) {
                     (Some(row), Some(x)) => values.extend_from_slice(&row[x * channels..][..channels]),

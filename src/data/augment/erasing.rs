@@ -89,8 +89,8 @@ config! {
     ///
     /// # Source
     ///
-    /// DeVries, Taylor: Improved regularization of convolutional neural networks with cutout (2017): squares of 16 pixels
-    /// for CIFAR-10, of 8 for CIFAR-100 and of 20 for SVHN. torchvision has no such operation.
+    /// DeVries, Taylor: Improved regularization of convolutional neural networks with cutout (2017): squares of 16
+    /// pixels for CIFAR-10, of 8 for CIFAR-100 and of 20 for SVHN. torchvision has no such operation.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[non_exhaustive]
     pub struct Cutout {

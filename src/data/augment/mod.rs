@@ -1,10 +1,14 @@
-//! Augmentation: random changes of training images, with the names, defaults and arithmetic of torchvision's transforms.
+//! Augmentation: random changes of training images, with the names, defaults and arithmetic of torchvision's
+//! transforms.
 //!
 //! An [`Augment`] is a list of operations on one image. [`Augmented`](super::Augmented) applies it to the samples of a
-//! data set, in training only. Everything random is a function of the sample's [`SampleKey`] and of the operation's place
-//! in the list, so that neither the number of workers nor a resume changes a sample.
+//! data set, in training only. Everything random is a function of the sample's [`SampleKey`] and of the operation's
+//! place in the list, so that neither the number of workers nor a resume changes a sample.
 //!
-//! Operations work on bytes, on the loader's worker threads, before [`Preprocess`](super::Preprocess).
+//! Operations work on bytes, on the loader's worker threads, before [`Preprocess`](super::Preprocess). The other way,
+//! tensor operations on whole batches, was measured with a crop and a flip of 128 images of 3×32×32 on a busy machine
+//! of two cores: 0.53 ms on one thread of libtorch for bytes and 0.97 ms for f32, several times as much on two threads,
+//! and 0.66 ms by a worker, which runs beside the training step instead of before it.
 
 mod affine;
 mod alternating_flip;
@@ -86,8 +90,8 @@ impl Augment {
         Augment::new().with(RandomCrop::new([32, 32]).with_padding(4)).with(RandomHorizontalFlip::new())
     }
 
-    /// Creates an augmentation of Fashion-MNIST's images of 28×28 pixels: a random shift by up to 2 pixels, and a random
-    /// horizontal flip.
+    /// Creates an augmentation of Fashion-MNIST's images of 28×28 pixels: a random shift by up to 2 pixels, and a
+    /// random horizontal flip.
     pub fn fashion_mnist() -> Self {
         Augment::new().with(RandomCrop::new([28, 28]).with_padding(2)).with(RandomHorizontalFlip::new())
     }

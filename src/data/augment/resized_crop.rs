@@ -17,7 +17,8 @@ config! {
         pub size: [usize; 2],
         /// Smallest and largest area of the rectangle, as a share of the image's, within 0 to 1. Default: 0.08 to 1.
         pub scale: [f64; 2] => with_scale,
-        /// Smallest and largest aspect ratio of the rectangle, width by height, within 0.01 to 100. Default: 3/4 to 4/3.
+        /// Smallest and largest aspect ratio of the rectangle, width by height, within 0.01 to 100. Default: 3/4 to
+        /// 4/3.
         pub ratio: [f64; 2] => with_ratio,
         /// The way in which the rectangle is resized. Default: bilinear.
         pub interpolation: Interpolation => with_interpolation,

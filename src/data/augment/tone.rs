@@ -38,7 +38,7 @@ pub(super) fn equalize(pixels: Pixels) -> Pixels {
         let step = (counts.iter().sum::<usize>() - largest) / 255;
         let mut below = 0;
         std::array::from_fn(|value| {
-            let equalized = if step == 0 { value } else { (below + step / 2) / step };
+            let equalized = (below + step / 2).checked_div(step).unwrap_or(value);
             below += counts[value];
             equalized.min(255) as u8
         })

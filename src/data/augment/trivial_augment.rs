@@ -15,8 +15,8 @@ config! {
     ///
     /// # Source
     ///
-    /// Müller, Hutter: TrivialAugment: tuning-free yet state-of-the-art data augmentation (2021), with torchvision's wide
-    /// ranges.
+    /// Müller, Hutter: TrivialAugment: tuning-free yet state-of-the-art data augmentation (2021), with torchvision's
+    /// wide ranges.
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     #[non_exhaustive]
     pub struct TrivialAugmentWide {

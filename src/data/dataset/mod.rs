@@ -78,8 +78,8 @@ pub trait Dataset: Send + Sync {
         false
     }
 
-    /// Returns the settings that change the samples, such as those of [`Augmented`](super::Augmented), as JSON. A run with
-    /// checkpoints is resumed only with the same ones. The provided implementation returns null, for no settings.
+    /// Returns the settings that change the samples, such as those of [`Augmented`](super::Augmented), as JSON. A run
+    /// with checkpoints is resumed only with the same ones. The provided implementation returns null, for no settings.
     fn configuration(&self) -> Value {
         Value::Null
     }

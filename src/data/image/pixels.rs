@@ -21,6 +21,14 @@ impl Pixels {
     /// Copies an image `[C, H, W]`, channel by channel.
     pub fn from_planes([channels, height, width]: [usize; 3], planes: &[u8]) -> Self {
         let mut values = vec![0; planes.len()];
+        if let (3, Some((red, rest))) = (channels, planes.split_at_checked(width * height)) {
+            let (green, blue) = rest.split_at(width * height);
+            let planes = red.iter().zip(green).zip(blue);
+            for (pixel, ((&red, &green), &blue)) in values.as_chunks_mut::<3>().0.iter_mut().zip(planes) {
+                *pixel = [red, green, blue];
+            }
+            return Pixels { width, height, channels, values };
+        }
         for (channel, plane) in planes.chunks_exact(width * height).enumerate() {
             values[channel..].iter_mut().step_by(channels).zip(plane).for_each(|(value, &from)| *value = from);
         }
