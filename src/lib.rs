@@ -35,9 +35,12 @@
 //!
 //! # Data
 //!
-//! A [`Dataset`] hands out samples by index. [`data::InMemoryDataset`] wraps arrays, [`FashionMnist`]
-//! reads the well-known files, and [`data::SyntheticConfig`] makes simple images for tests. What
-//! happens to each batch on the training device, such as resizing, is a [`Preprocess`].
+//! A [`Dataset`] hands out samples by index. [`data::ImageFolder`] reads a folder of images with one
+//! folder per class, [`data::ImageTable`] a CSV file of paths and labels, [`data::InMemoryDataset`]
+//! wraps arrays, [`FashionMnist`] and [`data::Cifar10`] read the well-known files, and
+//! [`data::SyntheticConfig`] makes simple images for tests. Images are augmented in training by
+//! [`data::Augment`] and [`data::Augmented`], and batches mixed by [`train::Mixing`]. What happens to
+//! each batch on the training device, such as normalization, is a [`Preprocess`].
 //!
 //! ```
 //! use densenet::data::{Dataset, InMemoryDataset};
@@ -151,6 +154,10 @@
 //! # let _ = model;
 //! # Ok::<(), densenet::Error>(())
 //! ```
+//!
+//! A part of a network is frozen by [`nn::freeze`], and an optimizer treats parts differently by
+//! [`optim::ParameterGroup`]. A [`weights::Bundle`] describes a network in the file of its weights, for
+//! [`Predictor::open`](predict::Predictor::open).
 //!
 //! # Predictions
 //!

@@ -123,7 +123,6 @@ impl Preprocess {
         let shape = values.size();
         let sample_shape: Vec<usize> = shape[1..].iter().map(|&size| size as usize).collect();
         self.output_shape(&sample_shape)?;
-        let device = values.device();
         let mut x = match values.kind() {
             Kind::Uint8 => values.to_kind(Kind::Float) / 255.0,
             _ => values,
@@ -136,13 +135,24 @@ impl Preprocess {
                 .map_err(Error::libtorch("resizing"))?;
         }
         if let Some(Normalize { mean, std }) = &self.normalize {
-            let per_channel: Vec<i64> = (0..shape.len()).map(|axis| if axis == 1 { -1 } else { 1 }).collect();
-            let per_channel =
-                |v: &[f64]| Tensor::from_slice(v).to_kind(Kind::Float).to_device(device).view(per_channel.as_slice());
-            x = (x - per_channel(mean)) / per_channel(std);
+            x = (&x - per_channel(mean, &x)) / per_channel(std, &x);
         }
         Ok(x)
     }
+}
+
+impl Preprocess {
+    /// Undoes the normalization of preprocessed values `[N, C, …]`.
+    pub(crate) fn denormalize(&self, x: &Tensor) -> Tensor {
+        let Some(Normalize { mean, std }) = &self.normalize else { return x.shallow_clone() };
+        x * per_channel(std, x) + per_channel(mean, x)
+    }
+}
+
+/// Returns one number per channel in a shape that combines with values `[N, C, …]`, on their device.
+fn per_channel(numbers: &[f64], x: &Tensor) -> Tensor {
+    let shape: Vec<i64> = (0..x.dim()).map(|axis| if axis == 1 { -1 } else { 1 }).collect();
+    Tensor::from_slice(numbers).to_kind(Kind::Float).to_device(x.device()).view(shape.as_slice())
 }
 
 /// Copies a batch to a device as it is: values `[N, …]` of bytes or f32, classes as i64 `[N]`, target values as f32

@@ -10,6 +10,8 @@ mod history_file;
 mod page;
 #[cfg(feature = "progress")]
 mod progress;
+#[cfg(feature = "report")]
+mod report_images;
 mod run_folder;
 #[cfg(feature = "report")]
 mod run_report;

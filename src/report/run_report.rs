@@ -2,7 +2,8 @@
 
 use super::page::content::{Epoch, LabeledImage, Metadata, MetricValue, ReportContent, RunStatus, Split};
 use super::page::{curves, html, predictions};
-use crate::data::{Batch, Dataset, Image, SampleKey, Subset, Targets, Values, fetch};
+use super::report_images::{FIRST, labeled, mistakes, training};
+use crate::data::{Dataset, Image, Subset};
 use crate::metrics::{ClassPrediction, ConfusionMatrix};
 use crate::torch::{Versions, device_name};
 use crate::train::{Callback, EpochRecord, Event, Outcome, Run};
@@ -10,14 +11,12 @@ use crate::{Result, files};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-/// Images in the grid: three rows of eight.
-const IMAGES: usize = 24;
-
 /// Writes `report.html`, `curves.png` and `predictions.png` into a folder, after every epoch and at the end of the run.
 ///
 /// The page shows the curves of each metric against the epoch, the first test images with their true and predicted
-/// classes, the confusion matrix, the accuracy of each class, the configuration and the metadata that was added. It is
-/// a single file of about 100 kB that needs no network. Parts that a run does not have, such as classes or images, are
+/// classes, the most confident mistakes of each class, the confusion matrix, the accuracy of each class, training images
+/// as the network sees them, the configuration and the metadata that was added. It is a single file that needs no
+/// network, of about 100 kB and the images, which are shrunk to at most 128 pixels. Parts that a run does not have, such as classes or images, are
 /// omitted.
 ///
 /// ```
@@ -36,6 +35,8 @@ pub struct Report {
     metadata: Vec<Metadata>,
     confusion: Option<ConfusionMatrix>,
     predictions: Vec<Option<ClassPrediction>>,
+    mistakes: Vec<LabeledImage>,
+    training: Vec<Vec<Image>>,
     /// Whether the folder was found writable.
     is_started: bool,
 }
@@ -50,6 +51,8 @@ impl Report {
             metadata: Vec::new(),
             confusion: None,
             predictions: Vec::new(),
+            mistakes: Vec::new(),
+            training: Vec::new(),
             is_started: false,
         }
     }
@@ -86,7 +89,10 @@ impl Report {
         content.epochs = run.history.epochs.iter().map(epoch).collect();
         content.classes = run.datasets.train.classes().to_vec();
         content.confusion = self.confusion.clone();
-        content.images = images(shown(run), &self.predictions)?;
+        let first: Vec<usize> = (0..self.predictions.len()).collect();
+        content.images = labeled(shown(run), &first, &self.predictions)?;
+        content.mistakes = self.mistakes.clone();
+        content.training = self.training.clone();
         content.summary = self.summary.clone();
         content.metadata = vec![configuration(run), machine(run)];
         content.metadata.extend(self.metadata.iter().cloned());
@@ -102,11 +108,13 @@ impl Callback for Report {
             Event::FitStarted => {
                 files::check_writable(&self.folder.join("report.html"))?;
                 self.is_started = true;
+                self.training = training(run)?;
             }
             Event::EpochEnded { test, validation, .. } => {
                 if let Some(evaluation) = test.or(*validation) {
                     self.confusion = evaluation.confusion.clone();
-                    self.predictions = evaluation.predictions.iter().take(IMAGES).copied().collect();
+                    self.predictions = evaluation.predictions.iter().take(FIRST).copied().collect();
+                    self.mistakes = mistakes(shown(run), evaluation)?;
                 }
                 self.write(RunStatus::Running, run)?;
             }
@@ -114,7 +122,7 @@ impl Callback for Report {
             Event::FitEnded { outcome: Outcome::EndedEarly | Outcome::Interrupted } => {
                 if run.step > 0 {
                     // The weights have changed since the last evaluation; the images show the current predictions.
-                    let first = Subset::first(shown(run), IMAGES);
+                    let first = Subset::first(shown(run), FIRST);
                     self.predictions = run.evaluate(&first)?.predictions;
                 }
                 self.write(RunStatus::Stopped { epoch: run.epoch, step: run.step }, run)?;
@@ -198,42 +206,4 @@ fn machine(run: &Run) -> Metadata {
         ("densenet", versions.densenet.to_string()),
     ];
     Metadata::new("Machine and versions", rows)
-}
-
-/// Returns the first images of a data set with their true and predicted classes; none where samples are not images.
-fn images(dataset: &dyn Dataset, predictions: &[Option<ClassPrediction>]) -> Result<Vec<LabeledImage>> {
-    let &[channels, height, width] = dataset.sample_shape() else { return Ok(Vec::new()) };
-    let keys: Vec<SampleKey> = (0..predictions.len()).map(SampleKey::for_evaluation).collect();
-    if keys.is_empty() || !matches!(channels, 1 | 3) {
-        return Ok(Vec::new());
-    }
-    let batch = fetch(dataset, &keys)?;
-    let Targets::Classes(truths) = &batch.targets else { return Ok(Vec::new()) };
-    let name = |class: usize| dataset.classes().get(class).cloned().unwrap_or_else(|| format!("class {class}"));
-    let pixels = bytes(&batch);
-    let labeled = truths.iter().zip(predictions).zip(pixels.chunks_exact(channels * height * width));
-    labeled
-        .map(|((&truth, prediction), pixels)| {
-            Ok(LabeledImage {
-                image: Image::new([channels, height, width], Values::U8(pixels.to_vec()))?,
-                truth: name(truth as usize),
-                predicted: prediction.map_or_else(|| "none".to_owned(), |prediction| name(prediction.class)),
-                correct: prediction.is_some_and(|prediction| prediction.class == truth as usize),
-                probability: prediction.map(|prediction| prediction.probability),
-            })
-        })
-        .collect()
-}
-
-/// Returns the values as bytes: scaled from the least to the greatest of the batch where they are not bytes already.
-fn bytes(batch: &Batch) -> Vec<u8> {
-    match &batch.values {
-        Values::U8(bytes) => bytes.clone(),
-        Values::F32(values) => {
-            let finite = || values.iter().copied().filter(|value| value.is_finite());
-            let (low, high) = (finite().fold(f32::INFINITY, f32::min), finite().fold(f32::NEG_INFINITY, f32::max));
-            let scale = 255.0 / (high - low).max(f32::MIN_POSITIVE);
-            values.iter().map(|value| ((value - low) * scale) as u8).collect()
-        }
-    }
 }

@@ -2,12 +2,13 @@
 
 use super::evaluate::Inference;
 use super::{Datasets, EpochRecord, Evaluation, History, Loss, TrainConfig};
-use crate::data::Dataset;
+use crate::data::{Dataset, Phase, SampleKey, fetch};
 use crate::metrics::MetricSet;
 use crate::models::Model;
 use crate::{Error, Result};
 use std::ops::ControlFlow;
 use std::time::Duration;
+use tch::Tensor;
 use tch::nn::VarStore;
 
 /// Code that a run calls at its events, and that may end the run. A callback has read access; whatever changes a step
@@ -248,6 +249,21 @@ impl Run<'_> {
     /// Those of the data set and of the model.
     pub fn evaluate(&self, dataset: &dyn Dataset) -> Result<Evaluation> {
         Inference::of_run(self.config, self.model, self.vs).evaluate_all(self.loss, self.metrics.fresh(), dataset)
+    }
+
+    /// Returns training samples as the model gets them in an epoch, which is counted from 0: augmented, preprocessed, and
+    /// mixed with one another where the run mixes. They are inputs `[N, …]` on the device of the model.
+    ///
+    /// # Errors
+    ///
+    /// Those of the data set and of the preprocessing.
+    pub fn training_inputs(&self, indices: &[usize], epoch: u64) -> Result<Tensor> {
+        let TrainConfig { seed, preprocess, mixing, .. } = self.config;
+        let key = |&index| SampleKey { index, epoch, seed: *seed, phase: Phase::Train };
+        let batch = fetch(self.datasets.train, &indices.iter().map(key).collect::<Vec<_>>())?;
+        let tensors = preprocess.tensors(&batch, self.vs.device())?;
+        let classes = self.datasets.train.classes().len() as i64;
+        Ok(mixing.apply(tensors, classes, *seed, epoch << 32)?.0)
     }
 
     /// Returns the names of the run's metrics: "loss", "accuracy", then the others sorted.

@@ -22,6 +22,8 @@ pub struct Evaluation {
     /// The predicted classes in the order of the data set, `None` for a sample whose outputs have NaN; empty where the
     /// targets are not classes.
     pub predictions: Vec<Option<ClassPrediction>>,
+    /// The true classes, as many as there are predictions.
+    pub targets: Vec<usize>,
     /// The confusion matrix; `None` where the targets are not classes.
     pub confusion: Option<ConfusionMatrix>,
     /// Samples that could not be read, and whose places others took: they were evaluated in their stead.
@@ -93,7 +95,7 @@ impl Inference<'_> {
         dataset: &dyn Dataset,
         stop: Stop,
     ) -> Result<Option<Evaluation>> {
-        let mut predictions = Vec::new();
+        let (mut predictions, mut all_targets) = (Vec::new(), Vec::new());
         let mut confusion = None;
         let skipped = self.run(dataset, stop, |inputs, outputs, targets| {
             let BatchLoss { mean, weight } = no_grad(|| checked_loss(loss, outputs, targets))?;
@@ -109,7 +111,13 @@ impl Inference<'_> {
             let output = BatchOutput::new(outputs, targets, mean, weight);
             if output.is_classification() {
                 let batch = class_predictions(outputs);
-                count(&mut confusion, &output, &batch, metrics.samples())?;
+                let classes = classes(&output, metrics.samples())?;
+                let confusion =
+                    confusion.get_or_insert_with(|| ConfusionMatrix::new(output.outputs.size()[1] as usize));
+                for (class, prediction) in classes.iter().zip(&batch) {
+                    confusion.add(*class, prediction.map(|prediction| prediction.class));
+                }
+                all_targets.extend(classes);
                 predictions.extend(batch);
             }
             metrics.update(&output)
@@ -118,29 +126,25 @@ impl Inference<'_> {
             return Ok(None);
         }
         let metrics = metrics.compute().ok_or(Error::Data(DataError::EmptyDataset))?;
-        Ok(Some(Evaluation { metrics, predictions, confusion, skipped }))
+        let targets = all_targets;
+        Ok(Some(Evaluation { metrics, predictions, targets, confusion, skipped }))
     }
 }
 
-/// Counts the predictions of a batch, which begins at sample `first`.
-fn count(
-    confusion: &mut Option<ConfusionMatrix>,
-    output: &BatchOutput,
-    batch: &[Option<ClassPrediction>],
-    first: usize,
-) -> Result<()> {
-    let classes = output.outputs.size()[1] as usize;
-    let confusion = confusion.get_or_insert_with(|| ConfusionMatrix::new(classes));
+/// Returns the true classes of a batch, which begins at sample `first`, after a check that the model has outputs for them.
+fn classes(output: &BatchOutput, first: usize) -> Result<Vec<usize>> {
+    let outputs = output.outputs.size()[1] as usize;
     // Not one by one, each of which would wait for the device.
-    let targets = output.targets.to_device(Device::Cpu);
-    for (row, prediction) in batch.iter().enumerate() {
-        let class = targets.int64_value(&[row as i64]) as usize;
-        if class >= classes {
-            // A data set may have more classes than the model has outputs, and not every loss function checks it.
-            let problem = BatchProblem::ClassOutOfRange { position: first + row, class: class as u32, classes };
-            return Err(Error::Data(DataError::Samples { problem }));
+    let targets = output.targets.to_device(Device::Cpu).contiguous();
+    let targets = Vec::<i64>::try_from(targets).map_err(Error::libtorch("targets of a batch"))?;
+    let classes: Vec<usize> = targets.into_iter().map(|class| class as usize).collect();
+    match classes.iter().position(|&class| class >= outputs) {
+        None => Ok(classes),
+        // A data set may have more classes than the model has outputs, and not every loss function checks it.
+        Some(row) => {
+            let class = classes[row] as u32;
+            let problem = BatchProblem::ClassOutOfRange { position: first + row, class, classes: outputs };
+            Err(Error::Data(DataError::Samples { problem }))
         }
-        confusion.add(class, prediction.map(|prediction| prediction.class));
     }
-    Ok(())
 }

@@ -43,6 +43,8 @@ mod precision;
 mod predictor;
 mod process_state;
 mod recording;
+#[cfg(feature = "report")]
+mod report_images;
 mod run_ends;
 mod run_folder;
 mod run_identity;

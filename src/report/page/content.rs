@@ -23,6 +23,11 @@ pub(crate) struct ReportContent {
     pub(crate) confusion: Option<ConfusionMatrix>,
     /// Images of the test set with their predictions.
     pub(crate) images: Vec<LabeledImage>,
+    /// Images of the test set with wrong predictions: by class, the most confident of each first.
+    pub(crate) mistakes: Vec<LabeledImage>,
+    /// Training images as the network sees them: augmented, mixed and preprocessed. Each row is one sample in several
+    /// epochs.
+    pub(crate) training: Vec<Vec<Image>>,
     /// The summary of the model's layers, shown in a monospaced font.
     pub(crate) summary: Option<String>,
     /// Tables of names and values, such as the configuration, in order.
@@ -145,19 +150,23 @@ pub(crate) struct LabeledImage {
     pub(crate) probability: Option<f64>,
 }
 
-impl LabeledImage {
+/// What a report does with images of one or three channels and bytes.
+pub(super) trait Shown {
+    /// Returns the image.
+    fn image(&self) -> &Image;
+
     /// Returns the height and the width in pixels.
-    pub(super) fn size(&self) -> (usize, usize) {
-        let [_, height, width] = self.image.shape();
+    fn size(&self) -> (usize, usize) {
+        let [_, height, width] = self.image().shape();
         (height, width)
     }
 
     /// Returns the pixels as red, green and blue, row by row.
-    pub(super) fn rgb(&self) -> Vec<[u8; 3]> {
+    fn rgb(&self) -> Vec<[u8; 3]> {
         let (height, width) = self.size();
         let pixels = height * width;
-        let plane = if self.image.shape()[0] == 1 { 0 } else { pixels };
-        let byte = |at: usize| match self.image.values() {
+        let plane = if self.image().shape()[0] == 1 { 0 } else { pixels };
+        let byte = |at: usize| match self.image().values() {
             crate::data::Values::U8(bytes) => bytes[at],
             crate::data::Values::F32(values) => values[at] as u8,
         };
@@ -165,9 +174,21 @@ impl LabeledImage {
     }
 
     /// Returns how many times larger the image becomes in a square of `side` pixels: an integer, at least 1.
-    pub(super) fn enlargement(&self, side: usize) -> usize {
+    fn enlargement(&self, side: usize) -> usize {
         let (height, width) = self.size();
         (side / height.max(width)).max(1)
+    }
+}
+
+impl Shown for LabeledImage {
+    fn image(&self) -> &Image {
+        &self.image
+    }
+}
+
+impl Shown for Image {
+    fn image(&self) -> &Image {
+        self
     }
 }
 

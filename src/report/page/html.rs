@@ -9,8 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use super::confusion::Confusion;
-use super::content::{self, Epoch, LabeledImage, ReportContent, RunStatus, Split};
+use super::content::{self, Epoch, LabeledImage, ReportContent, RunStatus, Shown, Split};
 use super::{drawing, format};
+use crate::data::Image;
 use crate::{Error, Result, files};
 
 /// The side of the square that an image is enlarged to fill, by an integer factor.
@@ -33,10 +34,6 @@ pub(crate) fn write(content: &ReportContent, path: &Path) -> Result<()> {
 /// Renders the page from the template.
 pub(super) fn page(content: &ReportContent) -> std::result::Result<String, Box<dyn std::error::Error + Send + Sync>> {
     let (state, status) = status(content);
-    let png = |labeled: &LabeledImage| {
-        let (height, width) = labeled.size();
-        drawing::png((width, height), labeled.rgb().as_flattened()).map(|png| STANDARD.encode(png))
-    };
     let page = Page {
         content,
         state,
@@ -44,11 +41,9 @@ pub(super) fn page(content: &ReportContent) -> std::result::Result<String, Box<d
         scores: scores(&content.epochs),
         curves: (!content.epochs.is_empty()).then(|| curves(&content.epochs)),
         wrong: content.images.iter().filter(|labeled| !labeled.correct).count(),
-        images: content
-            .images
-            .iter()
-            .map(|image| Ok((image, png(image)?)))
-            .collect::<std::result::Result<_, png::EncodingError>>()?,
+        images: encoded(&content.images)?,
+        mistakes: encoded(&content.mistakes)?,
+        training: content.training.iter().map(|row| encoded(row)).collect::<std::result::Result<_, _>>()?,
         confusion: Confusion::of(content),
         columns: columns(&content.epochs),
     };
@@ -67,11 +62,23 @@ struct Page<'a> {
     /// The data of the curves for `report.js`; `None` before the first epoch.
     curves: Option<serde_json::Value>,
     wrong: usize,
-    /// The images and their PNG files in base64.
-    images: Vec<(&'a LabeledImage, String)>,
+    images: Encoded<'a, LabeledImage>,
+    mistakes: Encoded<'a, LabeledImage>,
+    training: Vec<Encoded<'a, Image>>,
     confusion: Option<Confusion<'a>>,
     /// The columns of the table of epochs: metrics over splits.
     columns: Vec<(&'a str, Split)>,
+}
+
+/// Images and their PNG files in base64.
+type Encoded<'a, T> = Vec<(&'a T, String)>;
+
+fn encoded<T: Shown>(images: &[T]) -> std::result::Result<Encoded<'_, T>, png::EncodingError> {
+    let png = |image: &T| {
+        let (height, width) = image.size();
+        drawing::png((width, height), image.rgb().as_flattened()).map(|png| STANDARD.encode(png))
+    };
+    images.iter().map(|image| Ok((image, png(image)?))).collect()
 }
 
 impl Page<'_> {

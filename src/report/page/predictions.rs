@@ -5,7 +5,7 @@ use std::path::Path;
 use plotters::element::BitMapElement;
 use plotters::prelude::*;
 
-use super::content::{LabeledImage, ReportContent};
+use super::content::{LabeledImage, ReportContent, Shown};
 use super::drawing::{self, Area, Drawn, FINE, FRAME, INK, QUIET, fit, letters, px};
 use super::format;
 use crate::Result;

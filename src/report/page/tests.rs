@@ -76,6 +76,26 @@ fn each_metric_has_a_panel_with_its_values_against_whole_epochs() {
 }
 
 #[test]
+fn mistakes_and_training_images_have_their_sections_where_there_are_any() {
+    let headings = |content: &ReportContent| {
+        let page = markup(content);
+        elements(parse(&page).root(), "h2").map(text).collect::<Vec<_>>()
+    };
+    let mut content = examples::content();
+    assert!(!headings(&content).iter().any(|heading| heading == "Mistakes" || heading == "Training images"));
+    content.mistakes = vec![examples::image("R&D coat".into(), false)];
+    let image = content.images[0].image.clone();
+    content.training = vec![vec![image.clone(), image.clone()], vec![image.clone(), image]];
+    assert!(["Mistakes", "Training images"].iter().all(|heading| headings(&content).contains(&(*heading).to_owned())));
+    let page = markup(&content);
+    let document = parse(&page);
+    let table = element(&document, "table", "training").unwrap();
+    assert_eq!((elements(table, "tr").count(), elements(table, "img").count()), (2, 4));
+    // Two predictions and one mistake.
+    assert_eq!(elements(document.root(), "li").count(), 3);
+}
+
+#[test]
 fn the_curve_data_in_the_page_are_those_that_were_made() {
     let content = examples::content();
     assert_eq!(curves(&content), html::curves(&content.epochs));
