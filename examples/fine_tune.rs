@@ -118,7 +118,7 @@ fn run(args: &Args) -> Result<()> {
     let Some(weights) = &args.weights else {
         let optimizer = AdamWConfig::new(args.learning_rate).with_group(no_decay()).build(&vs)?;
         let trainer = Trainer::new(vs, model, optimizer, config(args, &bundle, args.epochs))?;
-        return fit(trainer, &bundle, &folder, &datasets);
+        return train_and_save(trainer, &bundle, &folder, &datasets);
     };
     println!("weights: {}", load(&vs, weights, &LoadConfig::new().with_new_head())?);
     let (vs, model) = train_classifier(args, &bundle, vs, model, &datasets)?;
@@ -127,14 +127,14 @@ fn run(args: &Args) -> Result<()> {
         .with_group(no_decay())
         .build(&vs)?;
     let trainer = Trainer::new(vs, model, optimizer, config(args, &bundle, args.epochs))?;
-    fit(trainer, &bundle, &folder, &datasets)
+    train_and_save(trainer, &bundle, &folder, &datasets)
 }
 
 /// Opens the training and the validation set.
 fn open(args: &Args, size: usize) -> Result<(Box<dyn Dataset>, Box<dyn Dataset>)> {
     let config = ImageConfig::new()
         .with_size([size, size])
-        .with_fit(Fit::CenterCrop { resize_size: (size * 8).div_ceil(7) })
+        .with_fit(fit(size))
         .with_augment(augment(size))
         .with_bad_files(if args.skip_bad_files { BadFilePolicy::Skip } else { BadFilePolicy::Error })
         .with_cache_bytes(args.cache << 20);
@@ -148,6 +148,11 @@ fn open(args: &Args, size: usize) -> Result<(Box<dyn Dataset>, Box<dyn Dataset>)
     let all = ImageFolder::open_with(&args.folder, &config)?;
     let (train, validation) = split_validation(all, 0.2, args.seed)?;
     Ok((Box::new(train), Box::new(validation)))
+}
+
+/// Returns how images are prepared for evaluation and prediction.
+fn fit(size: usize) -> Fit {
+    Fit::CenterCrop { resize_size: (size * 8).div_ceil(7) }
 }
 
 /// Returns the augmentation of training images: what is left of a crop of a small image would be too little.
@@ -178,7 +183,7 @@ fn describe(args: &Args, pretrained: Option<Bundle>, size: usize, classes: &[Str
     };
     let bundle =
         Bundle::new(config.with_classes(count).with_seed(args.seed)).with_classes(classes.iter().map(String::as_str));
-    Ok(bundle.with_preprocess(preprocess).with_image_size([size, size]))
+    Ok(bundle.with_preprocess(preprocess).with_image_size([size, size]).with_fit(fit(size)))
 }
 
 fn config(args: &Args, bundle: &Bundle, epochs: usize) -> TrainConfig {
@@ -221,7 +226,7 @@ fn train_classifier(
 }
 
 /// Trains, and leaves report, history, and the bundle of the best epoch.
-fn fit(trainer: Trainer<DenseNet>, bundle: &Bundle, folder: &RunFolder, datasets: &Datasets) -> Result<()> {
+fn train_and_save(trainer: Trainer<DenseNet>, bundle: &Bundle, folder: &RunFolder, datasets: &Datasets) -> Result<()> {
     let (key, description) = bundle.metadata()?;
     let weights = SaveWeights::best_to(folder.file("model.safetensors"), Monitor::accuracy());
     let mut trainer = trainer

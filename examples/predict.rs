@@ -56,8 +56,7 @@ fn predict(args: &Args) -> Result<bool> {
     let predictor = Predictor::open_with(&args.model, config)?;
     let (mut all, mut records) = (true, Vec::new());
     for file in files(&args.images, &mut all) {
-        let image = read(&file, color).map(|image| resized(image, &bundle));
-        match image.and_then(|image| predictor.predict(image)) {
+        match read(&file, color).and_then(|image| predictor.predict(image)) {
             Ok(prediction) if args.json => records.push(record(&file, &prediction, args.top)),
             Ok(prediction) => say(format_args!("{}", line(&file, &prediction, args.top))),
             Err(error) => report(&file, &error.with_causes(), &mut all),
@@ -97,12 +96,6 @@ fn in_folder(folder: &Path) -> io::Result<Vec<PathBuf>> {
 fn read(file: &Path, color: Color) -> Result<Image> {
     let bytes = fs::read(file).map_err(Error::other)?;
     Image::decode(&bytes, color)
-}
-
-/// Shrinks an image to the size of the network's inputs. The predictor resizes it without antialiasing; a resize with
-/// antialiasing belongs here.
-fn resized(image: Image, _bundle: &Bundle) -> Image {
-    image
 }
 
 fn record(file: &Path, prediction: &Prediction, top: usize) -> Value {

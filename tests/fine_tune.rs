@@ -29,7 +29,7 @@ fn text(output: Output) -> String {
 fn write(folder: &Path, split: &str, class: &str, number: u32) {
     let image = image::ImageBuffer::from_fn(40, 36, |x, y| {
         let along = if class == "rows" { y } else { x };
-        image::Rgb([if (along + number) / 4 % 2 == 0 { 230_u8 } else { 20 }, 90, (number * 9) as u8])
+        image::Rgb([if ((along + number) / 4).is_multiple_of(2) { 230_u8 } else { 20 }, 90, (number * 9) as u8])
     });
     let folder = folder.join(split).join(class);
     fs::create_dir_all(&folder).unwrap();

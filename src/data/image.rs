@@ -2,6 +2,9 @@
 
 #[cfg(feature = "images")]
 mod decode;
+mod fit;
+#[cfg(feature = "images")]
+mod fit_pixels;
 #[cfg(feature = "images")]
 mod jpeg;
 mod pixels;
@@ -12,9 +15,8 @@ mod resize;
 pub(super) use decode::luma;
 #[cfg(feature = "images")]
 pub use decode::{Alpha, Color, ImageHeader};
+pub use fit::{Fit, Interpolation};
 pub(crate) use pixels::{Pixels, Rectangle};
-#[cfg(feature = "images")]
-pub use resize::Interpolation;
 
 use super::Values;
 use crate::error::InputError;

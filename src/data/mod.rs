@@ -45,14 +45,14 @@ pub use dataset::Dataset;
 pub(crate) use dataset::fetch;
 pub use fashion_mnist::{FashionMnist, Split};
 pub(crate) use fingerprint::Fingerprint;
-pub use image::Image;
 #[cfg(feature = "images")]
 #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
-pub use image::{Alpha, Color, ImageHeader, Interpolation};
+pub use image::{Alpha, Color, ImageHeader};
+pub use image::{Fit, Image, Interpolation};
 pub(crate) use image::{Pixels, Rectangle};
 #[cfg(feature = "images")]
 #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
-pub use image_folder::{BadFile, BadFilePolicy, Fit, ImageConfig, ImageFolder, ImageTable, ScanReport};
+pub use image_folder::{BadFile, BadFilePolicy, ImageConfig, ImageFolder, ImageTable, ScanReport};
 pub use in_memory::{InMemoryDataset, Layout};
 pub use key::{Phase, SampleKey};
 pub use loader::{Loader, LoaderConfig};

@@ -1,7 +1,7 @@
 //! Configurations of batched inference and of a predictor.
 
 use crate::Result;
-use crate::data::{LoaderConfig, Preprocess};
+use crate::data::{Fit, Interpolation, LoaderConfig, Preprocess};
 use crate::nn::{ForwardContext, Mode, Precision};
 use crate::torch::{check_device, default_device};
 use crate::train::TestTimeAugment;
@@ -98,6 +98,9 @@ config! {
         /// is a batch alone. It limits a batch's memory where images are large, as the batch size does where they are
         /// small. Default: 2²⁴, which are 111 images of 3×224×224 values, and 64 MiB of f32.
         pub max_batch_values: usize => with_max_batch_values,
+        /// How an image of bytes gets the size that the images of the training had, before preprocessing; `None` where it
+        /// keeps its own.
+        pub(super) fit: Option<([usize; 2], Fit, Interpolation)>,
     }
 }
 
@@ -113,6 +116,7 @@ impl PredictorConfig {
             max_image_values: 1 << 22,
             max_queued_values: 1 << 25,
             max_batch_values: 1 << 24,
+            fit: None,
         }
     }
 

@@ -7,7 +7,9 @@ use std::path::Path;
 
 impl Predictor {
     /// Opens a [model bundle](Bundle), and predicts on the [`default_device`](crate::default_device) with default
-    /// limits. Images of any size are resized as the bundle says.
+    /// limits. Images of bytes get the size of the training's images in the same way as in its evaluation, by the
+    /// bundle's [`fit`](Bundle::fit), on the thread of the caller; without the feature `images`, and for images of f32,
+    /// they are resized without antialiasing.
     ///
     /// # Errors
     ///
@@ -43,6 +45,7 @@ impl Predictor {
         let mut config = config.with_classes(bundle.classes.clone());
         config.predict.preprocess = bundle.prediction_preprocess();
         config.sample_shape = bundle.input_shape().or(config.sample_shape);
+        config.fit = bundle.image_size.map(|size| (size, bundle.fit, bundle.interpolation));
         Predictor::start(model, config)
     }
 }

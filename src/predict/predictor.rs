@@ -130,6 +130,8 @@ impl Predictor {
             let expected = format!("at most {} values", config.max_image_values);
             return Err(Error::Input(InputError::SampleShape { actual: image.shape().to_vec(), expected }));
         }
+        #[cfg(feature = "images")]
+        let image = fitted(image, config)?;
         let actual = config.predict.preprocess.output_shape(&image.shape())?;
         let preprocessed = actual.iter().fold(1_usize, |values, &size| values.saturating_mul(size));
         if let Some(expected) = config.sample_shape
@@ -145,6 +147,17 @@ impl Predictor {
     fn queue(&self) -> Result<SyncSender<Queued>> {
         let requests = self.shared.requests.read().unwrap_or_else(PoisonError::into_inner);
         requests.clone().ok_or(Error::Prediction(PredictionError::Stopped))
+    }
+}
+
+/// Gives an image of bytes the size of the training's images.
+#[cfg(feature = "images")]
+fn fitted(image: Image, config: &PredictorConfig) -> Result<Image> {
+    match config.fit {
+        Some((size, fit, interpolation)) if image.bytes().is_some() && matches!(image.shape()[0], 1 | 3) => {
+            image.fit(size, fit, interpolation)
+        }
+        _ => Ok(image),
     }
 }
 

@@ -288,6 +288,11 @@ fn a_predictor_of_a_bundle_has_its_classes_and_its_preprocessing_whatever_the_co
         let values = (0..shape.iter().product::<usize>()).map(|i| (i * 7 % 256) as u8).collect();
         Image::new(shape, Values::U8(values)).unwrap()
     };
+    #[cfg(feature = "images")]
+    let prepared =
+        |image: Image| image.fit([16, 20], densenet::data::Fit::Crop, densenet::data::Interpolation::Bilinear).unwrap();
+    #[cfg(not(feature = "images"))]
+    let prepared = |image: Image| image;
     let (_, _, model) = Bundle::open(&path, Device::Cpu).unwrap();
     let preprocess = Preprocess::new().with_normalize([0.1], [0.3]).with_size([16, 20]);
     let predict = PredictConfig::default().with_device(Device::Cpu);
@@ -297,10 +302,33 @@ fn a_predictor_of_a_bundle_has_its_classes_and_its_preprocessing_whatever_the_co
     for opened in [Predictor::open(&path).unwrap(), Predictor::open_with(&path, other).unwrap()] {
         for shape in [[1, 16, 20], [1, 40, 31]] {
             let prediction = opened.predict(image(shape)).unwrap();
-            assert_eq!(prediction.outputs, by_hand.predict(image(shape)).unwrap().outputs);
+            assert_eq!(prediction.outputs, by_hand.predict(prepared(image(shape))).unwrap().outputs);
             assert_eq!(prediction.name(3), Some("T-shirt/top"));
         }
         let error = opened.predict(image([3, 16, 20])).unwrap_err();
         assert!(matches!(error, Error::Input(_) | Error::Config(_)), "{error:?}");
     }
+}
+
+#[cfg(feature = "images")]
+#[test]
+fn an_image_is_prepared_for_a_prediction_as_for_an_evaluation() {
+    use densenet::data::{Fit, Interpolation};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let vs = variables(&net());
+    let fit = Fit::CenterCrop { resize_size: 20 };
+    Bundle::new(net()).with_image_size([16, 16]).with_fit(fit).save(&vs, &path).unwrap();
+    assert_eq!(Bundle::read(&path).unwrap().fit, fit);
+    let image = Image::new([1, 50, 70], Values::U8((0..3500).map(|at| (at * 7 % 251) as u8).collect())).unwrap();
+    let fitted = image.fit([16, 16], fit, Interpolation::Bilinear).unwrap();
+    assert_eq!(fitted.shape(), [1, 16, 16]);
+    let outputs = |path, image| Predictor::open(path).unwrap().predict(image).unwrap().outputs;
+    // A predictor that takes an image of the size as it is.
+    let plain = folder.path().join("plain.safetensors");
+    Bundle::new(net()).with_image_size([16, 16]).save(&vs, &plain).unwrap();
+    assert_eq!(outputs(&path, image.clone()), outputs(&plain, fitted));
+    assert_ne!(outputs(&path, image.clone()), outputs(&plain, image));
+    let invalid = Bundle::new(net()).with_image_size([16, 16]).with_fit(Fit::CenterCrop { resize_size: 8 });
+    assert!(invalid.metadata().unwrap_err().to_string().starts_with("resize size is 8"));
 }

@@ -1,28 +1,11 @@
 //! Resizing of images, antialiased as by PIL and torchvision.
 
 use super::pixels::{Pixels, Rectangle};
-use super::{Image, MAX_SIDE, Values};
+use super::{Fit, Image, Interpolation, MAX_SIDE, Values};
 use crate::{Error, Result};
 use fast_image_resize::images::{CroppedImage, Image as Buffer, ImageRef};
 use fast_image_resize::{CropBox, FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
-use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
-
-/// The way in which new pixels are computed from those of an image.
-#[cfg_attr(docsrs, doc(cfg(feature = "images")))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Interpolation {
-    /// The nearest pixel.
-    Nearest,
-    /// Linear interpolation; over all pixels that a new one covers where an image becomes smaller.
-    #[default]
-    Bilinear,
-    /// Cubic interpolation, with −0.5 as its parameter, over the pixels in the same way.
-    Bicubic,
-    /// Lanczos' filter of three lobes, over the pixels in the same way.
-    Lanczos,
-}
 
 impl Interpolation {
     fn algorithm(self) -> ResizeAlg {
@@ -55,15 +38,8 @@ impl Image {
     /// # Ok::<(), densenet::Error>(())
     /// ```
     pub fn resize(&self, [height, width]: [usize; 2], interpolation: Interpolation) -> Result<Image> {
-        let sides = 1..=MAX_SIDE;
-        if !(sides.contains(&height) && sides.contains(&width)) {
-            let value = format!("{height}×{width}");
-            return Err(Error::invalid_value("size of an image", value, "1 to 16384 pixels a side"));
-        }
-        let Some(bytes) = self.bytes() else {
-            let expected = "bytes: resize before the conversion to f32";
-            return Err(Error::invalid_value("image to resize", format!("f32 {:?}", self.shape), expected));
-        };
+        check_size([height, width])?;
+        let bytes = self.bytes_to_resize()?;
         let [channels, old_height, old_width] = self.shape;
         // Up to four channels together, which is the most that are resized at once.
         let mut resized = Vec::with_capacity(channels * height * width);
@@ -80,6 +56,43 @@ impl Image {
 
 /// Most channels that are resized together.
 const MAX_CHANNELS: usize = 4;
+
+#[cfg_attr(docsrs, doc(cfg(feature = "images")))]
+impl Image {
+    /// Gives an image of bytes with one or three channels a height and width in pixels, as an
+    /// [`ImageFolder`](crate::data::ImageFolder) does in evaluation.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`resize`](Self::resize);
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a fit that cannot give this size, and
+    /// for another number of channels.
+    pub fn fit(&self, size: [usize; 2], fit: Fit, interpolation: Interpolation) -> Result<Image> {
+        check_size(size)?;
+        fit.check(size)?;
+        let [channels, ..] = self.shape;
+        if !matches!(channels, 1 | 3) {
+            return Err(Error::invalid_value("number of channels", channels, "1 or 3"));
+        }
+        let pixels = Pixels::from_planes(self.shape, self.bytes_to_resize()?);
+        Ok(fit.apply(pixels, size, interpolation).into_image())
+    }
+
+    fn bytes_to_resize(&self) -> Result<&[u8]> {
+        self.bytes().ok_or_else(|| {
+            let expected = "bytes: resize before the conversion to f32";
+            Error::invalid_value("image to resize", format!("f32 {:?}", self.shape), expected)
+        })
+    }
+}
+
+fn check_size([height, width]: [usize; 2]) -> Result<()> {
+    let sides = 1..=MAX_SIDE;
+    match sides.contains(&height) && sides.contains(&width) {
+        true => Ok(()),
+        false => Err(Error::invalid_value("size of an image", format!("{height}×{width}"), "1 to 16384 pixels a side")),
+    }
+}
 
 thread_local! {
     /// Keeps its buffers between images.

@@ -1,8 +1,7 @@
 //! The configuration of images in files.
 
-use super::fit::Fit;
 use crate::data::image::MAX_SIDE;
-use crate::data::{Alpha, Augment, Color, Interpolation};
+use crate::data::{Alpha, Augment, Color, Fit, Interpolation};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,6 @@
 mod bad_file;
 mod cache;
 mod config;
-mod fit;
 mod open;
 mod scan;
 mod table;
@@ -11,7 +10,6 @@ mod walk;
 
 pub use bad_file::BadFile;
 pub use config::{BadFilePolicy, ImageConfig};
-pub use fit::Fit;
 pub use scan::ScanReport;
 pub use table::ImageTable;
 

@@ -20,7 +20,7 @@ impl Bundle {
     /// Checks all values. The network's layers are listed, so that their number has to be checked before where the
     /// configuration comes from a file.
     pub(super) fn check(&self) -> Result<()> {
-        let Bundle { config, classes, preprocess, image_size } = self;
+        let Bundle { config, classes, preprocess, image_size, fit, .. } = self;
         config.variables()?;
         config.norm.check()?;
         config.dropout.check()?;
@@ -36,6 +36,9 @@ impl Bundle {
             && ![height, width].iter().all(|side| (1..=MAX_SIDE).contains(*side))
         {
             return Err(Error::invalid_value("image size", format!("{height}×{width}"), "1 to 16384 pixels a side"));
+        }
+        if let Some(size) = image_size {
+            fit.check(*size)?;
         }
         let [height, width] = image_size.unwrap_or([1, 1]);
         preprocess.output_shape(&[config.input_channels, height, width])?;

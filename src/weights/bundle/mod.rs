@@ -6,7 +6,7 @@ mod metadata;
 mod open;
 
 use crate::Result;
-use crate::data::Preprocess;
+use crate::data::{Fit, Interpolation, Preprocess};
 use crate::models::DenseNetConfig;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -57,12 +57,25 @@ pub struct Bundle {
     /// Height and width in pixels of the training images before preprocessing, from 1 to 16,384, to which images are
     /// resized for a prediction where the preprocessing does not resize. Default: `None`, images keep their size.
     pub image_size: Option<[usize; 2]>,
+    /// How an image of another size gets this size. Default: [`Fit::Crop`].
+    #[serde(default)]
+    pub fit: Fit,
+    /// How pixels are computed where an image is resized to this size. Default: bilinear.
+    #[serde(default)]
+    pub interpolation: Interpolation,
 }
 
 impl Bundle {
     /// Describes a network without class names and preprocessing.
     pub fn new(config: DenseNetConfig) -> Self {
-        Bundle { config, classes: Vec::new(), preprocess: Preprocess::new(), image_size: None }
+        Bundle {
+            config,
+            classes: Vec::new(),
+            preprocess: Preprocess::new(),
+            image_size: None,
+            fit: Fit::default(),
+            interpolation: Interpolation::default(),
+        }
     }
 
     /// Sets the names of the classes in the order of the network's outputs: as many as there are outputs, of at most
@@ -85,6 +98,20 @@ impl Bundle {
     #[must_use]
     pub fn with_image_size(mut self, size: [usize; 2]) -> Self {
         self.image_size = Some(size);
+        self
+    }
+
+    /// Sets how an image of another size gets the [`image_size`](Self::image_size). Default: [`Fit::Crop`].
+    #[must_use]
+    pub fn with_fit(mut self, fit: Fit) -> Self {
+        self.fit = fit;
+        self
+    }
+
+    /// Sets how pixels are computed where an image is resized to the [`image_size`](Self::image_size). Default: bilinear.
+    #[must_use]
+    pub fn with_interpolation(mut self, interpolation: Interpolation) -> Self {
+        self.interpolation = interpolation;
         self
     }
 

@@ -1,48 +1,10 @@
-//! How images of any size and aspect ratio get the size of the samples.
+//! Gives images the size of a network's inputs.
 
-use crate::data::image::MAX_SIDE;
-use crate::data::{Interpolation, Pixels, Rectangle};
-use crate::{Error, Result};
-use serde::{Deserialize, Serialize};
-
-/// How an image gets the size of the samples, whatever its own size and aspect ratio.
-#[cfg_attr(docsrs, doc(cfg(feature = "images")))]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Fit {
-    /// It is resized until it covers the size, and what exceeds the size is cut off equally on both sides.
-    #[default]
-    Crop,
-    /// Its shorter side is resized to this many pixels, and the size is cut out of its center: torchvision's
-    /// `Resize(resize_size)` and `CenterCrop(size)`, with which most pretrained weights are evaluated.
-    CenterCrop {
-        /// Length of the shorter side in pixels, at least the longer side of the size, and at most 16,384; usually 256
-        /// for a size of 224×224.
-        resize_size: usize,
-    },
-    /// It is resized to the size, whatever happens to its aspect ratio: torchvision's `Resize([height, width])`.
-    Stretch,
-    /// It is resized until it fits into the size, and bars of this color (red, green and blue) fill the rest.
-    Pad {
-        /// Red, green and blue of the bars; for gray images the luma of that color.
-        fill: [u8; 3],
-    },
-}
+use super::{Fit, Interpolation, Pixels, Rectangle, luma};
 
 impl Fit {
-    pub(super) fn check(self, [height, width]: [usize; 2]) -> Result<()> {
-        match self {
-            Fit::CenterCrop { resize_size } if !(height.max(width)..=MAX_SIDE).contains(&resize_size) => {
-                let value = format!("{resize_size} for samples of {height}×{width}");
-                let expected = "at least the longer side of the size, and at most 16384";
-                Err(Error::invalid_value("resize size", value, expected))
-            }
-            _ => Ok(()),
-        }
-    }
-
     /// Gives an image this height and width.
-    pub(super) fn apply(self, pixels: Pixels, size: [usize; 2], interpolation: Interpolation) -> Pixels {
+    pub(crate) fn apply(self, pixels: Pixels, size: [usize; 2], interpolation: Interpolation) -> Pixels {
         let [height, width] = size;
         if [pixels.height, pixels.width] == size && !matches!(self, Fit::CenterCrop { .. }) {
             return pixels;
@@ -80,7 +42,7 @@ impl Fit {
 
 /// Returns a color in the channels of an image.
 fn color(fill: [u8; 3], channels: usize) -> Vec<u8> {
-    if channels == 3 { fill.to_vec() } else { vec![crate::data::image::luma(fill); channels] }
+    if channels == 3 { fill.to_vec() } else { vec![luma(fill); channels] }
 }
 
 impl Pixels {
