@@ -141,6 +141,7 @@ impl Preprocess {
     }
 }
 
+#[cfg(feature = "report")]
 impl Preprocess {
     /// Undoes the normalization of preprocessed values `[N, C, …]`.
     pub(crate) fn denormalize(&self, x: &Tensor) -> Tensor {

@@ -4,8 +4,9 @@
     tests/browser/check_report.py RUN/report.html --panel loss=train,test --panel accuracy=train,test [--images 24]
 
 The page must have these panels, each with these curves, drawn in their colors and named in its legend, and show that
-many images (any number but 0 where it is not given), all of them loaded, with an enlargement that keeps pixels sharp. It
-must report no error, ask for nothing outside of its file, and be no wider than its window, on a screen and on a phone.
+many predictions (any number but 0 where it is not given), with an enlargement that keeps pixels sharp, and all of its
+images loaded. It must report no error, ask for nothing outside of its file, and be no wider than its window, on a screen
+and on a phone.
 The exit status is 1 where it does not, 2 where the check itself cannot run. Needs Chromium and Python, no packages.
 """
 
@@ -39,9 +40,10 @@ LOOK = """JSON.stringify({
       }),
     };
   }),
-  images: [...document.querySelectorAll('.images img')].map((image) => ({
+  images: [...document.querySelectorAll('.images:not(.mistakes) img')].map((image) => ({
     width: image.naturalWidth, sharp: getComputedStyle(image).imageRendering })),
-  titles: [...document.querySelectorAll('.images li')].map((tile) => tile.innerText),
+  titles: [...document.querySelectorAll('.images:not(.mistakes) li')].map((tile) => tile.innerText),
+  broken: [...document.images].filter((image) => !image.naturalWidth).length,
   wide: document.documentElement.scrollWidth > innerWidth,
 })"""
 
@@ -148,7 +150,7 @@ def look(program, page, panels):
 def unfinished(seen):
     """Whether an image is not loaded yet or a curve not drawn."""
     drawn = all(curve["ink"] for panel in seen["panels"] for curve in panel["curves"])
-    return not drawn or not all(image["width"] for image in seen["images"])
+    return not drawn or seen["broken"]
 
 
 def faults_of_page(seen, panels, images):
@@ -163,9 +165,8 @@ def faults_of_page(seen, panels, images):
     count = len(seen["images"])
     if count != images if images is not None else count == 0:
         yield f"{count} images, expected {'some' if images is None else images}"
-    broken = sum(image["width"] == 0 for image in seen["images"])
-    if broken:
-        yield f"{broken} images did not load"
+    if seen["broken"]:
+        yield f"{seen['broken']} images did not load"
     if any(image["sharp"] != "pixelated" for image in seen["images"]):
         yield "images are smoothed"
     for title in seen["titles"]:

@@ -14,6 +14,7 @@ pub(crate) struct Pixels {
 
 impl Pixels {
     /// Creates pixels of one color.
+    #[cfg(feature = "images")]
     pub fn filled(width: usize, height: usize, color: &[u8]) -> Self {
         Pixels { width, height, channels: color.len(), values: color.repeat(width * height) }
     }
@@ -66,6 +67,7 @@ impl Pixels {
     }
 
     /// Copies a rectangle, which lies within the pixels.
+    #[cfg(feature = "images")]
     pub fn crop(&self, Rectangle { left, top, width, height }: Rectangle) -> Self {
         let mut values = Vec::with_capacity(width * height * self.channels);
         for row in top..top + height {
@@ -117,6 +119,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "images")]
     #[test]
     fn a_crop_has_the_pixels_of_its_rectangle() {
         let pixels = Pixels { width: 3, height: 2, channels: 2, values: (0..12).collect() };
