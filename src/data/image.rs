@@ -1,13 +1,23 @@
 //! Single images in plain memory; `decode` reads them from files.
 
 #[cfg(feature = "images")]
+mod bmp;
+#[cfg(feature = "images")]
 mod decode;
 mod fit;
 #[cfg(feature = "images")]
 mod fit_pixels;
 #[cfg(feature = "images")]
+mod exif;
+#[cfg(feature = "images")]
+mod file;
+#[cfg(feature = "images")]
+mod gif;
+#[cfg(feature = "images")]
 mod jpeg;
 mod pixels;
+#[cfg(feature = "images")]
+mod png;
 #[cfg(feature = "images")]
 mod resize;
 

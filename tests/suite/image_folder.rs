@@ -134,7 +134,7 @@ fn files_that_are_no_images_are_an_error_or_left_out_and_listed() {
     let root = folder.path();
     write(root, "cat/0-empty.png", b"");
     write(root, "cat/notes.txt", b"these are cats");
-    write(root, "dog/animation.gif", b"GIF89a and so on");
+    write(root, "dog/animation.webp", b"RIFF\x40\0\0\0WEBPVP8X");
     // A name says nothing about the content.
     write(root, "dog/5.jpeg", &png(8, 8, [4, 0, 0]));
     rustix::fs::mknodat(
@@ -155,8 +155,12 @@ fn files_that_are_no_images_are_an_error_or_left_out_and_listed() {
     let images = ImageFolder::open_with(root, &skipping()).unwrap();
     assert_eq!(samples(&images), (vec![0, 1, 2, 3, 4], vec![0, 0, 1, 1, 1]));
     let listed: Vec<String> = images.bad_files().iter().map(|bad| bad.problem.clone()).collect();
-    let expected =
-        ["it is empty", "it is neither PNG nor JPEG", "it is Gif, and PNG and JPEG are read", "it is no regular file"];
+    let expected = [
+        "it is empty",
+        "it is neither PNG nor JPEG, GIF or BMP",
+        "it is WebP, and PNG, JPEG, GIF and BMP are read",
+        "it is no regular file",
+    ];
     assert_eq!(listed, expected);
 }
 

@@ -1,4 +1,4 @@
-//! Decoding of images: every form of PNG and JPEG that people have, and an error for everything else.
+//! Decoding of images: every form of PNG, JPEG, GIF and BMP that people have, and an error for everything else.
 
 use densenet::Error;
 use densenet::data::{Color, Image, ImageHeader, Values};
@@ -248,13 +248,14 @@ fn the_header_says_how_large_an_image_is_and_what_decoding_takes() {
     for form in forms() {
         let header = ImageHeader::read(&jpeg_of(form), Color::Rgb).unwrap();
         assert_eq!([header.width, header.height], [40, 24]);
-        // The result and what it is made of; and the file with all its coefficients.
-        assert!((6 * 960..16 * 960 + 20_000).contains(&header.memory), "{form:?}: {}", header.memory);
+        // The result and what it is made of; and the file with all its coefficients, and rows of them.
+        assert!((6 * 960..16 * 960 + 60_000).contains(&header.memory), "{form:?}: {}", header.memory);
     }
     let png = encoded(image::ImageBuffer::from_fn(9, 5, |x, y| Rgba([(x * y) as u16; 4])), ImageFormat::Png);
     let header = ImageHeader::read(&png, Color::Gray).unwrap();
     assert_eq!([header.width, header.height], [9, 5]);
-    assert!(header.memory >= 45 * 8 * 2, "{}", header.memory);
+    // Four channels, which become one; and rows and windows of the compressed data.
+    assert!((45 * 8..400_000).contains(&header.memory), "{}", header.memory);
     assert!(ImageHeader::read(&png[..20], Color::Gray).is_err());
 }
 
@@ -267,7 +268,15 @@ fn truncated_damaged_too_large_and_other_files_are_errors() {
             refused(&whole[..length]);
         }
     }
-    for bytes in [&b"GIF89a"[..], b"BM", b"", b"<html>", b"\xff\xd8\xff\xd9", b"RIFF\0\0\0\0WEBPVP8 "] {
+    for bytes in [
+        &b"GIF89a"[..],
+        b"GIF87a\x01\0\x01\0\0\0\0;",
+        b"BM",
+        b"",
+        b"<html>",
+        b"\xff\xd8\xff\xd9",
+        b"RIFF\0\0\0\0WEBPVP8 ",
+    ] {
         refused(bytes);
     }
     // A header that claims 100,000 pixels a side, and one that claims 16,000, with nothing behind them.
@@ -286,4 +295,47 @@ fn truncated_damaged_too_large_and_other_files_are_errors() {
     assert!(problem.contains("bytes"), "{problem}");
     let problem = refused(&vec![0; (64 << 20) + 1]);
     assert!(problem.contains("67108865"), "{problem}");
+}
+
+/// A GIF of one gray pixel with this screen, these parts before its image, and this after it.
+fn gif(screen: [u8; 4], before: &[u8], after: &[u8]) -> Vec<u8> {
+    let image = b",\0\0\0\0\x01\0\x01\0\0\x08\x04\0\x0f\x04\x04\0";
+    [b"GIF89a", &screen[..], b"\0\0\0", before, image, after].concat()
+}
+
+#[test]
+fn a_gif_is_walked_to_its_end() {
+    let screen = [1, 0, 1, 0];
+    let plain = gif(screen, b"", b";");
+    assert_eq!(decoded(&plain, Color::Rgb), ([3, 1, 1], vec![7, 7, 7]));
+    let comment = b"!\xfe\x03abc\x02;,\0";
+    for other in [gif(screen, comment, b";"), gif(screen, b"\0", b";"), gif(screen, b"", b";behind")] {
+        assert_eq!(decoded(&other, Color::Rgb), decoded(&plain, Color::Rgb));
+    }
+    assert!(refused(&gif(screen, b"", b"")).contains("cut off"));
+    assert!(refused(&gif(screen, b"", b"?;")).contains("unknown parts"));
+    assert!(refused(&gif(screen, b"", b",\0\0\0\0\x01\0\x01\0\0\x08\x04\0")).contains("cut off"));
+    assert!(refused(&gif([0, 0x41, 1, 0], b"", b";")).contains("16640×1 pixels"));
+    let at = plain.iter().position(|&byte| byte == b',').unwrap();
+    for (place, value, problem) in [(5, 0, "0×1 pixels"), (10, 9, "9 bits"), (10, 0, "0 bits"), (5, 9, "1 of 9 pixels")]
+    {
+        let mut changed = plain.clone();
+        changed[at + place] = value;
+        let found = refused(&changed);
+        assert!(found.contains(problem), "{found}");
+    }
+}
+
+#[test]
+fn a_jpeg_of_many_scans_or_segments_is_refused_before_it_is_decoded() {
+    let progressive = jpeg_of(Form { is_progressive: true, ..PLAIN });
+    let (start, scan) = progressive.split_at(progressive.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap());
+    let end = scan[2..].windows(2).position(|pair| pair[0] == 0xff && pair[1] != 0).unwrap() + 2;
+    let repeated = |count: usize| [start, &scan[..end].repeat(count), scan].concat();
+    assert!(refused(&repeated(100)).contains("more than 100 scans"));
+    let tables = [&jpeg()[..2], &b"\xff\xc4\0\x02".repeat(5000), &jpeg()[2..]].concat();
+    assert!(refused(&tables).contains("more than 4096 segments"));
+    // Comments are none that a decoder needs.
+    let comments = [&jpeg()[..2], &b"\xff\xfe\0\x02".repeat(5000), &jpeg()[2..]].concat();
+    assert_eq!(decoded(&comments, Color::Rgb), decoded(&jpeg(), Color::Rgb));
 }

@@ -24,6 +24,8 @@ mod fused;
 mod gradient_mode;
 mod history_files;
 #[cfg(feature = "images")]
+mod image_damage;
+#[cfg(feature = "images")]
 mod image_folder;
 #[cfg(feature = "images")]
 mod image_folder_runs;

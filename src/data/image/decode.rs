@@ -1,15 +1,17 @@
 //! The decoder of image files.
 
+use super::bmp::Bmp;
+use super::exif::orientation;
+use super::file::{ImageFile, check_size};
+use super::gif::Gif;
 use super::jpeg::Jpeg;
-use super::{Image, MAX_SIDE, Pixels};
+use super::png::Png;
+use super::{Image, Pixels};
 use crate::error::DataError;
 use crate::{Error, Result};
-use exif::{In, Tag};
-use image::codecs::png::PngDecoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageBuffer, ImageDecoder, ImageFormat, Limits, Luma, LumaA, Pixel, Rgb, RgbImage, Rgba};
+use image::{DynamicImage, ImageFormat, RgbImage, Rgba};
 use serde::{Deserialize, Serialize};
-use std::io::Cursor;
 
 /// The channels of a decoded image, whatever its file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +35,6 @@ pub enum Alpha {
 
 /// Largest file in bytes.
 const MAX_BYTES: usize = 64 << 20;
-/// Largest number of pixels.
-const MAX_PIXELS: u64 = 1 << 26;
 /// Largest memory of decoding in bytes.
 const MAX_MEMORY: u64 = 256 << 20;
 
@@ -52,29 +52,35 @@ pub struct ImageHeader {
 }
 
 impl ImageHeader {
-    /// Reads the header of a PNG or JPEG file, and decodes nothing: for programs that limit their memory.
+    /// Reads the header of a PNG, JPEG, GIF or BMP file, and decodes nothing: for programs that limit their memory.
     ///
     /// # Errors
     ///
     /// [`DataError::Image`] for a file that [`Image::decode`] refuses by its header, such as one that is too large.
     pub fn read(bytes: &[u8], colors: Color) -> Result<Self> {
-        File::open(bytes)?.header(colors)
+        header(&*open(bytes)?, colors)
     }
 }
 
 #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
 impl Image {
-    /// Decodes a PNG or JPEG file, which is recognized by its content, into bytes. [Transparency is
-    /// dropped](Alpha::Drop), of 16 bits the upper 8 are kept, and the image is turned as its EXIF orientation says.
-    /// What follows the end of a JPEG is ignored, such as the video of a phone's motion photo.
+    /// Decodes a PNG, JPEG, GIF or BMP file, which is recognized by its content, into bytes. [Transparency is
+    /// dropped](Alpha::Drop), of 16 bits the upper 8 are kept, of a GIF the first image is decoded, and the image is
+    /// turned as its EXIF orientation says. What follows the end of an image is ignored, such as the video of a phone's
+    /// motion photo.
     ///
     /// The pixels are those of PIL after `ImageOps.exif_transpose` and `convert("RGB")` or `convert("L")`; those of a
     /// JPEG differ by at most 3 of 255.
     ///
+    /// WebP is not read. Its lossless form may describe codes of its own for every 4×4 pixels, and the decoder in Rust that
+    /// this crate could use makes more than a gigabyte of tables out of a file of 4 MB and 1024×1024 pixels, without a way
+    /// to limit them.
+    ///
     /// # Errors
     ///
-    /// [`DataError::Image`] for any other or damaged file, for a JPEG of which a part is missing, and for a file that is
-    /// too large: more than 64 MiB, 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is decoded.
+    /// [`DataError::Image`] for any other or damaged file, for a file of which a part is missing, and for one that is too
+    /// large: more than 64 MiB, 16,384 pixels per side, 2²⁶ pixels, or 256 MiB of memory while it is decoded. A JPEG has
+    /// at most 4096 segments, and a progressive one as many scans as take seconds rather than minutes.
     pub fn decode(bytes: &[u8], colors: Color) -> Result<Self> {
         Pixels::decode(bytes, colors, Alpha::Drop).map(Pixels::into_image)
     }
@@ -94,10 +100,10 @@ impl Pixels {
 
     /// Returns height and width of the image in a file, turned as its EXIF orientation says.
     pub fn size_in(bytes: &[u8]) -> Result<[usize; 2]> {
-        let file = File::open(bytes)?;
-        let ImageHeader { width, height, .. } = file.header(Color::Rgb)?;
+        let file = open(bytes)?;
+        let ImageHeader { width, height, .. } = header(&*file, Color::Rgb)?;
         let is_turned = matches!(
-            file.orientation(),
+            orientation(file.exif()),
             Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
         );
         Ok(if is_turned { [width, height] } else { [height, width] })
@@ -105,10 +111,10 @@ impl Pixels {
 
     /// Decodes a file as [`Image::decode`] does.
     pub fn decode(bytes: &[u8], colors: Color, alpha: Alpha) -> Result<Self> {
-        let file = File::open(bytes)?;
-        file.header(colors)?;
-        let orientation = file.orientation();
-        let mut image = eight_bits(file.decode()?);
+        let file = open(bytes)?;
+        header(&*file, colors)?;
+        let orientation = orientation(file.exif());
+        let mut image = file.decode().map_err(failed)?;
         if let Alpha::Over(background) = alpha {
             image = over(image, background);
         }
@@ -126,103 +132,42 @@ fn failed(problem: String) -> Error {
     Error::Data(DataError::Image { problem })
 }
 
-/// A format that is read.
-enum Format {
-    Png,
-    Jpeg,
-}
-
-/// Recognizes the format of a file by its beginning.
-fn format(beginning: &[u8]) -> Result<Format> {
+/// Recognizes the format of a file by its beginning, if it is one that is read.
+fn format(beginning: &[u8]) -> Result<ImageFormat> {
     match image::guess_format(beginning) {
-        Ok(ImageFormat::Png) => Ok(Format::Png),
-        Ok(ImageFormat::Jpeg) => Ok(Format::Jpeg),
-        Ok(other) => Err(failed(format!("it is {other:?}, and PNG and JPEG are read"))),
-        Err(_) => Err(failed("it is neither PNG nor JPEG".to_owned())),
+        Ok(known @ (ImageFormat::Bmp | ImageFormat::Gif | ImageFormat::Jpeg | ImageFormat::Png)) => Ok(known),
+        Ok(other) => Err(failed(format!("it is {other:?}, and PNG, JPEG, GIF and BMP are read"))),
+        Err(_) => Err(failed("it is neither PNG nor JPEG, GIF or BMP".to_owned())),
     }
 }
 
-/// A file whose header has been read.
-enum File<'a> {
-    Png(Box<PngDecoder<Cursor<&'a [u8]>>>, &'a [u8]),
-    Jpeg(Jpeg<'a>),
+/// Reads the header of a file.
+fn open(bytes: &[u8]) -> Result<Box<dyn ImageFile + '_>> {
+    if bytes.len() > MAX_BYTES {
+        return Err(failed(format!("it has {} bytes, and at most {MAX_BYTES} are read", bytes.len())));
+    }
+    let file: Result<Box<dyn ImageFile + '_>, String> = match format(bytes)? {
+        ImageFormat::Bmp => Bmp::open(bytes).map(|file| Box::new(file) as _),
+        ImageFormat::Gif => Gif::open(bytes).map(|file| Box::new(file) as _),
+        ImageFormat::Jpeg => Jpeg::find(bytes).map(|file| Box::new(file) as _),
+        _ => Png::open(bytes).map(|file| Box::new(file) as _),
+    };
+    file.map_err(failed)
 }
 
-impl<'a> File<'a> {
-    fn open(bytes: &'a [u8]) -> Result<Self> {
-        if bytes.len() > MAX_BYTES {
-            return Err(failed(format!("it has {} bytes, and at most {MAX_BYTES} are read", bytes.len())));
-        }
-        match format(bytes)? {
-            Format::Png => {
-                let mut limits = Limits::default();
-                (limits.max_image_width, limits.max_image_height) = (Some(MAX_SIDE as u32), Some(MAX_SIDE as u32));
-                limits.max_alloc = Some(MAX_MEMORY);
-                let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits);
-                Ok(File::Png(Box::new(decoder.map_err(|error| failed(error.to_string()))?), bytes))
-            }
-            Format::Jpeg => Jpeg::find(bytes).map(File::Jpeg).map_err(failed),
-        }
+/// Returns the header of a file, after a check of the limits.
+fn header(file: &dyn ImageFile, colors: Color) -> Result<ImageHeader> {
+    let (width, height) = file.dimensions();
+    check_size((width, height)).map_err(failed)?;
+    let pixels = u64::from(width) * u64::from(height);
+    // The image as decoded, and then turned, or converted and divided into planes.
+    let converted = if colors == Color::Rgb { 6 * pixels } else { 4 * pixels };
+    let decoded = file.decoded_bytes();
+    let memory = decoded + file.working_bytes().max(decoded).max(converted);
+    if memory > MAX_MEMORY {
+        return Err(failed(format!("it would take {memory} bytes, and at most {MAX_MEMORY} are used")));
     }
-
-    /// Returns the header, after a check of the limits.
-    fn header(&self, colors: Color) -> Result<ImageHeader> {
-        let ((width, height), decoded, working) = match self {
-            File::Png(decoder, _) => (decoder.dimensions(), decoder.total_bytes(), 0),
-            File::Jpeg(jpeg) => (jpeg.dimensions(), jpeg.decoded_bytes(), jpeg.working_bytes()),
-        };
-        let pixels = u64::from(width) * u64::from(height);
-        if pixels > MAX_PIXELS || width.max(height) as usize > MAX_SIDE {
-            let limits = format!("at most {MAX_PIXELS}, and {MAX_SIDE} a side, are read");
-            return Err(failed(format!("it has {width}×{height} pixels, and {limits}")));
-        }
-        // The image as decoded, and then turned, or converted and divided into planes.
-        let converted = if colors == Color::Rgb { 6 * pixels } else { 4 * pixels };
-        let memory = decoded + working.max(decoded).max(converted);
-        if memory > MAX_MEMORY {
-            return Err(failed(format!("it would take {memory} bytes, and at most {MAX_MEMORY} are used")));
-        }
-        Ok(ImageHeader { width: width as usize, height: height as usize, memory })
-    }
-
-    fn orientation(&self) -> Orientation {
-        match self {
-            File::Png(_, bytes) => orientation(|reader| reader.read_from_container(&mut Cursor::new(bytes))),
-            File::Jpeg(jpeg) => orientation(|reader| reader.read_raw(jpeg.exif.to_vec())),
-        }
-    }
-
-    fn decode(self) -> Result<DynamicImage> {
-        match self {
-            File::Png(decoder, _) => DynamicImage::from_decoder(*decoder).map_err(|error| failed(error.to_string())),
-            File::Jpeg(jpeg) => jpeg.decode().map_err(failed),
-        }
-    }
-}
-
-/// Returns the orientation that EXIF metadata name. None, or damaged ones, leave the image as it is.
-fn orientation(read: impl FnOnce(&exif::Reader) -> Result<exif::Exif, exif::Error>) -> Orientation {
-    let value = read(&exif::Reader::new()).ok();
-    let value = value.and_then(|exif| exif.get_field(Tag::Orientation, In::PRIMARY)?.value.get_uint(0));
-    let orientation = value.and_then(|value| Orientation::from_exif(value.try_into().ok()?));
-    orientation.unwrap_or(Orientation::NoTransforms)
-}
-
-/// Keeps the upper 8 of 16 bits.
-fn eight_bits(image: DynamicImage) -> DynamicImage {
-    fn upper<P: Pixel<Subpixel = u16>, Q: Pixel<Subpixel = u8>>(
-        image: &ImageBuffer<P, Vec<u16>>,
-    ) -> ImageBuffer<Q, Vec<u8>> {
-        let values = image.as_raw().iter().map(|value| (value >> 8) as u8).collect();
-        ImageBuffer::from_raw(image.width(), image.height(), values).expect("as many values")
-    }
-    match image {
-        DynamicImage::ImageLuma16(image) => upper::<_, Luma<u8>>(&image).into(),
-        DynamicImage::ImageLumaA16(image) => upper::<_, LumaA<u8>>(&image).into(),
-        DynamicImage::ImageRgb16(image) => upper::<_, Rgb<u8>>(&image).into(),
-        DynamicImage::ImageRgba16(image) => upper::<_, Rgba<u8>>(&image).into(),
-        image => image,
-    }
+    Ok(ImageHeader { width: width as usize, height: height as usize, memory })
 }
 
 /// Puts an image over a color.

@@ -6,6 +6,7 @@
 //! is followed by ones. No code of JPEG consists of ones alone (ITU-T T.81, annex C), so that a decoder that needs more
 //! data than there is meets an invalid code.
 
+use super::file::ImageFile;
 use image::{DynamicImage, GrayImage, RgbImage};
 use memchr::memchr;
 use zune_jpeg::JpegDecoder;
@@ -18,7 +19,7 @@ pub(super) struct Jpeg<'a> {
     /// What a decoder needs of the file: markers with their segments, and scans.
     parts: Vec<&'a [u8]>,
     /// The EXIF metadata; empty where there are none.
-    pub exif: &'a [u8],
+    exif: &'a [u8],
     frame: Frame,
     /// Number of scans, in which the coefficients arrive.
     scans: usize,
@@ -39,6 +40,13 @@ struct Component {
 }
 
 const NONE_YET: u8 = u8::MAX;
+
+/// Most segments and scans that a decoder needs. Files have some dozens; millions of empty ones would take more memory
+/// than the file.
+const MAX_PARTS: usize = 4096;
+
+/// Most scans. Encoders write about ten; each one passes over all coefficients of the image, however little it has.
+const MAX_SCANS: usize = 100;
 
 const CUT_OFF: &str = "it is cut off: a JPEG without its end";
 
@@ -82,6 +90,9 @@ impl<'a> Jpeg<'a> {
             let segment = segment(bytes, at).ok_or(CUT_OFF)?;
             at += segment.len();
             if marker::is_needed(code) {
+                if parts.len() >= MAX_PARTS {
+                    return Err(format!("it has more than {MAX_PARTS} segments and scans"));
+                }
                 // With the marker before it.
                 parts.push(&bytes[at - segment.len() - 2..at]);
             }
@@ -92,6 +103,9 @@ impl<'a> Jpeg<'a> {
                 marker::SCAN => {
                     frame.as_mut().ok_or("it has a scan before its frame")?.add_scan(content)?;
                     scans += 1;
+                    if scans > MAX_SCANS {
+                        return Err(format!("it has more than {MAX_SCANS} scans"));
+                    }
                     let end = end_of_scan(bytes, at).ok_or(CUT_OFF)?;
                     parts.push(&bytes[at..end]);
                     at = end;
@@ -105,11 +119,6 @@ impl<'a> Jpeg<'a> {
         Ok(Jpeg { parts, exif, frame, scans })
     }
 
-    /// Returns width and height in pixels.
-    pub fn dimensions(&self) -> (u32, u32) {
-        (self.frame.width.into(), self.frame.height.into())
-    }
-
     fn is_gray(&self) -> bool {
         self.frame.components.len() == 1
     }
@@ -117,23 +126,37 @@ impl<'a> Jpeg<'a> {
     fn pixels(&self) -> u64 {
         u64::from(self.frame.width) * u64::from(self.frame.height)
     }
+}
 
-    /// Returns the number of bytes of the decoded image.
-    pub fn decoded_bytes(&self) -> u64 {
+impl ImageFile for Jpeg<'_> {
+    fn dimensions(&self) -> (u32, u32) {
+        (self.frame.width.into(), self.frame.height.into())
+    }
+
+    fn exif(&self) -> &[u8] {
+        self.exif
+    }
+
+    fn decoded_bytes(&self) -> u64 {
         self.pixels() * if self.is_gray() { 1 } else { 3 }
     }
 
     /// Returns the most bytes that decoding needs beside its result: the data, and all coefficients, in two bytes each,
     /// where they arrive in several scans.
-    pub fn working_bytes(&self) -> u64 {
-        let coefficients = self.pixels() * self.frame.components.len() as u64;
+    fn working_bytes(&self) -> u64 {
+        // Coefficients fill the image up to whole units, of at most 32 pixels a side.
+        let padded = |side: u16| u64::from(side).next_multiple_of(32);
+        let coefficients = padded(self.frame.width) * padded(self.frame.height) * self.frame.components.len() as u64;
         let coefficients = if self.frame.is_progressive || self.scans > 1 { 2 * coefficients } else { 0 };
-        coefficients + self.parts.iter().map(|part| part.len() as u64).sum::<u64>()
+        // Rows of units, in a few forms.
+        let rows = 32 * 16 * padded(self.frame.width);
+        coefficients + rows + self.parts.iter().map(|part| part.len() as u64).sum::<u64>()
     }
 
-    /// Decodes the image.
-    pub fn decode(&self) -> Result<DynamicImage, String> {
-        let mut data = vec![0xff, marker::START];
+    fn decode(self: Box<Self>) -> Result<DynamicImage, String> {
+        let length: usize = self.parts.iter().map(|part| part.len()).sum();
+        let mut data = Vec::with_capacity(length + 70);
+        data.extend([0xff, marker::START]);
         self.parts.iter().for_each(|part| data.extend(*part));
         // Bytes of ones, as they are written within a scan.
         data.extend([0xff, 0].repeat(32));
@@ -141,7 +164,10 @@ impl<'a> Jpeg<'a> {
         let (width, height) = self.dimensions();
         let color = if self.is_gray() { ColorSpace::Luma } else { ColorSpace::RGB };
         let options = DecoderOptions::default().set_strict_mode(true).jpeg_set_out_colorspace(color);
-        let options = options.set_max_width(usize::from(u16::MAX)).set_max_height(usize::from(u16::MAX));
+        let options = options
+            .set_max_width(usize::from(u16::MAX))
+            .set_max_height(usize::from(u16::MAX))
+            .jpeg_set_max_scans(MAX_SCANS);
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&data), options);
         let values = decoder.decode().map_err(|error| format!("it is damaged: {error}"))?;
         let image = match color {

@@ -22,7 +22,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A data set of PNG and JPEG files, in a folder with one folder per class or listed in a table. Its clones share it.
+/// A data set of PNG, JPEG, GIF and BMP files, in a folder with one folder per class or listed in a table. Its clones
+/// share it.
 ///
 /// ```text
 /// flowers/train/daisy/1.jpg      flowers/val/daisy/5.jpg

@@ -30,8 +30,9 @@ impl ImageFolder {
     /// # Errors
     ///
     /// [`DataError::ImageFolder`] where there are no classes, or a class has no images; [`DataError::BadFiles`] for
-    /// files that are neither PNG nor JPEG, unless the configuration skips them; [`DataError::MixedSizes`] where no size
-    /// is configured and the images differ in theirs; [`Error::Config`] for an invalid configuration; [`Error::Io`].
+    /// files that are neither PNG nor JPEG, GIF or BMP, unless the configuration skips them; [`DataError::MixedSizes`]
+    /// where no size is configured and the images differ in theirs; [`Error::Config`] for an invalid configuration;
+    /// [`Error::Io`].
     pub fn open_with(root: impl AsRef<Path>, config: &ImageConfig) -> Result<Self> {
         let root = root.as_ref();
         config.check()?;
