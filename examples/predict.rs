@@ -24,7 +24,7 @@ use std::{fmt, fs};
 struct Args {
     /// Model bundle, such as runs/001/model.safetensors
     model: PathBuf,
-    /// PNG or JPEG files, and folders of them
+    /// PNG, JPEG, GIF or BMP files, and folders of them
     #[arg(required = true)]
     images: Vec<PathBuf>,
     /// Number of classes per image, the most likely first

@@ -11,7 +11,7 @@ use serde::Deserialize;
 pub enum Content {
     /// Pixels as JSON.
     Json,
-    /// A PNG or JPEG file; its first bytes say which.
+    /// A PNG, JPEG, GIF or BMP file; its first bytes say which.
     File,
 }
 

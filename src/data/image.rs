@@ -4,13 +4,13 @@
 mod bmp;
 #[cfg(feature = "images")]
 mod decode;
-mod fit;
-#[cfg(feature = "images")]
-mod fit_pixels;
 #[cfg(feature = "images")]
 mod exif;
 #[cfg(feature = "images")]
 mod file;
+mod fit;
+#[cfg(feature = "images")]
+mod fit_pixels;
 #[cfg(feature = "images")]
 mod gif;
 #[cfg(feature = "images")]
