@@ -35,8 +35,8 @@
 //!
 //! # Data
 //!
-//! A [`Dataset`] hands out samples by index. [`data::ImageFolder`] reads a folder of images with one
-//! folder per class, [`data::ImageTable`] a CSV file of paths and labels, [`data::InMemoryDataset`]
+//! A [`Dataset`] hands out samples by index. `data::ImageFolder` reads a folder of images with one
+//! folder per class, `data::ImageTable` a CSV file of paths and labels, [`data::InMemoryDataset`]
 //! wraps arrays, [`FashionMnist`] and [`data::Cifar10`] read the well-known files, and
 //! [`data::SyntheticConfig`] makes simple images for tests. Images are augmented in training by
 //! [`data::Augment`] and [`data::Augmented`], and batches mixed by [`train::Mixing`]. What happens to
