@@ -14,15 +14,16 @@
 
 use clap::{Parser, ValueEnum};
 use densenet::data::augment::{Augment, RandomCrop, RandomHorizontalFlip};
-use densenet::data::{BadFilePolicy, Dataset, Fit, ImageConfig, ImageFolder, split_validation};
+use densenet::data::{BadFilePolicy, Color, Dataset, Fit, ImageConfig, ImageFolder, split_validation};
+use densenet::error::WeightsProblem;
 use densenet::nn::{Mode, Precision, freeze, unfreeze};
 use densenet::optim::{ParameterGroup, Schedule};
 use densenet::report::{ConsoleLog, HistoryFile, ProgressBar, Report, RunFolder};
 use densenet::tch::nn::VarStore;
 use densenet::train::{Monitor, SaveWeights};
 use densenet::weights::{Bundle, LoadConfig, load};
-use densenet::{AdamWConfig, Datasets, DenseNet, DenseNetConfig, Preprocess, Result, TrainConfig, Trainer};
-use std::path::PathBuf;
+use densenet::{AdamWConfig, Datasets, DenseNet, DenseNetConfig, Error, Preprocess, Result, TrainConfig, Trainer};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Fine-tune a network on a folder of photos, or train one on it from scratch
@@ -95,10 +96,11 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     densenet::tune_allocator()?;
-    let pretrained = args.weights.as_ref().and_then(|path| Bundle::read(path).ok());
+    let pretrained = args.weights.as_deref().map(read_bundle).transpose()?.flatten();
     let size_of = |bundle: &Bundle| bundle.input_shape().map(|[_, height, _]| height);
     let size = args.size.or(pretrained.as_ref().and_then(size_of)).unwrap_or(224);
-    let (train, validation) = open(args, size)?;
+    let color = pretrained.as_ref().map_or(Ok(Color::Rgb), Bundle::color)?;
+    let (train, validation) = open(args, size, color)?;
     let bundle = describe(args, pretrained, size, train.classes())?;
     let folder = match &args.out {
         Some(out) => RunFolder::at(out)?,
@@ -130,10 +132,19 @@ fn run(args: &Args) -> Result<()> {
     train_and_save(trainer, &bundle, &folder, &datasets)
 }
 
+/// Reads the description of a bundle; `None` for plain weights.
+fn read_bundle(path: &Path) -> Result<Option<Bundle>> {
+    match Bundle::read(path) {
+        Err(Error::Weights { problem: WeightsProblem::NoBundle, .. }) => Ok(None),
+        read => read.map(Some),
+    }
+}
+
 /// Opens the training and the validation set.
-fn open(args: &Args, size: usize) -> Result<(Box<dyn Dataset>, Box<dyn Dataset>)> {
+fn open(args: &Args, size: usize, color: Color) -> Result<(Box<dyn Dataset>, Box<dyn Dataset>)> {
     let config = ImageConfig::new()
         .with_size([size, size])
+        .with_color(color)
         .with_fit(fit(size))
         .with_augment(augment(size))
         .with_bad_files(if args.skip_bad_files { BadFilePolicy::Skip } else { BadFilePolicy::Error })

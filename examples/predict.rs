@@ -46,11 +46,7 @@ fn main() -> ExitCode {
 /// Predicts all images, and returns whether all of them could be read.
 fn predict(args: &Args) -> Result<bool> {
     let bundle = Bundle::read(&args.model)?;
-    let color = match bundle.config.input_channels {
-        1 => Color::Gray,
-        3 => Color::Rgb,
-        channels => return Err(Error::other(format!("the network reads {channels} channels, and images have 1 or 3"))),
-    };
+    let color = bundle.color()?;
     // Photos are large before they are resized.
     let config = PredictorConfig::new(PredictConfig::default()).with_max_image_values(3 << 26);
     let predictor = Predictor::open_with(&args.model, config)?;

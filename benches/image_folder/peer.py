@@ -31,7 +31,7 @@ if args.size and args.train:
 elif args.size:
     steps = [v2.Resize(args.size * 256 // 224, antialias=True), v2.CenterCrop(args.size)]
 if args.decoder == "pil":
-    # Of the orders that torchvision's documents show, the faster one: resize as a PIL image, then convert.
+    # Resized as a PIL image, and then converted.
     steps.append(v2.PILToTensor())
     dataset = torchvision.datasets.ImageFolder(args.folder, transform=v2.Compose(steps))
 else:

@@ -54,11 +54,7 @@ fn main() -> ExitCode {
 /// Starts the predictor of a bundle, and returns the channels that images are decoded to.
 fn start_predictor(args: &Args) -> Result<(Predictor, Color)> {
     let bundle = Bundle::read(&args.weights)?;
-    let color = match bundle.config.input_channels {
-        1 => Color::Gray,
-        3 => Color::Rgb,
-        channels => return Err(Error::other(format!("the network reads {channels} channels, and images have 1 or 3"))),
-    };
+    let color = bundle.color()?;
     let size = bundle.input_shape().map(|[_, height, width]| format!("{height}×{width} pixels"));
     let size = size.unwrap_or_else(|| "their own size".to_owned());
     println!("{} classes, images in {color:?} of {size}", bundle.config.classes);

@@ -67,7 +67,13 @@ impl<D: Dataset> Dataset for Subset<D> {
     fn fetch(&self, keys: &[SampleKey]) -> Result<Batch> {
         check_keys(keys, self.len())?;
         let inner: Vec<_> = keys.iter().map(|key| SampleKey { index: self.indices[key.index], ..*key }).collect();
-        self.dataset.fetch(&inner)
+        let mut batch = self.dataset.fetch(&inner)?;
+        for skipped in &mut batch.skipped {
+            if let Some(key) = keys.iter().find(|key| self.indices[key.index] == skipped.index) {
+                skipped.index = key.index;
+            }
+        }
+        Ok(batch)
     }
 
     fn is_fixed(&self) -> bool {

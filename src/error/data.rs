@@ -176,7 +176,8 @@ pub enum DataError {
     },
     /// Files of an image data set are no images.
     #[error(
-        "{count} files cannot be used as images, the first is {}: {problem}; remove them, or leave them out with          BadFilePolicy::Skip", path.display()
+        "{count} files cannot be used as images, the first is {}: {problem}; remove them, or leave them out with \
+         BadFilePolicy::Skip", path.display()
     )]
     BadFiles {
         /// The number of files.

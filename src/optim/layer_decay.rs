@@ -76,7 +76,10 @@ impl LayerDecay {
         };
         let stages: Vec<usize> = parameters.iter().map(stage).collect::<Result<_>>()?;
         let distinct: BTreeSet<usize> = stages.iter().copied().collect();
-        Ok(stages.iter().map(|&stage| self.decay.powi(distinct.range(stage + 1..).count() as i32)).collect())
+        Ok(stages
+            .iter()
+            .map(|&stage| self.decay.powi(distinct.iter().filter(|&&other| other > stage).count() as i32))
+            .collect())
     }
 }
 

@@ -100,7 +100,7 @@ impl ParameterTable {
         let groups = self.by_rate().into_iter().map(|rows| {
             let mut names = Sha256::new();
             rows.iter().for_each(|row| names.update(format!("{}\n", row.name)));
-            let digest: String = names.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+            let digest = hex::encode(&names.finalize()[..8]);
             let ParameterRow { learning_rate, weight_decay, .. } = rows[0];
             json!({
                 "learning_rate": learning_rate,

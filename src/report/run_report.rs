@@ -108,7 +108,8 @@ impl Callback for Report {
             Event::FitStarted => {
                 files::check_writable(&self.folder.join("report.html"))?;
                 self.is_started = true;
-                self.training = training(run)?;
+                // A sample that cannot be read now must not cost the whole report.
+                self.training = training(run).unwrap_or_default();
             }
             Event::EpochEnded { test, validation, .. } => {
                 if let Some(evaluation) = test.or(*validation) {

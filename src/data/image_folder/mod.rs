@@ -193,7 +193,11 @@ impl Dataset for ImageFolder {
     }
 
     fn configuration(&self) -> Value {
-        json!(self.config())
+        let mut configuration = json!(self.config());
+        // A run that stopped at a damaged file may be resumed without it. Files that are left out at the opening are
+        // missing in the number of samples.
+        configuration.as_object_mut().map(|fields| fields.remove("bad_files"));
+        configuration
     }
 
     fn targets(&self) -> Result<Targets> {

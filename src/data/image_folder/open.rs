@@ -7,6 +7,7 @@ use super::{BadFilePolicy, Files, ImageConfig, ImageFolder, Shared, channels};
 use crate::data::Dataset;
 use crate::error::{DataError, FolderProblem};
 use crate::{Error, Result};
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -44,7 +45,8 @@ impl ImageFolder {
             return Err(folder.problem(FolderProblem::HasSplits { train, validation }));
         }
         let files = files(&folder, &classes, config)?;
-        if let Some(empty) = (0..classes.len()).find(|&class| !files.labels.contains(&(class as u32))) {
+        let labels: HashSet<u32> = files.labels.iter().copied().collect();
+        if let Some(empty) = (0..classes.len()).find(|&class| !labels.contains(&(class as u32))) {
             return Err(folder.problem(FolderProblem::EmptyClass { class: classes[empty].clone() }));
         }
         ImageFolder::new(root, files, classes, config)

@@ -118,7 +118,8 @@ impl ImageFolder {
         let Files { paths, labels, hidden, .. } = &self.shared.files;
         let kept = paths.iter().zip(labels).filter(|(path, _)| !bad.contains(path));
         let (paths, labels): (Vec<PathBuf>, Vec<u32>) = kept.map(|(path, &label)| (path.clone(), label)).unzip();
-        if let Some(&empty) = self.shared.files.labels.iter().find(|label| !labels.contains(label)) {
+        let left: HashSet<u32> = labels.iter().copied().collect();
+        if let Some(&empty) = self.shared.files.labels.iter().find(|label| !left.contains(label)) {
             let (path, class) = (self.shared.source.clone(), self.classes()[empty as usize].clone());
             return Err(Error::Data(DataError::ImageFolder { path, problem: FolderProblem::EmptyClass { class } }));
         }

@@ -4,6 +4,7 @@ use super::{Files, ImageConfig, ImageFolder};
 use crate::error::DataError;
 use crate::{Error, Result};
 use csv::{Reader, ReaderBuilder, StringRecord};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -77,13 +78,14 @@ impl ImageTable {
             classes.sort();
             classes.dedup();
         }
+        let numbers: HashMap<&String, u32> = classes.iter().zip(0..).collect();
         let mut files = Files::default();
         for Row { path, label, line } in rows {
-            let Some(class) = classes.iter().position(|class| *class == label) else {
+            let Some(&class) = numbers.get(&label) else {
                 let problem = format!("the label {label:?} is not among the classes {classes:?}");
                 return Err(self.problem(Some(line), problem));
             };
-            files.add(self.root.join(path), class as u32);
+            files.add(self.root.join(path), class);
         }
         ImageFolder::new(&self.path, files.check(config.bad_files)?, classes, config)
     }

@@ -82,6 +82,11 @@ fn encoded<T: Shown>(images: &[T]) -> std::result::Result<Encoded<'_, T>, png::E
 }
 
 impl Page<'_> {
+    /// Whether training images are shown in several epochs.
+    fn has_epochs_side_by_side(&self) -> bool {
+        self.training.iter().any(|row| row.len() > 1)
+    }
+
     fn probability(&self, labeled: &LabeledImage) -> Option<String> {
         labeled.probability.map(format::percent)
     }

@@ -5,7 +5,11 @@ mod json;
 mod metadata;
 mod open;
 
+#[cfg(feature = "images")]
+use crate::Error;
 use crate::Result;
+#[cfg(feature = "images")]
+use crate::data::Color;
 use crate::data::{Fit, Interpolation, Preprocess};
 use crate::models::DenseNetConfig;
 use serde::{Deserialize, Serialize};
@@ -119,6 +123,21 @@ impl Bundle {
     pub fn input_shape(&self) -> Option<[usize; 3]> {
         let [height, width] = self.preprocess.resize.or(self.image_size)?;
         Some([self.config.input_channels, height, width])
+    }
+
+    /// Returns the channels in which images are decoded for the network.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::InvalidValue`](crate::error::ConfigError::InvalidValue) for a network of other than 1 or 3 channels.
+    #[cfg(feature = "images")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "images")))]
+    pub fn color(&self) -> Result<Color> {
+        match self.config.input_channels {
+            1 => Ok(Color::Gray),
+            3 => Ok(Color::Rgb),
+            channels => Err(Error::invalid_value("number of input channels", channels, "1 or 3, as images have")),
+        }
     }
 
     /// Returns the preprocessing of images of any size: that of the training, which resizes to
