@@ -125,4 +125,12 @@ mod tests {
             assert_eq!(densenet_stage(other), None, "{other}");
         }
     }
+
+    #[test]
+    fn stages_may_have_any_numbers() {
+        let of = |name: &str| ParameterInfo { name: name.to_owned(), shape: vec![1] };
+        let decay = LayerDecay::new(0.5)
+            .with_stages("by length", |parameter| if parameter.name.len() == 1 { usize::MAX } else { 0 });
+        assert_eq!(decay.factors(&[of("a"), of("bb"), of("c")]).unwrap(), [1.0, 0.5, 1.0]);
+    }
 }

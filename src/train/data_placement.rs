@@ -1,6 +1,8 @@
 //! Where the samples of a training set wait for their step.
 
-use crate::data::{Batch, Dataset, Phase, Preprocess, SampleKey, Targets, check_keys, fetch, raw_tensors};
+use crate::data::{
+    Batch, Dataset, Phase, Preprocess, SampleKey, SkippedSample, Targets, Values, check_keys, fetch, raw_tensors,
+};
 use crate::{Error, Result};
 use tch::{Device, Kind, Tensor};
 
@@ -32,6 +34,8 @@ pub(super) struct Resident {
     values: Tensor,
     targets: Tensor,
     indices: Indices,
+    /// Samples that could not be read, and whose places others took.
+    skipped: Vec<SkippedSample>,
 }
 
 impl Samples {
@@ -65,6 +69,17 @@ impl Samples {
         }
     }
 
+    /// Returns the samples of a batch of [`dataset`](Self::dataset) that could not be read.
+    pub fn skipped(&self, batch: &Batch) -> Vec<SkippedSample> {
+        match (self, &batch.values) {
+            (Samples::Resident(Resident { skipped, .. }), Values::F32(indices)) if !skipped.is_empty() => {
+                let is_in_batch = |skipped: &&SkippedSample| indices.contains(&(skipped.index as f32));
+                skipped.iter().filter(is_in_batch).cloned().collect()
+            }
+            _ => batch.skipped.clone(),
+        }
+    }
+
     /// Returns inputs and targets of a batch of [`dataset`](Self::dataset) on the device.
     pub fn tensors(&self, batch: &Batch, preprocess: &Preprocess, device: Device) -> Result<(Tensor, Tensor)> {
         let (values, targets) = match self {
@@ -78,16 +93,19 @@ impl Samples {
 impl Resident {
     /// Copies all samples to the device, some at a time.
     fn load(train: &dyn Dataset, seed: u64, device: Device) -> Result<Self> {
-        let mut parts = Vec::new();
+        let (mut parts, mut skipped) = (Vec::new(), Vec::new());
         let key = |index| SampleKey { index, epoch: 0, seed, phase: Phase::Train };
         let indices: Vec<usize> = (0..train.len()).collect();
         for some in indices.chunks(SAMPLES_TOGETHER) {
             let keys: Vec<SampleKey> = some.iter().map(|&index| key(index)).collect();
-            parts.push(raw_tensors(&fetch(train, &keys)?, device, false)?);
+            let batch = fetch(train, &keys)?;
+            parts.push(raw_tensors(&batch, device, false)?);
+            skipped.extend(batch.skipped);
         }
         let (values, targets): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
         let joined = |parts: Vec<Tensor>| Tensor::f_cat(&parts, 0).map_err(Error::libtorch("data set on the device"));
-        Ok(Resident { values: joined(values)?, targets: joined(targets)?, indices: Indices { len: train.len() } })
+        let (values, targets, indices) = (joined(values)?, joined(targets)?, Indices { len: train.len() });
+        Ok(Resident { values, targets, indices, skipped })
     }
 
     /// Selects the samples whose indices are the values of a batch.

@@ -102,7 +102,7 @@ impl<'a, M: Model> RunLoop<'a, M> {
         let Place { epoch, step } = trainer.progress.next_place(self.unread.steps.len());
         let stream = ((epoch as u64) << 32) | step as u64;
         let (inputs, targets) = config.mixing.apply(tensors, self.data.outputs, config.seed, stream)?;
-        Ok(StepBatch { inputs, targets, samples: batch.len(), skipped: batch.skipped.clone(), started })
+        Ok(StepBatch { inputs, targets, samples: batch.len(), skipped: self.data.samples.skipped(batch), started })
     }
 
     /// Runs one step, and reads its results.

@@ -2,7 +2,7 @@
 
 use densenet::data::{BadFilePolicy, Color, Dataset, Fit, ImageConfig, ImageFolder, Phase, SampleKey, Values};
 use densenet::error::{DataError, FolderProblem};
-use densenet::train::{Callback, Event, Run};
+use densenet::train::{Callback, DataPlacement, Event, Run};
 use densenet::{Datasets, DenseNetConfig, Error, SgdConfig, TrainConfig, Trainer};
 use image::{DynamicImage, ImageBuffer, ImageFormat, Rgb};
 use std::cell::RefCell;
@@ -279,33 +279,36 @@ fn a_damaged_image_stops_a_run_with_its_name_or_is_skipped_and_counted() {
     let root = folder.path();
     let whole = png(8, 8, [7, 0, 0]);
     write(root, "cat/cut.png", &whole[..whole.len() - 20]);
-    let fit = |policy| {
+    let fit = |policy, placement| {
         let vs = VarStore::new(tch::Device::Cpu);
         let model = DenseNetConfig::new(2).with_initial_channels(4).with_growth_rate(2).with_layers_per_block([1]);
         let model = model.build(&vs.root()).unwrap();
         let optimizer = SgdConfig::new(0.1).build(&vs).unwrap();
         let warnings = Rc::new(RefCell::new(Vec::new()));
-        let mut trainer = Trainer::new(vs, model, optimizer, TrainConfig::new(2).with_batch_size(5))
-            .unwrap()
-            .with_callback(Warnings(Rc::clone(&warnings)));
+        let mut trainer =
+            Trainer::new(vs, model, optimizer, TrainConfig::new(2).with_data_placement(placement).with_batch_size(5))
+                .unwrap()
+                .with_callback(Warnings(Rc::clone(&warnings)));
         let images = ImageConfig::new().with_size([32, 32]).with_bad_files(policy);
         let images = ImageFolder::open_with(root, &images).unwrap();
         let history = trainer.fit(&Datasets::new(&images).with_validation(&images));
         (history, warnings.take(), trainer.evaluate(&images))
     };
-    let (history, _, _) = fit(BadFilePolicy::Error);
+    let (history, _, _) = fit(BadFilePolicy::Error, DataPlacement::Host);
     match history.unwrap_err() {
         Error::Data(DataError::ImageFile { path, .. }) => assert!(path.ends_with("cat/cut.png"), "{path:?}"),
         other => panic!("{other:?}"),
     }
-    let (history, warnings, evaluation) = fit(BadFilePolicy::Skip);
-    // In training and in the evaluation of each epoch.
-    let skipped: Vec<usize> = history.unwrap().epochs.iter().map(|record| record.skipped_samples).collect();
-    assert_eq!(skipped, [2, 2]);
-    assert_eq!(warnings.len(), 4);
-    assert!(warnings[0].contains("cat/cut.png"), "{warnings:?}");
-    let skipped = evaluation.unwrap().skipped;
-    assert_eq!((skipped.len(), skipped[0].index), (1, 2));
+    for placement in [DataPlacement::Host, DataPlacement::Device] {
+        let (history, warnings, evaluation) = fit(BadFilePolicy::Skip, placement);
+        // In training and in the evaluation of each epoch.
+        let skipped: Vec<usize> = history.unwrap().epochs.iter().map(|record| record.skipped_samples).collect();
+        assert_eq!(skipped, [2, 2], "{placement:?}");
+        assert_eq!(warnings.len(), 4);
+        assert!(warnings[0].contains("cat/cut.png"), "{warnings:?}");
+        let skipped = evaluation.unwrap().skipped;
+        assert_eq!((skipped.len(), skipped[0].index), (1, 2));
+    }
 }
 
 #[test]
@@ -325,4 +328,15 @@ fn cached_images_are_those_of_the_files() {
         write(root, path, &png(8, 8, [10 + number as u8, 0, 0]));
     }
     assert_eq!([&none, &two, &all].map(|images| samples(images).0), [[10, 11, 12, 13], [0, 1, 12, 13], [0, 1, 2, 3]]);
+}
+
+#[test]
+fn a_skipped_sample_of_a_subset_has_the_index_that_the_subset_gives_it() {
+    let folder = two_classes();
+    let whole = png(8, 8, [7, 0, 0]);
+    write(folder.path(), "dog/5-cut.png", &whole[..whole.len() - 20]);
+    let images = ImageFolder::open_with(folder.path(), &skipping().with_size([8, 8])).unwrap();
+    let subset = densenet::data::Subset::new(images, vec![3, 4]).unwrap();
+    let skipped = subset.fetch(&[key(0), key(1)]).unwrap().skipped;
+    assert_eq!(skipped.iter().map(|skipped| skipped.index).collect::<Vec<_>>(), [1]);
 }

@@ -1,11 +1,11 @@
 //! Augmented folders of images in loaders and runs: the same bytes with any number of workers and after a kill.
 
 use crate::image_folder::{png, write};
-use crate::small_run::{Watch, checkpoints, fit, resuming, trainer};
+use crate::small_run::{Watch, checkpoints, fit, record, resuming, trainer};
 use crate::variables::bits;
 use densenet::TrainConfig;
 use densenet::data::augment::{AlternatingFlip, Augment, ColorJitter, RandomResizedCrop, RandomShift};
-use densenet::data::{Batch, Color, Dataset, ImageConfig, ImageFolder, LoaderConfig, Phase, SampleKey};
+use densenet::data::{BadFilePolicy, Batch, Color, Dataset, ImageConfig, ImageFolder, LoaderConfig, Phase, SampleKey};
 use densenet::error::{CheckpointError, ConfigError};
 use densenet::train::{Event, Run, SaveEvery};
 use densenet::{Error, Result};
@@ -40,8 +40,12 @@ fn common_size() -> Augment {
 }
 
 fn open(root: &Path, augment: Augment, cache_bytes: usize) -> ImageFolder {
+    open_as(root, augment, |config| config.with_cache_bytes(cache_bytes))
+}
+
+fn open_as(root: &Path, augment: Augment, change: impl Fn(ImageConfig) -> ImageConfig) -> ImageFolder {
     let config = ImageConfig::new().with_size([16, 16]).with_color(Color::Gray).with_augment(augment);
-    ImageFolder::open_with(root, &config.with_cache_bytes(cache_bytes)).unwrap()
+    ImageFolder::open_with(root, &change(config)).unwrap()
 }
 
 fn batches(dataset: &dyn Dataset, workers: usize, epoch: u64, position: usize) -> Vec<Batch> {
@@ -115,8 +119,13 @@ fn a_run_that_was_killed_in_an_epoch_resumes_to_the_same_weights_with_any_number
         drop(first);
         let resume = resuming(left.path()).with_every(every);
         let resume = resume.with_allowed_changes(vec![densenet::train::Change::Callbacks]);
-        let mut second = trainer(config(workers)).with_checkpoints(resume);
+        let (resumed, see) = record(|event, _| match event {
+            Event::Resumed { epoch, step, .. } => Some((*epoch, *step)),
+            _ => None,
+        });
+        let mut second = trainer(config(workers)).with_checkpoints(resume).with_callback(see);
         fit(&mut second, &images, &images).unwrap();
+        assert_eq!(*resumed.borrow(), [(2, 2)]);
         assert!(bits(second.var_store()) == bits(whole.var_store()), "{workers} workers");
     }
 }
@@ -131,7 +140,9 @@ fn a_resume_with_another_augmentation_or_size_is_refused() {
     run(&open(files.path(), own_size(), 0), checkpoints(folder.path())).unwrap();
     let error = run(&open(files.path(), common_size(), 0), resuming(folder.path())).unwrap_err();
     assert!(matches!(error, Error::Checkpoint(CheckpointError::ConfigMismatch { .. })), "{error}");
-    // The cache changes no sample.
+    // Neither the cache nor the policy for bad files changes a sample.
+    let skipping = open_as(files.path(), own_size(), |config| config.with_bad_files(BadFilePolicy::Skip));
+    run(&skipping, resuming(folder.path())).unwrap();
     run(&open(files.path(), own_size(), 1 << 20), resuming(folder.path())).unwrap();
 }
 
