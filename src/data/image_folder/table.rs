@@ -105,8 +105,7 @@ impl ImageTable {
         let column = |name: &str| {
             let has =
                 |names: &StringRecord| names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ");
-            // Some programs begin a file with a mark of its encoding.
-            let position = names.iter().position(|other| other.trim_start_matches('\u{feff}').trim() == name);
+            let position = names.iter().position(|other| other.trim() == name);
             position.ok_or_else(|| self.problem(Some(1), format!("it has no column {name:?}, but {}", has(&names))))
         };
         let (path, label) = (column(&self.path_column)?, column(&self.label_column)?);
